@@ -1,0 +1,111 @@
+"""Softmax cross-entropy on logits. Numbers in parentheses are equations of `derivation.md`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.core
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, Real, Scalar
+
+from jaxmlp.data import AnyArray, Batch, check_classes
+from jaxmlp.network import check_network, forward_pass
+from jaxmlp.params import Params
+
+Labels = Integer[AnyArray, " n"] | Real[AnyArray, "n n_out"]
+Result = TypeVar("Result")
+
+
+def jit_on_batch(
+    function: Callable[[Params, Batch, str], Result],
+) -> Callable[..., Result]:
+    """Turn f(params, batch, activation) into a public, jitted function of a batch.
+
+    Shapes and dtypes are checked while tracing, so they cost nothing later. Whether an integer
+    label names a class is a question of values: it is asked before the jit, where the labels
+    are known, because compiled code cannot raise.
+    """
+    compiled = jax.jit(function, static_argnums=2)
+
+    @functools.wraps(function)
+    def on_batch(params: Params, batch: Batch, *, activation: str = "relu") -> Result:
+        if not isinstance(batch.labels, jax.core.Tracer):
+            check_batch(params, batch)
+            check_classes(batch.labels, params[-1].weight.shape[-1])
+        return compiled(params, batch, activation)
+
+    return on_batch
+
+
+@jit_on_batch
+def loss(params: Params, batch: Batch, activation: str = "relu") -> Float[Scalar, ""]:
+    """The mean over the batch of −Σⱼ yⱼ log pⱼ with p = softmax(logits), equations (1) to (8).
+
+    Args:
+        params: layers as made by `init_params`.
+        batch: inputs and labels; integer classes, or rows of real weights with any sum.
+        activation: the name of the hidden layers' activation.
+
+    Returns:
+        A scalar in nats, in the dtype of the parameters or float32 where that is narrower.
+
+    Raises:
+        ValueError: if shapes or dtypes of params, x and labels do not fit, or a label names
+            no class. Under a trace, where labels have no values yet, such a label counts as
+            a row of zeros.
+    """
+    check_batch(params, batch)
+    z = forward_pass(params, batch.x, activation).z[-1]
+    return jnp.mean(cross_entropy(z, batch.labels))  # (7)
+
+
+def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+    """−Σⱼ yⱼ log pⱼ of every row (6)."""
+    return -jnp.sum(label_rows(labels, z) * jax.nn.log_softmax(z, axis=1), axis=1)
+
+
+def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+    """exp zⱼ / Σₖ exp zₖ of every row (4), shifted by the largest logit against overflow (5)."""
+    exponentials = jnp.exp(z - jnp.max(z, axis=1, keepdims=True))
+    return exponentials / jnp.sum(exponentials, axis=1, keepdims=True)
+
+
+def label_rows(labels: Labels, z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+    """Labels as rows y in the shape and dtype of `z`; class c becomes the unit vector e_c (8)."""
+    if labels.ndim == 2:
+        return labels.astype(z.dtype)
+    return jax.nn.one_hot(labels, z.shape[1], dtype=z.dtype)
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def accuracy(params: Params, batch: Batch, *, activation: str = "relu") -> Float[Scalar, ""]:
+    """The share of examples, in [0, 1], whose largest logit is at the (largest) label."""
+    check_batch(params, batch)
+    z = forward_pass(params, batch.x, activation).z[-1]
+    return jnp.mean(jnp.argmax(z, axis=1) == classes(batch.labels), dtype=z.dtype)
+
+
+def classes(labels: Labels) -> Integer[Array, " n"]:
+    """Integer classes: the labels themselves, or the position of each row's largest entry."""
+    return labels if labels.ndim == 1 else jnp.argmax(labels, axis=1)
+
+
+def check_batch(params: Params, batch: Batch) -> None:
+    """Raise ValueError unless `params` takes `batch`: shapes and dtypes only."""
+    if not isinstance(batch, Batch):
+        raise ValueError(f"batch is a {type(batch).__name__}: give jaxmlp.Batch(x, labels)")
+    check_network(params, batch.x)
+    labels: Any = batch.labels
+    n, n_out = batch.x.shape[0], params[-1].weight.shape[1]
+    if not hasattr(labels, "dtype"):
+        raise ValueError(f"labels is a {type(labels).__name__}: give an array (jnp.asarray)")
+    integer = jnp.issubdtype(labels.dtype, jnp.integer)
+    real = integer or jnp.issubdtype(labels.dtype, jnp.floating)
+    fits = (labels.shape == (n,) and integer) or (labels.shape == (n, n_out) and real)
+    if not fits:
+        raise ValueError(
+            f"labels have dtype {labels.dtype} and shape {labels.shape}, x has shape "
+            f"{batch.x.shape} and the network has {n_out} outputs: give integer classes of "
+            f"shape ({n},) or real rows of shape ({n}, {n_out})"
+        )

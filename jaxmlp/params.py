@@ -1,0 +1,75 @@
+"""The parameters of a multilayer perceptron: a tuple of layers, one affine map each."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Key, Scalar
+
+
+class Layer(NamedTuple):
+    """One affine map z = h W + b, equation (2) of `derivation.md`.
+
+    Attributes:
+        weight: W, shape (n_in, n_out); column j holds the weights into unit j.
+        bias: b, shape (n_out,), or None for a layer without a bias.
+    """
+
+    weight: Float[Array, "n_in n_out"]
+    bias: Float[Array, " n_out"] | None
+
+
+Params = tuple[Layer, ...]
+
+
+def init_params(
+    key: Key[Array, ""],
+    sizes: Sequence[int],
+    *,
+    bias: bool = True,
+    scale: float | Float[Scalar, ""] = 1.0,
+    dtype: DTypeLike = jnp.float32,
+) -> Params:
+    """Random initial parameters: W ~ Normal(0, scale² · 2 / n_in), b = 0.
+
+    The variance 2 / n_in keeps the size of the activations constant from layer to layer in
+    a ReLU network (He et al. 2015, "Delving Deep into Rectifiers").
+
+    Args:
+        key: a JAX key; layer l draws from its own split of it.
+        sizes: widths from input to output, such as (784, 128, 10); at least two, each ≥ 1.
+        bias: whether the layers have a bias.
+        scale: multiplies the standard deviation; may be traced.
+        dtype: a floating dtype of the parameters.
+
+    Raises:
+        ValueError: if `sizes` is too short or not positive integers, or `dtype` is not floating.
+    """
+    sizes = check_sizes(sizes)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {dtype}: parameters are real, so choose a floating dtype")
+    pairs = itertools.pairwise(sizes)
+    keys = jax.random.split(key, len(sizes) - 1)
+    scale = jnp.asarray(scale, dtype)
+    return tuple(
+        Layer(
+            weight=scale * (2 / n_in) ** 0.5 * jax.random.normal(layer_key, (n_in, n_out), dtype),
+            bias=jnp.zeros((n_out,), dtype) if bias else None,
+        )
+        for layer_key, (n_in, n_out) in zip(keys, pairs, strict=True)
+    )
+
+
+def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return `sizes` as a tuple of ints, or raise ValueError if they describe no network."""
+    try:
+        widths = tuple(size.__index__() for size in sizes)
+    except (AttributeError, TypeError):
+        raise ValueError(f"sizes are {sizes!r}: give integers, such as (784, 128, 10)") from None
+    if len(widths) < 2:
+        raise ValueError(f"sizes are {widths}: give at least an input and an output width")
+    if min(widths) < 1:
+        raise ValueError(f"sizes are {widths}: every width must be at least 1")
+    return widths
