@@ -73,6 +73,7 @@ def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
 
 def label_rows(labels: Labels, z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
     """Labels as rows y in the shape and dtype of `z`; class c becomes the unit vector e_c (8)."""
+    labels = jnp.asarray(labels)
     if labels.ndim == 2:
         return labels.astype(z.dtype)
     return jax.nn.one_hot(labels, z.shape[1], dtype=z.dtype)
@@ -88,7 +89,7 @@ def accuracy(params: Params, batch: Batch, *, activation: str = "relu") -> Float
 
 def classes(labels: Labels) -> Integer[Array, " n"]:
     """Integer classes: the labels themselves, or the position of each row's largest entry."""
-    return labels if labels.ndim == 1 else jnp.argmax(labels, axis=1)
+    return jnp.asarray(labels) if labels.ndim == 1 else jnp.argmax(labels, axis=1)
 
 
 def check_batch(params: Params, batch: Batch) -> None:

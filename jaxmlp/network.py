@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from jaxmlp.activations import get_activation
+from jaxmlp.data import AnyArray
 from jaxmlp.params import Layer, Params
 
 
@@ -46,12 +47,12 @@ def forward(
 
 
 def forward_pass(
-    params: Params, x: Float[Array, "n n_in"], activation: str = "relu"
+    params: Params, x: Float[AnyArray, "n n_in"], activation: str = "relu"
 ) -> Intermediates:
     """Like `forward`, keeping every intermediate."""
     check_network(params, x)
     f = get_activation(activation).value
-    h, z = [x], []  # (1)
+    h, z = [jnp.asarray(x)], []  # (1)
     for weight, bias in params:
         if z:
             h.append(f(z[-1]))  # (3)
