@@ -43,7 +43,7 @@ def derivation_lines(params: Params, batch: Batch, activation: str = "relu") -> 
     derivative = get_activation(activation).derivative
     h, z = forward_pass(params, batch.x, activation)  # (1)–(3)
     n, last = batch.x.shape[0], len(params) - 1
-    y = label_rows(batch.labels, z[last])  # (8)
+    y = label_rows(batch.labels, z[last].shape[1], z[last].dtype)  # (8)
     p = softmax(z[last])  # (4), (5)
     mean = jnp.mean(cross_entropy(z[last], batch.labels))  # (6), (7)
 
@@ -52,7 +52,7 @@ def derivation_lines(params: Params, batch: Batch, activation: str = "relu") -> 
     grad = [_layer_gradient(params[last], h[last], dz[0])]
     for layer in reversed(range(last)):
         weight = params[layer + 1].weight
-        dh.insert(0, matmul(dz[0], weight.T, weight.dtype))  # (15)
+        dh.insert(0, matmul(dz[0], weight.T, weight.dtype).astype(z[layer].dtype))  # (15)
         dz.insert(0, dh[0] * derivative(z[layer], h[layer + 1]))  # (16)
         grad.insert(0, _layer_gradient(params[layer], h[layer], dz[0]))
     return Lines(h, z, p, mean, tuple(dz), tuple(dh), tuple(grad))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.core
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, Real, Scalar
+from jaxtyping import Array, DTypeLike, Float, Integer, Real, Scalar
 
 from jaxmlp.data import AnyArray, Batch, check_classes
 from jaxmlp.network import check_network, forward_pass
@@ -62,7 +62,8 @@ def loss(params: Params, batch: Batch, activation: str = "relu") -> Float[Scalar
 
 def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
     """−Σⱼ yⱼ log pⱼ of every row (6)."""
-    return -jnp.sum(label_rows(labels, z) * jax.nn.log_softmax(z, axis=1), axis=1)
+    y = label_rows(labels, z.shape[1], z.dtype)
+    return -jnp.sum(y * jax.nn.log_softmax(z, axis=1), axis=1)
 
 
 def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
@@ -71,12 +72,12 @@ def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
     return exponentials / jnp.sum(exponentials, axis=1, keepdims=True)
 
 
-def label_rows(labels: Labels, z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
-    """Labels as rows y in the shape and dtype of `z`; class c becomes the unit vector e_c (8)."""
+def label_rows(labels: Labels, n_out: int, dtype: DTypeLike) -> Float[Array, "n n_out"]:
+    """Labels as rows y of shape (n, n_out); class c becomes the unit vector e_c (8)."""
     labels = jnp.asarray(labels)
     if labels.ndim == 2:
-        return labels.astype(z.dtype)
-    return jax.nn.one_hot(labels, z.shape[1], dtype=z.dtype)
+        return labels.astype(dtype)
+    return jax.nn.one_hot(labels, n_out, dtype=dtype)
 
 
 @functools.partial(jax.jit, static_argnames="activation")

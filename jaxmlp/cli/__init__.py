@@ -1,0 +1,61 @@
+"""The command line: `jaxmlp train`, `jaxmlp evaluate`, `jaxmlp predict`.
+
+Everything that a user can get wrong ends in one line on standard error and exit code 2.
+"""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+INSTALL = "pip install 'jaxmlp[experiments]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 2 when it could not be done, or 130 when interrupted."""
+    try:
+        from jaxmlp.cli.evaluate import Evaluate
+        from jaxmlp.cli.predict import Predict
+        from jaxmlp.cli.train import Train
+
+        command = _parse(Train | Evaluate | Predict, arguments)
+        command.run()
+    except ModuleNotFoundError as error:
+        return _fail(f"the command line needs the package {error.name}: {INSTALL}")
+    except ValueError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("jaxmlp: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _fail(message: str) -> int:
+    print("jaxmlp: error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _parse(commands, arguments: Sequence[str] | None):
+    """The command that the arguments describe. tyro's boxed complaint becomes a ValueError."""
+    import tyro
+
+    settings = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(commands, prog="jaxmlp", args=arguments, config=settings)
+    except SystemExit as exit_:
+        if exit_.code != 2:
+            raise
+    raise ValueError(_plain(complaint.getvalue()))
+
+
+def _plain(box: str) -> str:
+    """The text of the first part of a box drawn with lines."""
+    body = re.split(r"\n│?\s*─{5,}", re.sub(r"^╭[^\n]*\n", "", box))[0]
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", body).split()) or "wrong arguments"

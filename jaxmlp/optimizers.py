@@ -1,0 +1,35 @@
+"""The optimizers of a training run, from optax, with the learning rate's schedule."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ArrayLike
+
+from jaxmlp.params import Layer, Params
+from jaxmlp.settings import Config, Hyperparams
+
+
+def make_optimizer(
+    hyper: Hyperparams, config: Config, n: int
+) -> optax.GradientTransformationExtraArgs:
+    """The optax optimizer of a run over `n` examples; hyperparameters may be traced."""
+    steps = max(2, config.epochs * -(-n // config.batch_size))
+    schedules = {
+        "constant": optax.constant_schedule(1.0),
+        "cosine": optax.cosine_decay_schedule(1.0, steps),
+        "warmup_cosine": optax.warmup_cosine_decay_schedule(0.0, 1.0, -(-steps // 20), steps),
+    }
+    shape = schedules[config.schedule]
+
+    def learning_rate(count: ArrayLike) -> Array:
+        return jnp.asarray(hyper.learning_rate * shape(count))
+
+    def weights(params: Params) -> tuple[Layer, ...]:
+        return jax.tree.map(lambda array: array.ndim == 2, params)
+
+    decay = optax.add_decayed_weights(hyper.weight_decay, mask=weights)
+    if config.optimizer == "sgd":
+        return optax.chain(decay, optax.sgd(learning_rate, hyper.momentum))
+    adam = optax.scale_by_adam(b1=hyper.momentum)
+    parts = (decay, adam) if config.optimizer == "adam" else (adam, decay)
+    return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))

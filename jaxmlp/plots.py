@@ -1,0 +1,208 @@
+"""Pictures of a training run: its curves, its confusions and its most confident mistakes."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#E8E8E8"
+MOST_ANNOTATED = 30  # classes: with more, numbers in the cells cannot be read
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write `figure` as a PNG file at 150 dots per inch.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    figure.savefig(path, format="png", dpi=150)
+
+
+def learning_curves(
+    epochs: np.ndarray,
+    train_loss: np.ndarray,
+    validation_loss: np.ndarray,
+    validation_accuracy: np.ndarray,
+    title: str,
+) -> Figure:
+    """The losses, and the validation error with its best epoch.
+
+    Args:
+        epochs: epoch numbers (n,), n ≥ 1.
+        train_loss, validation_loss: mean cross-entropies (n,). Where a run diverged they are
+            not finite and the lines end.
+        validation_accuracy: share of right answers in [0, 1], (n,).
+        title: what was trained.
+    """
+    figure = _figure(10.0, 4.0, title)
+    left, right = figure.subplots(1, 2)
+    for axes, name in ((left, "loss (mean cross-entropy, nats)"), (right, "validation error (%)")):
+        axes.set_title(name, loc="left", color=GREY, fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=PALE)
+    losses = np.array([train_loss, validation_loss], float)
+    finite = losses[np.isfinite(losses)]
+    if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
+        left.set_yscale("log")
+    left.margins(y=0.08)
+    ends = [_line(left, epochs, losses[0], BLUE), _line(left, epochs, losses[1], ORANGE)]
+    upper = int(ends[1][1] > ends[0][1])  # its name stands above its end, the other's below
+    for which, name in enumerate(("training", "validation")):
+        _name_end(left, ends[which], name, (BLUE, ORANGE)[which], above=which == upper)
+    error = 100 * (1 - np.asarray(validation_accuracy, float))
+    _line(right, epochs, error, ORANGE)
+    if np.isfinite(error).any():
+        right.set_ylim(0, 1.15 * max(np.nanmax(error), 0.01))
+        _mark_best(right, epochs, error)
+    return figure
+
+
+def _line(axes: Axes, epochs: np.ndarray, values: np.ndarray, colour: str) -> tuple[float, float]:
+    """Draw one curve (a dot, where there is just one epoch); returns its last finite point."""
+    axes.plot(epochs, values, color=colour, linewidth=2, marker="o" if len(epochs) == 1 else "")
+    finite = np.flatnonzero(np.isfinite(values))
+    if not finite.size:
+        return float(epochs[-1]), 0.0
+    return float(epochs[finite[-1]]), float(values[finite[-1]])
+
+
+def _name_end(axes: Axes, end: tuple[float, float], name: str, colour: str, *, above: bool) -> None:
+    """Write a curve's name at its end, in the margin."""
+    axes.annotate(
+        name,
+        end,
+        xytext=(6, 1 if above else -1),
+        textcoords="offset points",
+        va="bottom" if above else "top",
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def _mark_best(axes: Axes, epochs: np.ndarray, error: np.ndarray) -> None:
+    """A ring around the lowest error, with its value; the first, where several are lowest."""
+    best = int(np.nanargmin(error))
+    axes.plot(epochs[best], error[best], "o", color=INK, markersize=8, fillstyle="none")
+    # in the margin: inside, it would cover a line somewhere
+    text = f"best: {error[best]:.2f} % at epoch {epochs[best]}"
+    axes.set_title(text, loc="right", color=INK, fontsize=11)
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_out: int, title: str) -> Figure:
+    """Which classes are taken for which: mistakes in colour, right answers muted.
+
+    Args:
+        labels, predictions: classes from 0 to n_out − 1, (n,), n ≥ 1.
+        n_out: how many classes there are.
+        title: of what; the accuracy is added.
+    """
+    counts = np.zeros((n_out, n_out), int)
+    np.add.at(counts, (labels, predictions), 1)
+    mistakes = counts * (1 - np.eye(n_out, dtype=int))
+    side = float(np.clip(0.36 * n_out + 2, 5, 12))
+    figure = _figure(side, side, f"{title}: accuracy {np.trace(counts) / counts.sum():.2%}")
+    axes = figure.subplots()
+    diagonal = np.ma.masked_where(~np.eye(n_out, dtype=bool), np.ones_like(counts))
+    some = np.ma.masked_equal(mistakes, 0)
+    shades = axes.imshow(some, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
+    axes.imshow(diagonal, cmap="Greys", vmin=0, vmax=8)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.spines[:].set_color(PALE)
+    axes.tick_params(length=0)
+    if n_out > MOST_ANNOTATED:
+        figure.colorbar(
+            shades, ax=axes, label="mistakes", shrink=0.7, ticks=MaxNLocator(integer=True)
+        )
+        return figure
+    axes.set_xticks(range(n_out))
+    axes.set_yticks(range(n_out))
+    _annotate(axes, counts, dark=mistakes > 0.6 * mistakes.max())
+    note = "grey: right answers, with their share of the true class"
+    axes.set_title(f"{note}\norange: mistakes, counted", fontsize=9, color=GREY, loc="left")
+    return figure
+
+
+def _annotate(axes: Axes, counts: np.ndarray, dark: np.ndarray) -> None:
+    """Write a number in every cell that is not empty: mistakes, or on the diagonal the recall."""
+    size = float(np.clip(90 / len(counts), 7, 11))
+    for true, predicted in np.argwhere(counts):
+        count, text = counts[true, predicted], f"{counts[true, predicted]}"
+        if true == predicted:
+            text = f"{100 * count / counts[true].sum():.0f}%"
+        colour = GREY if true == predicted else "white" if dark[true, predicted] else INK
+        axes.text(predicted, true, text, ha="center", va="center", size=size, color=colour)
+
+
+def confident_mistakes(
+    x: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    image_shape: tuple[int, int],
+    title: str,
+    count: int = 24,
+) -> Figure:
+    """The wrong answers that were given with the most confidence.
+
+    Args:
+        x: inputs (n, n_in); bright ink is drawn dark on white.
+        labels: true classes (n,).
+        probabilities: predicted ones (n, n_out).
+        image_shape: (height, width); with (1, n_in) inputs are drawn as profiles.
+        title: of what; the number of mistakes is added.
+        count: how many are shown at most.
+    """
+    predictions = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predictions != labels)
+    shown = wrong[np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")][:count]
+    number = f"{len(wrong):,} of {len(labels):,} wrong"
+    if not len(shown):
+        figure = _figure(6.0, 2.0, f"{title}: {number}")
+        figure.text(0.5, 0.4, "no mistakes to show", ha="center", va="center", color=GREY)
+        return figure
+    columns = min(8, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = _figure(max(6.0, 1.4 * columns), 1 + 1.65 * rows, f"{title}: {number}")
+    figure.supxlabel("true → predicted, and the probability given to it", color=GREY, fontsize=10)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(shown) :]:
+        axes.set_axis_off()
+    limits = float(x[shown].min()), float(x[shown].max())
+    for axes, index in zip(grid, shown, strict=False):
+        _draw_example(axes, x[index].reshape(image_shape), limits)
+        axes.set_title(f"{labels[index]} → {predictions[index]}", fontsize=13, color=INK, pad=3)
+        axes.set_xlabel(
+            _percent(float(probabilities[index, predictions[index]])), color=GREY, labelpad=3
+        )
+    return figure
+
+
+def _draw_example(axes: Axes, image: np.ndarray, limits: tuple[float, float]) -> None:
+    """An image, dark on white, or the profile of an input that is none, without ticks."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("#BBBBBB")
+    if len(image) > 1:
+        axes.imshow(image, cmap="gray_r", vmin=limits[0], vmax=limits[1])
+        return
+    axes.stairs(image[0], fill=True, color=BLUE)
+    margin = 0.05 * (limits[1] - limits[0]) or 1.0
+    axes.set_ylim(min(0.0, limits[0]) - margin, max(0.0, limits[1]) + margin)
+    axes.set_box_aspect(0.8)
+
+
+def _percent(probability: float) -> str:
+    """A probability to one decimal; never 100 %, since no softmax is that sure."""
+    return f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure, sizes in inches, that is laid out without overlaps."""
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
+    figure = Figure(figsize=(width, height), layout=layout)
+    figure.suptitle(title, fontsize=14, color=INK)
+    return figure

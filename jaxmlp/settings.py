@@ -1,0 +1,111 @@
+"""What a training run is told: `Config` shapes the program, `Hyperparams` are its numbers."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+
+import jax
+import jax.core
+import numpy as np
+from jaxtyping import Float
+
+from jaxmlp.params import check_sizes
+
+Number = float | Float[jax.Array, "..."]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Static settings: hashable, so that each compiles one program.
+
+    Attributes:
+        hidden: widths of the hidden layers, from the input on; none makes a linear classifier.
+        activation: of the hidden layers.
+        bias: whether the layers have a bias.
+        optimizer: from optax. `adam` adds the weight decay to the gradient, `adamw` decays
+            the weights directly (Loshchilov and Hutter 2019).
+        schedule: of the learning rate over the whole run: constant; cosine down to zero; or
+            a linear warm-up over the first twentieth and then cosine.
+        batch_size: examples per step; the last step of an epoch takes what is left over.
+        epochs: passes over the training examples.
+        augmentation: mixup trains on λx + (1−λ)x', with the labels mixed alike, where x' is
+            another example of the batch (Zhang et al. 2018).
+        gradient: of the loss: the hand-written one, or JAX's for comparison.
+        data_seed: of the validation split and of the order of the examples.
+
+    Raises:
+        ValueError: if a value is out of its range or a name is unknown.
+    """
+
+    hidden: tuple[int, ...] = (256,)
+    activation: Literal["relu", "tanh", "sigmoid", "gelu", "identity"] = "relu"
+    bias: bool = True
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    schedule: Literal["constant", "cosine", "warmup_cosine"] = "cosine"
+    batch_size: int = 64
+    epochs: int = 40
+    augmentation: Literal["none", "mixup"] = "none"
+    gradient: Literal["manual", "autodiff"] = "manual"
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", check_sizes((1, *self.hidden, 1))[1:-1])
+        for name, least in (("batch_size", 1), ("epochs", 1), ("data_seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} is {value!r}: give an integer ≥ {least}")
+        if not isinstance(self.bias, bool):
+            raise ValueError(f"bias is {self.bias!r}: give True or False")
+        hints = get_type_hints(Config)
+        for field in fields(self):
+            choices, value = get_args(hints[field.name]), getattr(self, field.name)
+            if isinstance(field.default, str) and value not in choices:
+                raise ValueError(
+                    f"unknown {field.name} {value!r}: choose one of {', '.join(choices)}"
+                )
+
+
+class Hyperparams(NamedTuple):
+    """Numbers that the compiled program takes as arguments: they may be traced.
+
+    Attributes:
+        learning_rate: the largest step size of the schedule.
+        momentum: of sgd's heavy ball; β₁ of adam and adamw.
+        weight_decay: the coefficient of ½‖W‖² (of decoupled decay for adamw); biases are exempt.
+        init_scale: multiplies the standard deviation of the initial weights.
+        label_smoothing: ε in (1−ε)y + ε/n_out (Szegedy et al. 2016).
+        mixup_alpha: α of λ ~ Beta(α, α), for `augmentation="mixup"`.
+    """
+
+    learning_rate: Number = 4e-3
+    momentum: Number = 0.9
+    weight_decay: Number = 0.0
+    init_scale: Number = 1.0
+    label_smoothing: Number = 0.1
+    mixup_alpha: Number = 0.2
+
+
+_RANGES = {
+    "learning_rate": (0.0, np.inf),
+    "momentum": (0.0, 1.0),
+    "weight_decay": (0.0, np.inf),
+    "init_scale": (0.0, np.inf),
+    "label_smoothing": (0.0, 1.0),
+    "mixup_alpha": (1e-3, np.inf),  # below, Beta samples underflow to 0/0
+}
+
+
+def check_hyperparams(hyper: Any) -> None:
+    """Raise ValueError if a hyperparameter whose value is known is out of range or not finite."""
+    if not isinstance(hyper, Hyperparams):
+        raise ValueError(f"hyper is a {type(hyper).__name__}: give jaxmlp.Hyperparams(…)")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(hyper, name)
+        if isinstance(value, jax.core.Tracer):
+            continue
+        try:
+            sound = np.isfinite(value) & (np.asarray(value) >= low) & (np.asarray(value) <= high)
+        except TypeError:
+            sound = np.False_
+        if not np.all(sound):
+            bound = f"at least {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
+            raise ValueError(f"{name} is {value}: give a number {bound}")

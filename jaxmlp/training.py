@@ -1,0 +1,188 @@
+"""Training: a run is a pure function, and an epoch of it one compiled program."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Integer, Key, Scalar
+
+from jaxmlp.augmentation import training_batch
+from jaxmlp.data import Batch, Dataset
+from jaxmlp.gradient import manual_value_and_grad
+from jaxmlp.losses import accuracy, loss
+from jaxmlp.optimizers import make_optimizer
+from jaxmlp.params import Params, init_params
+from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+
+
+class Metrics(NamedTuple):
+    """What is measured once an epoch; scalars for one epoch, shape (epochs,) for a run.
+
+    Attributes:
+        train_loss: mean over the epoch's examples, each at the parameters that its step
+            started from and with its augmented label, in nats.
+        validation_loss: on the validation part after the epoch, in nats.
+        validation_accuracy: likewise, a share in [0, 1].
+    """
+
+    train_loss: Float[Array, "..."]
+    validation_loss: Float[Array, "..."]
+    validation_accuracy: Float[Array, "..."]
+
+
+class TrainState(NamedTuple):
+    """What one step hands to the next: parameters, optax's state, steps taken."""
+
+    params: Params
+    opt_state: Any
+    step: Integer[Scalar, ""]
+
+
+class Result(NamedTuple):
+    """A finished run: the last parameters and the metrics of every epoch."""
+
+    params: Params
+    metrics: Metrics
+
+
+def train(
+    key: Key[Array, ""],
+    hyper: Hyperparams,
+    dataset: Dataset,
+    *,
+    config: Config,
+    on_epoch: Callable[[int, Metrics], None] | None = None,
+) -> Result:
+    """Train a network. Pure: the same arguments give the same result.
+
+    Every epoch visits each training example exactly once, in a fresh order that comes from
+    `config.data_seed` alone; where the batch size does not divide their number, the epoch's
+    last step takes the remaining few.
+
+    Args:
+        key: draws the initial weights and the augmentation; runs that differ only in it see
+            the same batches. May be traced, as may every field of `hyper`.
+        hyper: the numbers.
+        dataset: the training and validation parts are used, the test part is not.
+        config: the static settings.
+        on_epoch: called with the epoch's number, from 1, and its metrics after each epoch.
+
+    Raises:
+        ValueError: if a hyperparameter is out of range, `key` is no key, or the batch size
+            exceeds the number of training examples.
+    """
+    check_hyperparams(hyper)
+    n = len(dataset.train.x)
+    if config.batch_size > n:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, but there are {n} training examples: "
+            f"give at most {n}"
+        )
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"key is a {type(key).__name__}: give jax.random.key(seed)")
+    hyper = jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), hyper)
+    parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
+    keys = _run_keys(key, config)
+    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
+    program = replace(config, data_seed=0)  # which is an argument, so no reason to recompile
+    history = []
+    for epoch in range(config.epochs):
+        epoch_key = jax.random.fold_in(keys.order, epoch)
+        state, metrics = run_epoch(
+            state, hyper, epoch_key, keys.noise, *parts, dataset.scale, config=program
+        )
+        history.append(metrics)
+        if on_epoch:
+            on_epoch(epoch + 1, metrics)
+    return Result(state.params, jax.tree.map(lambda *values: jnp.stack(values), *history))
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def initial_state(
+    key: Key[Array, ""], hyper: Hyperparams, config: Config, n_in: int, n: int, n_out: int
+) -> TrainState:
+    """Random parameters and a fresh optimizer state for `n` training examples."""
+    sizes = (n_in, *config.hidden, n_out)
+    params = init_params(key, sizes, bias=config.bias, scale=hyper.init_scale)
+    opt_state = make_optimizer(hyper, config, n).init(cast(Any, params))
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
+
+
+@partial(jax.jit, static_argnames="config", donate_argnums=0)
+def run_epoch(
+    state: TrainState,
+    hyper: Hyperparams,
+    order_key: Key[Array, ""],
+    noise_key: Key[Array, ""],
+    train_part: Batch,
+    validation_part: Batch,
+    scale: Float[Scalar, ""],
+    *,
+    config: Config,
+) -> tuple[TrainState, Metrics]:
+    """One pass over the training part, then the validation part: one compiled program."""
+    n, size = len(train_part.x), config.batch_size
+    optimizer = make_optimizer(hyper, config, n)
+    gradient = manual_value_and_grad if config.gradient == "manual" else jax.value_and_grad(loss)
+
+    def step(
+        state: TrainState, rows: Integer[Array, " size"]
+    ) -> tuple[TrainState, Float[Scalar, ""]]:
+        key = jax.random.fold_in(noise_key, state.step)
+        batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
+        value, grad = gradient(state.params, batch, activation=config.activation)
+        return _update(optimizer, state, grad), value
+
+    n_out = state.params[-1].weight.shape[1]
+    order = jax.random.permutation(order_key, n)
+    full = n // size * size
+    state, values = jax.lax.scan(step, state, order[:full].reshape(-1, size))
+    total = size * jnp.sum(values)
+    if full < n:
+        state, value = step(state, order[full:])
+        total += (n - full) * value
+    return state, Metrics(
+        train_loss=total / n,
+        validation_loss=loss(state.params, validation_part, activation=config.activation),
+        validation_accuracy=accuracy(state.params, validation_part, activation=config.activation),
+    )
+
+
+def _update(
+    optimizer: optax.GradientTransformationExtraArgs, state: TrainState, grad: Any
+) -> TrainState:
+    """One step of the optimizer."""
+    params: Any = state.params  # optax's own type of a tree knows no None, the missing bias
+    updates, opt_state = optimizer.update(grad, state.opt_state, params)
+    params = optax.apply_updates(params, updates)
+    return TrainState(params, opt_state, state.step + 1)
+
+
+def first_batch(
+    key: Key[Array, ""], hyper: Hyperparams, dataset: Dataset, config: Config
+) -> tuple[Params, Batch]:
+    """The initial parameters of a run and the very batch that its first step sees."""
+    keys = _run_keys(key, config)
+    n = len(dataset.train.x)
+    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
+    order = jax.random.permutation(jax.random.fold_in(keys.order, 0), n)
+    rows, noise_key = order[: config.batch_size], jax.random.fold_in(keys.noise, 0)
+    return state.params, training_batch(
+        noise_key, hyper, dataset.train, rows, dataset.scale, dataset.n_out, config
+    )
+
+
+class _Keys(NamedTuple):
+    init: Key[Array, ""]
+    noise: Key[Array, ""]
+    order: Key[Array, ""]
+
+
+def _run_keys(key: Key[Array, ""], config: Config) -> _Keys:
+    """One key per consumer; the order of the examples does not depend on `key`."""
+    init_key, noise_key = jax.random.split(key)
+    return _Keys(init_key, noise_key, jax.random.key(config.data_seed))

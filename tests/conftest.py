@@ -1,0 +1,56 @@
+"""Settings of the whole suite: shapes checked at run time, nothing promoted in silence."""
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Before anything imports jaxmlp: every jaxtyping annotation is checked at every call.
+install_import_hook("jaxmlp", "beartype.beartype")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+import jaxmlp  # noqa: E402
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+# Compilation makes first calls slow, which is no flakiness. A failure prints how to repeat it.
+for name, examples in (("default", 40), ("long", 1000)):
+    hypothesis.settings.register_profile(
+        name,
+        deadline=None,
+        print_blob=True,
+        max_examples=examples,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def as_users_see_it():
+    """Without the run-time type checks, which users do not have and which would come first."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.fixture(scope="session")
+def mnist_directory() -> Path:
+    """The folder with MNIST's four IDX files, where there is one."""
+    folder = os.environ.get("JAXMLP_MNIST_DIR")
+    if not folder:
+        pytest.skip("JAXMLP_MNIST_DIR names no folder with MNIST's IDX files")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def digits() -> jaxmlp.Dataset:
+    return jaxmlp.load_digits()

@@ -1,0 +1,226 @@
+"""`manual_grad` against independent oracles, and the laws that a gradient obeys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxmlp
+from jaxmlp import Batch, Layer
+from jaxmlp.gradient import derivation_lines
+from tests.strategies import DTYPES, Case, as_arrays, cases
+from tests.tolerances import assert_close, gradient_bound
+
+
+def manual(case: Case) -> jaxmlp.Params:
+    return manual_value_and_grad(case)[1]
+
+
+def manual_value_and_grad(case: Case):
+    return jaxmlp.manual_value_and_grad(case.params, case.batch, activation=case.activation)
+
+
+def ready(case: Case) -> Case:
+    params, batch = as_arrays((case.params, case.batch))
+    return case._replace(params=params, batch=batch)
+
+
+def bound(case: Case) -> jaxmlp.Params:
+    return gradient_bound(case.params, case.batch, case.activation, DTYPES[case.dtype])
+
+
+autodiff = jax.jit(jax.value_and_grad(jaxmlp.loss), static_argnames="activation")
+
+
+def check_against_autodiff(case: Case) -> None:
+    with jax.enable_x64(case.x64):
+        case = ready(case)
+        value, grad = manual_value_and_grad(case)
+        loss, expected = autodiff(case.params, case.batch, activation=case.activation)
+        assert all(leaf.dtype == DTYPES[case.dtype] for leaf in jax.tree.leaves(expected))
+        assert_close(grad, expected, bound(case))
+        assert value.dtype == loss.dtype
+        np.testing.assert_allclose(value, loss, rtol=1e-12 if case.x64 else 1e-5)
+
+
+@given(cases())
+def test_agrees_with_autodiff(case):
+    check_against_autodiff(case)
+
+
+@given(cases(numbers=("small integers", "zero weights", "zero inputs")))
+def test_agrees_with_autodiff_at_kinks(case):
+    check_against_autodiff(case)
+
+
+@given(cases(dtypes=("float64",), numbers=("dense",), activations=("tanh", "sigmoid", "gelu")))
+def test_agrees_with_central_differences(case):
+    with jax.enable_x64(True):
+        case = ready(case)
+        flat, unflatten = jax.flatten_util.ravel_pytree(case.params)
+        got, _ = jax.flatten_util.ravel_pytree(manual(case))
+        step = 1e-5
+
+        def at(vector):
+            return jaxmlp.loss(unflatten(vector), case.batch, activation=case.activation)
+
+        shifts = step * jnp.eye(len(flat))
+        central = (jax.vmap(at)(flat[None, :] + shifts) - jax.vmap(at)(flat[None, :] - shifts)) / (
+            2 * step
+        )
+        # truncation is of order step² times a third derivative, rounding of order 1e-16 / step
+        np.testing.assert_allclose(got, central, atol=2e-8, rtol=1e-6)
+
+
+def test_hand_worked_value():
+    """One example, one hidden unit on and one off, logits (0, 0): p = (½, ½), y = (1, 0)."""
+    params = (
+        Layer(jnp.asarray([[2.0, -1.0]]), jnp.asarray([0.0, 0.0])),
+        Layer(jnp.asarray([[1.0, 1.0], [5.0, 7.0]]), jnp.asarray([0.0, 0.0])),
+    )
+    value, grad = jaxmlp.manual_value_and_grad(
+        params, Batch(jnp.asarray([[3.0]]), jnp.asarray([0]))
+    )
+    # h = (6, 0), z = (6, 6), ∂C/∂z = (−½, ½), ∂C/∂W¹ = hᵀ ∂C/∂z, ∂C/∂h = (0, 1), mask (1, 0)
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    np.testing.assert_array_equal(grad[1].weight, [[-3.0, 3.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(grad[1].bias, [-0.5, 0.5])
+    np.testing.assert_array_equal(grad[0].weight, [[0.0, 0.0]])
+    np.testing.assert_array_equal(grad[0].bias, [0.0, 0.0])
+
+
+def test_hand_worked_value_reaches_the_first_layer():
+    """As above, with unequal outgoing weights and a label sum of 2: ∂C/∂z = 2p − y."""
+    params = (
+        Layer(jnp.asarray([[2.0, -1.0]]), None),
+        Layer(jnp.asarray([[0.0, 0.0], [5.0, 7.0]]), None),
+    )
+    batch = Batch(jnp.asarray([[3.0]]), jnp.asarray([[2.0, 0.0]]))
+    np.testing.assert_array_equal(jaxmlp.manual_grad(params, batch)[0].weight, [[0.0, 0.0]])
+    params = (params[0], Layer(jnp.asarray([[1.0, 1.0], [5.0, 7.0]]).at[0, 1].set(1.0), None))
+    lines = derivation_lines(params, batch)
+    np.testing.assert_array_equal(lines.dz[1], [[-1.0, 1.0]])
+    np.testing.assert_array_equal(lines.dh[0], [[0.0, 2.0]])
+    np.testing.assert_array_equal(lines.dz[0], [[0.0, 0.0]])
+
+
+@given(cases(dtypes=("float64",)), st.integers(0, 2**32 - 1))
+def test_hidden_units_permute(case, seed):
+    """Renaming hidden units renames the entries of the gradient and changes nothing else."""
+    if len(case.params) == 1:
+        return
+    order = np.random.default_rng(seed).permutation(case.params[0].weight.shape[1])
+
+    def rename(params):
+        first, second, *others = params
+        bias = None if first.bias is None else first.bias[order]
+        first = Layer(first.weight[:, order], bias)
+        return (first, second._replace(weight=second.weight[order]), *others)
+
+    with jax.enable_x64(True):
+        case = ready(case)
+        renamed = case._replace(params=rename(case.params))
+        assert_close(manual(renamed), rename(manual(case)), bound(renamed))
+
+
+@given(cases(dtypes=("float64",)))
+def test_batch_gradient_is_mean_of_example_gradients(case):
+    with jax.enable_x64(True):
+        case = ready(case)
+
+        def of_one(x, label):
+            batch = Batch(x[None, :], jnp.expand_dims(label, 0))
+            return jaxmlp.manual_grad(case.params, batch, activation=case.activation)
+
+        each = jax.vmap(of_one)(*case.batch)
+        mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+        assert_close(manual(case), mean, bound(case))
+
+
+@given(cases(dtypes=("float64",)))
+def test_zero_residual_gives_zero_gradient(case):
+    with jax.enable_x64(True):
+        case = ready(case)
+        z = jaxmlp.forward(case.params, case.batch.x, activation=case.activation)
+        case = case._replace(batch=case.batch._replace(labels=jax.nn.softmax(z, axis=1)))
+        assert_close(manual(case), jax.tree.map(jnp.zeros_like, case.params), bound(case))
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 3), (2, 3, 3, 2)])
+def test_with_and_without_the_value(sizes):
+    params = jaxmlp.init_params(jax.random.key(0), sizes)
+    batch = Batch(jnp.ones((2, sizes[0])), jnp.asarray([0, 1]))
+    _, grad = jaxmlp.manual_value_and_grad(params, batch)
+    jax.tree.map(np.testing.assert_array_equal, grad, jaxmlp.manual_grad(params, batch))
+
+
+def forbidden(*args, **kwargs):
+    raise AssertionError("automatic differentiation was called")
+
+
+def test_no_autodiff_below(monkeypatch):
+    """With JAX's differentiation broken, and in the traced program, the gradient still stands."""
+    params = as_arrays((Layer(np.ones((3, 2), np.float32), np.ones(2, np.float32)),) * 1)
+    batch = Batch(jnp.ones((4, 3)), jnp.asarray([0, 1, 0, 1]))
+    from jax._src.interpreters import ad
+
+    for name in ("jvp", "linearize_jaxpr", "backward_pass"):
+        if hasattr(ad, name):
+            monkeypatch.setattr(ad, name, forbidden)
+    jax.clear_caches()
+    with pytest.raises(AssertionError, match="differentiation"):
+        jax.grad(jaxmlp.loss)(params, batch)
+    for activation in jaxmlp.activations.ACTIVATIONS:
+        jaxmlp.manual_grad(params, batch, activation=activation)
+        text = str(
+            jax.make_jaxpr(lambda p, b, a=activation: jaxmlp.manual_grad(p, b, activation=a))(
+                params, batch
+            )
+        )
+        assert "custom_jvp" not in text
+        assert "custom_vjp" not in text
+
+
+def test_composes_with_vmap_jit_and_scan():
+    keys = jax.random.split(jax.random.key(0), 3)
+    networks = jax.vmap(lambda key: jaxmlp.init_params(key, (3, 4, 2)))(keys)
+    x, labels = jnp.ones((5, 2, 3)), jnp.asarray([[0, 1]] * 5)
+    batch = Batch(x[0], labels[0])
+    together = jax.jit(jax.vmap(jaxmlp.manual_grad, in_axes=(0, None)))(networks, batch)
+    for number in range(3):
+        params = jax.tree.map(lambda leaf, number=number: leaf[number], networks)
+        one = jaxmlp.manual_grad(params, batch)
+        alone = jax.tree.map(lambda leaf, number=number: leaf[number], together)
+        assert_close(alone, one, gradient_bound(params, batch, "relu", jnp.float32))
+
+    def descend(params, batch):
+        value, grad = jaxmlp.manual_value_and_grad(params, batch)
+        return jax.tree.map(lambda p, g: p - 0.5 * g, params, grad), value
+
+    _, values = jax.lax.scan(descend, params, Batch(x, labels))
+    assert values[-1] < values[0]
+
+
+def test_bfloat16_sums_in_float32():
+    """2,000 equal contributions: summed in bfloat16 they would stop growing at 256 of them."""
+    params = as_arrays((Layer(np.zeros((1, 2)), np.zeros(2)),))
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    batch = Batch(jnp.ones((2000, 1)), jnp.zeros(2000, jnp.int32))
+    grad = jaxmlp.manual_grad(params, batch)
+    for leaf in jax.tree.leaves(grad):
+        assert leaf.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(leaf.astype(jnp.float32).ravel(), [-0.5, 0.5])
+
+
+def test_same_labels_in_every_form():
+    params = jaxmlp.init_params(jax.random.key(1), (3, 4, 3), bias=False)
+    x = jax.random.normal(jax.random.key(2), (5, 3))
+    classes = jnp.asarray([0, 2, 1, 1, 0])
+    grads = [
+        jaxmlp.manual_grad(params, Batch(x, labels))
+        for labels in (classes, jnp.eye(3)[classes], jnp.eye(3, dtype=jnp.int32)[classes])
+    ]
+    jax.tree.map(np.testing.assert_array_equal, grads[0], grads[1])
+    jax.tree.map(np.testing.assert_array_equal, grads[0], grads[2])

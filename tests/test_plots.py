@@ -1,0 +1,142 @@
+"""The pictures: what is in them, for the usual and for the odd data. Looks are judged by eye."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jaxmlp import plots
+
+EPOCHS = np.arange(1, 6)
+
+
+def texts(figure: Figure) -> list[str]:
+    """Every piece of text that stands in the axes of a figure, their titles included."""
+    found = [text.get_text() for axes in figure.axes for text in axes.texts]
+    places = ("left", "center", "right")
+    found += [axes.get_title(loc=loc) for axes in figure.axes for loc in places]
+    return [text for text in found if text]
+
+
+def title(figure: Figure) -> str:
+    return figure.get_suptitle()
+
+
+def curves(train: list[float], accuracy: list[float]) -> Figure:
+    n = len(train)
+    loss = np.array(train)
+    return plots.learning_curves(EPOCHS[:n], loss, 1.1 * loss, np.array(accuracy), "a run")
+
+
+def test_saved_figure_is_a_png_of_150_dots_per_inch(tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    plots.save(curves([2.0, 1.0], [0.5, 0.75]), path)
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.size == (1500, 600)
+        assert np.ptp(np.asarray(image.convert("L"))) > 200  # something dark on white
+
+
+def test_curves_name_the_lines_and_the_first_best_epoch() -> None:
+    figure = curves([2.0, 1.5, 1.2, 1.1], [0.5, 0.75, 0.9, 0.9])
+    assert len(figure.axes) == 2
+    assert {"training", "validation"} <= set(texts(figure))
+    assert "best: 10.00 % at epoch 3" in texts(figure)
+    right = figure.axes[1]
+    np.testing.assert_allclose(np.array(right.lines[0].get_ydata(), float), [50, 25, 10, 10])
+    np.testing.assert_allclose(np.array(right.lines[1].get_xydata(), float), [[3, 10]])
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"), [([2.0, 1.0, 0.5], "linear"), ([2.0, 0.4, 0.1], "log"), ([1, 0], "linear")]
+)
+def test_losses_are_drawn_on_a_log_scale_beyond_a_decade(losses: list[float], scale: str) -> None:
+    assert curves(losses, [0.9] * len(losses)).axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize("losses", [[1.0], [1.0, np.nan, np.inf], [np.nan, np.nan]])
+def test_curves_of_one_epoch_and_of_a_diverged_run(losses: list[float], tmp_path: Path) -> None:
+    accuracy = np.where(np.isnan(losses), np.nan, 0.5).tolist()
+    plots.save(curves(losses, accuracy), tmp_path / "curves.png")
+
+
+def test_confusion_matrix_counts_mistakes_and_gives_recall() -> None:
+    labels, predictions = np.array([0, 0, 0, 0, 1]), np.array([0, 1, 1, 0, 1])
+    figure = plots.confusion_matrix(labels, predictions, 2, "a test")
+    written = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert written == {(0, 0): "50%", (1, 0): "2", (1, 1): "100%"}  # (column, row); empty: none
+    assert title(figure) == "a test: accuracy 60.00%"
+    shown = figure.axes[0].images[0].get_array()
+    assert shown is not None
+    np.testing.assert_array_equal(np.ma.filled(shown, 0), [[0, 2], [0, 0]])
+
+
+def test_confusion_matrix_without_mistakes(tmp_path: Path) -> None:
+    labels = np.arange(3)
+    figure = plots.confusion_matrix(labels, labels, 3, "a test")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["100%"] * 3
+    plots.save(figure, tmp_path / "matrix.png")
+
+
+@pytest.mark.parametrize(("n_out", "cells", "axes"), [(30, 30, 1), (40, 0, 2)])
+def test_many_classes_get_a_colour_bar_in_place_of_numbers(n_out: int, cells: int, axes: int):
+    labels = np.arange(n_out)
+    figure = plots.confusion_matrix(labels, labels, n_out, "a test")
+    assert len(figure.axes[0].texts) == cells
+    assert len(figure.axes) == axes
+
+
+def mistakes(n: int, wrong: int, shape: tuple[int, int], count: int = 24) -> Figure:
+    """`n` examples of class 0, the first `wrong` taken for class 1, each more surely."""
+    x = np.random.default_rng(0).random((n, shape[0] * shape[1]))
+    sure = np.where(np.arange(n) < wrong, 0.6 + 0.39 * np.arange(n) / n, 0.1)
+    return plots.confident_mistakes(
+        x, np.zeros(n, int), np.stack([1 - sure, sure], axis=1), shape, "a test", count
+    )
+
+
+def shown(figure: Figure) -> list[float]:
+    """The percentages under the examples, in the order drawn."""
+    found = (re.search(r"[\d.]+", axes.get_xlabel()) for axes in figure.axes)
+    return [float(match.group()) for match in found if match]
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    figure = mistakes(100, 50, (4, 4), count=10)
+    np.testing.assert_allclose(shown(figure), 60 + 0.39 * np.arange(49, 39, -1), atol=0.051)
+    assert texts(figure) == ["0 → 1"] * 10
+    assert title(figure) == "a test: 50 of 100 wrong"
+
+
+def test_the_mistakes_are_pictures_of_the_right_examples() -> None:
+    image = mistakes(3, 3, (2, 5)).axes[0].images[0].get_array()
+    expected = np.random.default_rng(0).random((3, 10))[2].reshape(2, 5)
+    np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+@pytest.mark.parametrize(("wrong", "shape"), [(1, (8, 8)), (9, (8, 8)), (3, (1, 13)), (2, (5, 1))])
+def test_few_mistakes_and_inputs_that_are_no_images(
+    wrong: int, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    figure = mistakes(20, wrong, shape)
+    assert len(shown(figure)) == wrong
+    assert bool(figure.axes[0].images) == (shape[0] > 1)
+    plots.save(figure, tmp_path / "mistakes.png")
+
+
+def test_no_mistakes_is_said(tmp_path: Path) -> None:
+    figure = mistakes(20, 0, (8, 8))
+    assert title(figure) == "a test: 0 of 20 wrong"
+    assert [text.get_text() for text in figure.texts][-1] == "no mistakes to show"
+    plots.save(figure, tmp_path / "mistakes.png")
+
+
+def test_a_probability_is_never_shown_as_certainty() -> None:
+    figure = plots.confident_mistakes(
+        np.ones((1, 4)), np.array([0]), np.array([[0.0, 1.0]]), (2, 2), "a test"
+    )
+    assert figure.axes[0].get_xlabel() == "> 99.9 %"
