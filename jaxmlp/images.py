@@ -12,6 +12,7 @@ MAX_PIXELS = 64_000_000  # more than a telephone's camera gives
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens
 FAINTEST = 0.08  # of the way from black to white: less contrast than this is no ink
 EVEN = 0.02  # paper whose brightness varies less than this is lit evenly
+SHADOW = 0.45  # of the ink's contrast: what is fainter is a shadow or a smear
 SPECK = 0.04  # a patch smaller than this share of the largest one is dirt, not a stroke
 
 
@@ -161,10 +162,14 @@ def _ink(picture: np.ndarray) -> np.ndarray:
     sign = float(np.sign(np.sum(contrast, where=np.abs(contrast) > faint)))
     paper = _paper(smooth, sign)
     contrast = sign * (smooth - paper)
-    strokes = _without_specks(contrast > faint)
+    # the darkest thousandth of the picture is ink; a shadow is larger, but fainter by far
+    full = np.quantile(contrast, 0.999)
+    strokes = _without_specks(contrast > max(faint, SHADOW * full))
     if not strokes.any():
         raise ValueError("it has no ink: nothing in it stands out from the paper")
     full = np.quantile(contrast[strokes], 0.95)
+    # with the strokes' grey rims, which are as faint as a shadow but stand beside ink
+    strokes = _blurred(strokes.astype(float), max(1.0, max(picture.shape) / 100)) > 0.05
     return np.where(strokes, np.clip(sign * (picture - paper) / full, 0, 1), 0)
 
 

@@ -1,7 +1,8 @@
 """Where data sets come from: scikit-learn, OpenML, IDX files, .npz files and arrays."""
 
+import warnings
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -57,14 +58,14 @@ def load_mnist(cache: Path | None = None, **options: Unpack[LoadOptions]) -> Dat
     from sklearn.datasets import fetch_openml
 
     try:
-        x, labels = fetch_openml(
-            "mnist_784", version=1, data_home=cache, return_X_y=True, as_frame=False
-        )
+        with warnings.catch_warnings(action="ignore"):  # of its retries: the error says enough
+            bunch: Any = fetch_openml("mnist_784", version=1, data_home=cache, as_frame=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"MNIST cannot be fetched from OpenML ({error}): check the network, or name a folder "
             "with its four IDX files"
         ) from error
+    x, labels = bunch["data"], bunch["target"]
     split = len(x) * 6 // 7  # OpenML keeps the original order: the test images come last
     x, labels = x.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int32)
     return split_dataset(x[:split], labels[:split], x[split:], labels[split:], **options)
@@ -167,6 +168,10 @@ def _part(name: str, x: np.ndarray, labels: np.ndarray, scale: float, uint8: boo
     """One part with flat inputs of a dtype that a `Dataset` holds."""
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(f"x_{name} has shape {x.shape}: give (n, …) with at least one example")
+    if labels.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
+        )
     flat = x.reshape(len(x), -1)
     if np.issubdtype(x.dtype, np.integer):
         top = round(1 / scale)

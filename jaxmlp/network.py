@@ -72,14 +72,17 @@ def matmul(
 
 def check_network(params: Params, x: Any) -> None:
     """Raise ValueError unless `params` is a chain of layers that takes `x`: static facts only."""
-    if not isinstance(params, tuple) or not params or not isinstance(params[0], Layer):
+    if not isinstance(params, tuple) or not params:
         kind = "an empty tuple" if params == () else f"a {type(params).__name__}"
         raise ValueError(f"params is {kind}: give a tuple of Layer, as init_params makes it")
     _check_real("x", x)
     if x.ndim != 2 or x.shape[0] == 0:
         raise ValueError(f"x has shape {x.shape}: give (n, n_in) with n ≥ 1, images flattened")
     width = x.shape[1]
-    for number, (weight, bias) in enumerate(params):
+    for number, layer in enumerate(params):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"layer {number} is a {type(layer).__name__}: give a jaxmlp.Layer")
+        weight, bias = layer
         _check_real(f"the weight of layer {number}", weight)
         if weight.ndim != 2 or weight.shape[0] != width:
             source = "x" if number == 0 else f"layer {number - 1}"

@@ -1,11 +1,12 @@
 """Readers of data files from anywhere: every size is checked before memory is taken for it."""
 
 import gzip
+import io
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -29,12 +30,12 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse_idx(cast(BinaryIO, file), path, rank)
+            return _parse_idx(file, path, rank)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def _parse_idx(file: BinaryIO, path: Path, rank: int) -> np.ndarray:
+def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it begins with {head!r}, not two zero bytes")
@@ -43,10 +44,10 @@ def _parse_idx(file: BinaryIO, path: Path, rank: int) -> np.ndarray:
             f"{path} has IDX type {head[2]:#04x} and rank {head[3]}: expected bytes (0x08) of "
             f"rank {rank}; are images and labels exchanged?"
         )
-    sizes = np.frombuffer(file.read(4 * rank), dtype=">u4")
-    if len(sizes) < rank:
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
         raise ValueError(f"{path} is truncated: it ends inside its header")
-    shape = tuple(int(size) for size in sizes)
+    shape = struct.unpack(f">{rank}I", sizes)
     expected = math.prod(shape)
     if expected > MAX_BYTES:
         raise ValueError(f"{path} claims {expected} bytes ({shape}): the limit is {MAX_BYTES}")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from jaxmlp.images import Framing
 from jaxmlp.network import check_network
@@ -96,7 +96,7 @@ def save_run(folder: Path, run: Run, metrics: Metrics, result: dict[str, Any]) -
         for name, array in layer._asdict().items()
         if array is not None
     }
-    save_file(tensors, folder / "params.safetensors")
+    (folder / "params.safetensors").write_bytes(save(tensors))
 
 
 def load_run(folder: Path) -> Run:

@@ -48,7 +48,7 @@ class Config:
     data_seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", check_sizes((1, *self.hidden, 1))[1:-1])
+        object.__setattr__(self, "hidden", _check_hidden(self.hidden))
         for name, least in (("batch_size", 1), ("epochs", 1), ("data_seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -62,6 +62,14 @@ class Config:
                 raise ValueError(
                     f"unknown {field.name} {value!r}: choose one of {', '.join(choices)}"
                 )
+
+
+def _check_hidden(hidden: Any) -> tuple[int, ...]:
+    """Widths as a tuple, so that the settings can be hashed."""
+    try:
+        return check_sizes((1, *hidden, 1))[1:-1]
+    except (TypeError, ValueError):
+        raise ValueError(f"hidden is {hidden!r}: give integers ≥ 1, such as (128, 64)") from None
 
 
 class Hyperparams(NamedTuple):

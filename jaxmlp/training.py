@@ -75,15 +75,8 @@ def train(
         ValueError: if a hyperparameter is out of range, `key` is no key, or the batch size
             exceeds the number of training examples.
     """
-    check_hyperparams(hyper)
+    check_run(key, hyper, dataset, config)
     n = len(dataset.train.x)
-    if config.batch_size > n:
-        raise ValueError(
-            f"batch_size is {config.batch_size}, but there are {n} training examples: "
-            f"give at most {n}"
-        )
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"key is a {type(key).__name__}: give jax.random.key(seed)")
     hyper = jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), hyper)
     parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
     keys = _run_keys(key, config)
@@ -101,6 +94,22 @@ def train(
     return Result(state.params, jax.tree.map(lambda *values: jnp.stack(values), *history))
 
 
+def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
+    """Raise ValueError if `train` cannot work with these arguments."""
+    check_hyperparams(hyper)
+    for name, value, kind in (("dataset", dataset, Dataset), ("config", config, Config)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} is a {type(value).__name__}: give a jaxmlp.{kind.__name__}")
+    n = len(dataset.train.x)
+    if config.batch_size > n:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, but there are {n} training examples: "
+            f"give at most {n}"
+        )
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"key is a {type(key).__name__}: give jax.random.key(seed)")
+
+
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def initial_state(
     key: Key[Array, ""], hyper: Hyperparams, config: Config, n_in: int, n: int, n_out: int
@@ -112,7 +121,7 @@ def initial_state(
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
 
 
-@partial(jax.jit, static_argnames="config", donate_argnums=0)
+@partial(jax.jit, static_argnames="config")
 def run_epoch(
     state: TrainState,
     hyper: Hyperparams,

@@ -6,7 +6,7 @@ seed, because Hypothesis fills arrays with constants, which would hide transpose
 
 import itertools
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def cases(draw, dtypes=tuple(DTYPES), activations=tuple(ACTIVATIONS), numbers=NU
     return Case(tuple(layers), batch, activation, dtype)
 
 
-def _numbers(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+def _numbers(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Any:
     """Dense numbers, or integers from −1 to 1, whose sums hit zero exactly: kinks."""
     if kind == "small integers":
         return rng.integers(-1, 2, shape).astype(float)
@@ -100,6 +100,6 @@ def draw_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.n
     return rows.astype(np.float32)
 
 
-def as_arrays(tree):
+def as_arrays(tree: Any) -> Any:
     """JAX arrays of the dtypes that the case asks for; float64 needs the x64 mode."""
     return jax.tree.map(jnp.asarray, tree)

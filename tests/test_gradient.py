@@ -1,6 +1,7 @@
 """`manual_grad` against independent oracles, and the laws that a gradient obeys."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 import jaxmlp
 from jaxmlp import Batch, Layer
+from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.gradient import derivation_lines
 from tests.strategies import DTYPES, Case, as_arrays, cases
 from tests.tolerances import assert_close, gradient_bound
@@ -162,7 +164,7 @@ def forbidden(*args, **kwargs):
 
 def test_no_autodiff_below(monkeypatch):
     """With JAX's differentiation broken, and in the traced program, the gradient still stands."""
-    params = as_arrays((Layer(np.ones((3, 2), np.float32), np.ones(2, np.float32)),) * 1)
+    params = jaxmlp.init_params(jax.random.key(0), (3, 4, 2))
     batch = Batch(jnp.ones((4, 3)), jnp.asarray([0, 1, 0, 1]))
     from jax._src.interpreters import ad
 
@@ -172,7 +174,7 @@ def test_no_autodiff_below(monkeypatch):
     jax.clear_caches()
     with pytest.raises(AssertionError, match="differentiation"):
         jax.grad(jaxmlp.loss)(params, batch)
-    for activation in jaxmlp.activations.ACTIVATIONS:
+    for activation in ACTIVATIONS:
         jaxmlp.manual_grad(params, batch, activation=activation)
         text = str(
             jax.make_jaxpr(lambda p, b, a=activation: jaxmlp.manual_grad(p, b, activation=a))(
@@ -189,6 +191,7 @@ def test_composes_with_vmap_jit_and_scan():
     x, labels = jnp.ones((5, 2, 3)), jnp.asarray([[0, 1]] * 5)
     batch = Batch(x[0], labels[0])
     together = jax.jit(jax.vmap(jaxmlp.manual_grad, in_axes=(0, None)))(networks, batch)
+    params = jaxmlp.init_params(keys[0], (3, 4, 2))
     for number in range(3):
         params = jax.tree.map(lambda leaf, number=number: leaf[number], networks)
         one = jaxmlp.manual_grad(params, batch)
@@ -205,8 +208,7 @@ def test_composes_with_vmap_jit_and_scan():
 
 def test_bfloat16_sums_in_float32():
     """2,000 equal contributions: summed in bfloat16 they would stop growing at 256 of them."""
-    params = as_arrays((Layer(np.zeros((1, 2)), np.zeros(2)),))
-    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    params = (Layer(jnp.zeros((1, 2), jnp.bfloat16), jnp.zeros(2, jnp.bfloat16)),)
     batch = Batch(jnp.ones((2000, 1)), jnp.zeros(2000, jnp.int32))
     grad = jaxmlp.manual_grad(params, batch)
     for leaf in jax.tree.leaves(grad):
@@ -224,3 +226,19 @@ def test_same_labels_in_every_form():
     ]
     jax.tree.map(np.testing.assert_array_equal, grads[0], grads[1])
     jax.tree.map(np.testing.assert_array_equal, grads[0], grads[2])
+
+
+def test_layers_of_different_dtypes():
+    """Each layer computes in its own dtype; strict promotion would refuse a mixture."""
+    with jax.enable_x64(True):
+        params = as_arrays(
+            (
+                Layer(*(jnp.ones(shape, jnp.float32) for shape in ((3, 4), (4,)))),
+                Layer(*(jnp.ones(shape, jnp.float64) for shape in ((4, 2), (2,)))),
+                Layer(*(jnp.ones(shape, jnp.float32) for shape in ((2, 3), (3,)))),
+            )
+        )
+        batch = Batch(jnp.ones((2, 3), jnp.float32), jnp.asarray([0, 2]))
+        _, expected = autodiff(params, batch, activation="tanh")
+        grad = jaxmlp.manual_grad(params, batch, activation="tanh")
+        assert_close(grad, expected, gradient_bound(params, batch, "tanh", np.float32))

@@ -108,6 +108,14 @@ def test_specks_and_noise_are_dropped(tmp_path: Path) -> None:
     assert (image[expected == 0] > 0.1).mean() < 0.05
 
 
+def test_the_edge_of_a_shadow_is_no_ink(tmp_path: Path) -> None:
+    expected = read_image(write(tmp_path / "l.png", 1 - page()), FRAME)
+    row, column = np.mgrid[:160, :120]
+    shadow = 1 - 0.25 / (1 + np.exp(-(row + column / 2 - 130) / 4))  # across the L
+    image = read_image(write(tmp_path / "other.png", 0.9 * shadow * (1 - 0.8 * page())), FRAME)
+    assert np.abs(image - expected).mean() < 0.05  # taken for ink, the shadow makes it 0.27
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"])
 def test_every_kind_of_pixel_gives_the_same_input(mode: str, tmp_path: Path) -> None:
     expected = read_image(write(tmp_path / "l.png", 1 - page()), FRAME)

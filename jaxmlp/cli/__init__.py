@@ -58,4 +58,5 @@ def _parse(commands, arguments: Sequence[str] | None):
 def _plain(box: str) -> str:
     """The text of the first part of a box drawn with lines."""
     body = re.split(r"\n│?\s*─{5,}", re.sub(r"^╭[^\n]*\n", "", box))[0]
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", body).split()) or "wrong arguments"
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", body).split())
+    return re.sub(r"^Error parsing __tyro\S*: ", "", text) or "wrong arguments"

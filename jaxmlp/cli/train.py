@@ -23,8 +23,8 @@ from jaxmlp.gradient import manual_grad
 from jaxmlp.images import framing
 from jaxmlp.losses import loss
 from jaxmlp.runs import Run, check_new, new_folder, save_run
-from jaxmlp.settings import Config, Hyperparams, check_hyperparams
-from jaxmlp.training import Metrics, Result, first_batch, train
+from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.training import Metrics, Result, check_run, first_batch, train
 
 FRAMED = 10_000  # training images that are enough to measure how they are framed
 
@@ -58,7 +58,6 @@ class Train:
         """Train, report, save."""
         start = time.perf_counter()
         hyper = Hyperparams(**vars(self.numbers))
-        check_hyperparams(hyper)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: give an integer ≥ 0")
         name = Path(self.data).name.removesuffix(".npz") or "data"
@@ -66,6 +65,7 @@ class Train:
         check_new(out)
         dataset = load_data(self.data, self.config.data_seed)
         key = jax.random.key(self.seed)
+        check_run(key, hyper, dataset, self.config)
         _describe(dataset, self.config)
         _report_agreement(key, hyper, dataset, self.config)
         with _progress(self.config.epochs) as on_epoch:
