@@ -84,7 +84,7 @@ def save_run(folder: Path, run: Run, metrics: Metrics, result: dict[str, Any]) -
         "versions": {name: version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
     }
-    (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     with (folder / "metrics.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("epoch", *metrics._fields))
@@ -107,7 +107,7 @@ def load_run(folder: Path) -> Run:
     """
     path = folder / "config.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         config, framing = record["config"], record["framing"]
         run = Run(
             config=Config(**config | {"hidden": tuple(config["hidden"])}),
@@ -119,7 +119,7 @@ def load_run(folder: Path) -> Run:
         )
     except OSError as error:
         raise ValueError(f"{folder} is no run folder: {path}: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not as `jaxmlp train` writes it: {error!r}") from error
     check_hyperparams(run.hyper)
     _check_params(folder, run)
@@ -142,7 +142,10 @@ def _load_params(path: Path) -> Params:
 
 def _check_params(folder: Path, run: Run) -> None:
     """Raise ValueError unless parameters, settings and framing describe one network."""
-    n_in = int(np.prod(run.framing.image_shape))
+    height, width = run.framing.image_shape
+    if min(height, width, *run.framing.box) <= 0:
+        raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
+    n_in = height * width
     check_network(run.params, np.zeros((1, n_in), np.float32))
     hidden = tuple(layer.weight.shape[1] for layer in run.params[:-1])
     if hidden != run.config.hidden:

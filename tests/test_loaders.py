@@ -166,6 +166,7 @@ def openml_cache(home, images, labels):
         "status": "active",
         "default_target_attribute": "class",
         "md5_checksum": hashlib.md5(arff.encode()).hexdigest(),
+        "description": "a small stand-in",
         "url": "http://openml.invalid/download/mnist_784.arff",
     }
     return {
