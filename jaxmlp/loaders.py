@@ -36,9 +36,9 @@ def load_digits(**options: Unpack[LoadOptions]) -> Dataset:
     """
     from sklearn.datasets import load_digits as sklearn_digits
 
-    x, labels = sklearn_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(x))
-    x, labels = x[order].reshape(-1, 8, 8).astype(np.uint8), labels[order].astype(np.int32)
+    bunch: Any = sklearn_digits()
+    order = np.random.default_rng(0).permutation(len(bunch.target))
+    x, labels = bunch.images[order].astype(np.uint8), bunch.target[order].astype(np.int32)
     return split_dataset(x[360:], labels[360:], x[:360], labels[:360], pixel_max=16, **options)
 
 
@@ -65,7 +65,7 @@ def load_mnist(cache: Path | None = None, **options: Unpack[LoadOptions]) -> Dat
             f"MNIST cannot be fetched from OpenML ({error}): check the network, or name a folder "
             "with its four IDX files"
         ) from error
-    x, labels = bunch["data"], bunch["target"]
+    x, labels = bunch.data, bunch.target
     split = len(x) * 6 // 7  # OpenML keeps the original order: the test images come last
     x, labels = x.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int32)
     return split_dataset(x[:split], labels[:split], x[split:], labels[split:], **options)

@@ -27,6 +27,7 @@ def learning_curves(
     validation_loss: np.ndarray,
     validation_accuracy: np.ndarray,
     title: str,
+    training: str = "training",
 ) -> Figure:
     """The losses, and the validation error with its best epoch.
 
@@ -36,6 +37,8 @@ def learning_curves(
             not finite and the lines end.
         validation_accuracy: share of right answers in [0, 1], (n,).
         title: what was trained.
+        training: the name of the first curve; a loss on softened labels is another quantity
+            than the validation loss, and the picture should say so.
     """
     figure = _figure(10.0, 4.0, title)
     left, right = figure.subplots(1, 2)
@@ -53,7 +56,7 @@ def learning_curves(
     left.margins(y=0.08)
     ends = [_line(left, epochs, losses[0], BLUE), _line(left, epochs, losses[1], ORANGE)]
     upper = int(ends[1][1] > ends[0][1])  # its name stands above its end, the other's below
-    for which, name in enumerate(("training", "validation")):
+    for which, name in enumerate((training, "validation")):
         _name_end(left, ends[which], name, (BLUE, ORANGE)[which], above=which == upper)
     error = 100 * (1 - np.asarray(validation_accuracy, float))
     _line(right, epochs, error, ORANGE)

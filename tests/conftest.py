@@ -19,17 +19,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Compilation makes first calls slow, which is no flakiness. A failure prints how to repeat it.
-for name, examples in (("default", 40), ("long", 1000)):
-    hypothesis.settings.register_profile(
-        name,
-        deadline=None,
-        print_blob=True,
-        max_examples=examples,
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    )
+always = hypothesis.settings(
+    deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("default", always, max_examples=40)
+hypothesis.settings.register_profile("long", always, max_examples=1000)
+# For mutants, whose number makes time short: the same cases for each, and no shrinking.
+hypothesis.settings.register_profile(
+    "mutation", always, max_examples=15, derandomize=True, phases=[hypothesis.Phase.generate]
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

@@ -1,6 +1,6 @@
 """The same network, weights and batch in PyTorch and scikit-learn: the same loss and gradient."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,9 @@ def test_scikit_learn(activation, theirs):
         coefs[...], intercepts[...] = layer.weight, layer.bias
     model.partial_fit(x, labels)
     moved = tuple(
-        Layer(layer.weight - jnp.asarray(coefs), layer.bias - jnp.asarray(intercepts))
+        Layer(
+            layer.weight - jnp.asarray(coefs), cast(jax.Array, layer.bias) - jnp.asarray(intercepts)
+        )
         for layer, coefs, intercepts in zip(params, model.coefs_, model.intercepts_, strict=True)
     )
     grad = jaxmlp.manual_grad(params, batch, activation=activation)

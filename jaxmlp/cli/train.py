@@ -24,7 +24,7 @@ from jaxmlp.images import framing
 from jaxmlp.losses import loss
 from jaxmlp.runs import Run, check_new, new_folder, save_run
 from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.training import Metrics, Result, check_run, first_batch, train
+from jaxmlp.training import Metrics, check_run, first_batch, train
 
 FRAMED = 10_000  # training images that are enough to measure how they are framed
 
@@ -60,8 +60,7 @@ class Train:
         hyper = Hyperparams(**vars(self.numbers))
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}: give an integer ≥ 0")
-        name = Path(self.data).name.removesuffix(".npz") or "data"
-        out = self.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        out = self.out or Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
         check_new(out)
         dataset = load_data(self.data, self.config.data_seed)
         key = jax.random.key(self.seed)
@@ -76,20 +75,30 @@ class Train:
         with new_folder(out) as folder:
             summary = {"test_accuracy": test.accuracy, "test_loss": test.loss}
             save_run(folder, run, result.metrics, summary)
-            _save_pictures(folder, dataset, result, test)
+            _save_pictures(folder, run, dataset, result.metrics, test)
         print(f"run folder {out}: settings, metrics, parameters and pictures")
         print(f"{time.perf_counter() - start:.1f} s in all")
         print(f"test accuracy {test.accuracy:.4f}")
 
 
+def _name(data: str) -> str:
+    """A short name for what `--data` names."""
+    return Path(data).name.removesuffix(".npz") or "data"
+
+
+def _shape(dataset: Dataset, config: Config) -> str:
+    """The network in short, such as 64-256-10 relu."""
+    widths = (dataset.n_in, *config.hidden, dataset.n_out)
+    return f"{'-'.join(map(str, widths))} {config.activation}"
+
+
 def _describe(dataset: Dataset, config: Config) -> None:
-    sizes = (dataset.n_in, *config.hidden, dataset.n_out)
     examples = ", ".join(
         f"{len(getattr(dataset, part).x):,} {part}" for part in ("train", "validation", "test")
     )
     device = jax.devices()[0]
     print(f"examples    {examples}")
-    print(f"network     {'-'.join(map(str, sizes))} {config.activation}, on {device.device_kind}")
+    print(f"network     {_shape(dataset, config)}, on {device.device_kind}")
 
 
 def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Config) -> None:
@@ -135,11 +144,19 @@ def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
         yield on_epoch
 
 
-def _save_pictures(folder: Path, dataset: Dataset, result: Result, test: Evaluation) -> None:
-    curves = [np.asarray(values) for values in result.metrics]
+def _save_pictures(
+    folder: Path, run: Run, dataset: Dataset, metrics: Metrics, test: Evaluation
+) -> None:
+    curves = [np.asarray(values) for values in metrics]
     epochs = np.arange(1, len(curves[0]) + 1)
+    softened = run.hyper.label_smoothing > 0 or run.config.augmentation != "none"
     pictures = {
-        "curves.png": plots.learning_curves(epochs, *curves, title="Learning curves"),
+        "curves.png": plots.learning_curves(
+            epochs,
+            *curves,
+            title=f"{_name(run.data)}, {_shape(dataset, run.config)}, seed {run.seed}",
+            training="training, soft labels" if softened else "training",
+        ),
         "confusion.png": plots.confusion_matrix(
             test.labels, test.probabilities.argmax(axis=1), dataset.n_out, title="Test part"
         ),

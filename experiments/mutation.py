@@ -1,0 +1,145 @@
+"""Do the tests of the numerical core bite? Every mutant of it must make one of them fail.
+
+    python experiments/mutation.py [module ...]
+
+cosmic-ray makes the mutants, in a copy of the tree. A mutant costs a pytest run, of which most
+would be imports; so a server imports JAX and the others once, and forks a process per mutant.
+Result: `experiments/results/mutation.json`, every survivor with its change, and the reason
+where it is equivalent (EQUIVALENT below). Exit code 1 if a survivor has none.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = ("activations", "gradient", "losses", "network")
+TESTS = (
+    "tests/test_activations.py",
+    "tests/test_gradient.py::test_hand_worked_value",
+    "tests/test_losses.py",
+    "tests/test_network.py",
+    "tests/test_gradient.py",
+)
+SECONDS = 600  # after which a mutant counts as killed: it made something endless
+
+# Survivors that change nothing that can be observed: part of the changed line, and the reason.
+EQUIVALENT: dict[str, str] = {}
+
+
+def main() -> None:
+    """Mutate each module, test each mutant, write down the survivors."""
+    modules = sys.argv[1:] or MODULES
+    path = ROOT / "experiments/results/mutation.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        for module in modules:
+            results[module] = mutate(module, Path(folder) / module)
+            print(f"{module}: {results[module]['killed']} of {results[module]['mutants']} killed")
+            path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    survivors = [each for module in modules for each in results[module]["survivors"]]
+    sys.exit(any(each["equivalent because"] is None for each in survivors))
+
+
+def mutate(module: str, folder: Path) -> dict:
+    """Run cosmic-ray over one module, in a copy of the tree at `folder`."""
+    for name in ("jaxmlp", "tests", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, folder / name)
+    address = str(folder / "socket")
+    server = subprocess.Popen([sys.executable, __file__, "--serve", address], cwd=folder)
+    client = f"{sys.executable} -S -E {Path(__file__).resolve()} --ask {address}"
+    config = f"""[cosmic-ray]
+module-path = "jaxmlp/{module}.py"
+timeout = {SECONDS}.0
+excluded-modules = []
+test-command = "{client}"
+[cosmic-ray.distributor]
+name = "local"
+"""
+    (folder / "config.toml").write_text(config)
+    try:
+        while not os.path.exists(address):
+            time.sleep(0.2)
+        if ask(address) != 0:
+            raise SystemExit("the tests fail without a mutation")
+        for step in (["init"], ["exec"]):
+            command = ["cosmic-ray", *step, "config.toml", "session.sqlite"]
+            subprocess.run(command, cwd=folder, check=True)
+    finally:
+        server.kill()
+    return collect(folder / "session.sqlite")
+
+
+def collect(session: Path) -> dict:
+    """Counts, and the changed lines of the mutants that no test noticed."""
+    rows = (
+        sqlite3.connect(session).execute("SELECT test_outcome, diff FROM work_results").fetchall()
+    )
+    survivors = []
+    for outcome, diff in rows:
+        if outcome.rpartition(".")[2].lower() != "survived":
+            continue
+        lines = [
+            line
+            for line in diff.splitlines()
+            if line[:1] in "+-" and line[:3] not in ("+++", "---")
+        ]
+        change = " → ".join(line[1:].strip() for line in lines)
+        reason = next((why for part, why in EQUIVALENT.items() if part in change), None)
+        survivors.append({"change": change, "equivalent because": reason})
+    return {"mutants": len(rows), "killed": len(rows) - len(survivors), "survivors": survivors}
+
+
+def serve(address: str) -> None:
+    """Import what every test run needs, then run the tests in a fork for each who asks."""
+    import beartype  # noqa: F401
+    import hypothesis.extra.numpy  # noqa: F401
+    import jax  # noqa: F401
+    import jaxtyping  # noqa: F401
+    import optax  # noqa: F401
+    import pytest
+    import scipy.stats  # noqa: F401
+
+    sys.path.insert(0, os.getcwd())
+    os.environ |= {"HYPOTHESIS_PROFILE": "mutation", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    while True:
+        connection, _ = listener.accept()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(SECONDS)
+            os.dup2(os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+            os.dup2(1, 2)
+            os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS]))
+        _, status = os.waitpid(child, 0)
+        connection.send(bytes([os.waitstatus_to_exitcode(status) & 0xFF]))
+        connection.close()
+
+
+def ask(address: str) -> int:
+    """Have the tests run once; 0 if they pass."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        return connection.recv(1)[0]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2])
+    elif sys.argv[1:2] == ["--ask"]:
+        sys.exit(ask(sys.argv[2]))
+    else:
+        main()

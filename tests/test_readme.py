@@ -1,0 +1,39 @@
+"""The README's examples run as they stand and print what it says they print."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_shell(as_users_see_it):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def test_examples(capsys):
+    """The gradient's entries to all digits shown; the differences only by their size."""
+    names: dict[str, object] = {}
+    for code in PYTHON:
+        exec(code, names)
+    *printed, accuracies = capsys.readouterr().out.splitlines()
+    shown = README.split("```\n∂C")[1].split("```")[0].splitlines()
+    assert len(printed) == len(shown) == 2
+    for ours, theirs in zip(printed, shown, strict=True):
+        assert theirs.split(" off by ")[0] in ours
+        difference = float(re.findall(NUMBER, ours)[-1])
+        assert difference < 1e-6
+    assert len(re.findall(NUMBER, accuracies)) == 3
+    assert len(PYTHON[0].strip().splitlines()) <= 13
+
+
+def test_files_that_it_names_exist():
+    folder = Path(__file__).parent.parent
+    for name in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (folder / name).exists(), name
