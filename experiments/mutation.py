@@ -29,6 +29,8 @@ TESTS = (
     "tests/test_network.py",
     "tests/test_gradient.py",
 )
+# Warnings are errors elsewhere; here pytest would warn that hypothesis is imported already.
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default")
 SECONDS = 600  # after which a mutant counts as killed: it made something endless
 
 # Survivors that change nothing that can be observed: part of the changed line, and the reason.
@@ -39,13 +41,15 @@ def main() -> None:
     """Mutate each module, test each mutant, write down the survivors."""
     modules = sys.argv[1:] or MODULES
     path = ROOT / "experiments/results/mutation.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
+    survivors = []
     with tempfile.TemporaryDirectory() as folder:
         for module in modules:
-            results[module] = mutate(module, Path(folder) / module)
-            print(f"{module}: {results[module]['killed']} of {results[module]['mutants']} killed")
+            result = mutate(module, Path(folder) / module)
+            print(f"{module}: {result['killed']} of {result['mutants']} killed", flush=True)
+            survivors += result["survivors"]
+            results = json.loads(path.read_text()) if path.exists() else {}
+            results[module] = result
             path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    survivors = [each for module in modules for each in results[module]["survivors"]]
     sys.exit(any(each["equivalent because"] is None for each in survivors))
 
 
@@ -123,7 +127,7 @@ def serve(address: str) -> None:
             signal.alarm(SECONDS)
             os.dup2(os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
             os.dup2(1, 2)
-            os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS]))
+            os._exit(pytest.main([*OPTIONS, *TESTS]))
         _, status = os.waitpid(child, 0)
         connection.send(bytes([os.waitstatus_to_exitcode(status) & 0xFF]))
         connection.close()
