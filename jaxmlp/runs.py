@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from jaxmlp.images import Framing
+from jaxmlp.ink import Framing
 from jaxmlp.network import check_network
 from jaxmlp.params import Layer, Params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from jaxmlp.images import MAX_PIXELS, Framing, framing, read_image
+from jaxmlp.images import MAX_PIXELS, read_image
+from jaxmlp.ink import Framing, framing
 
 FRAME = Framing((28, 28), (20.0, 15.0), (13.5, 13.5))
 

@@ -20,7 +20,7 @@ from jaxmlp import plots
 from jaxmlp.cli.common import Evaluation, evaluate, load_data
 from jaxmlp.data import Dataset
 from jaxmlp.gradient import manual_grad
-from jaxmlp.images import framing
+from jaxmlp.ink import framing
 from jaxmlp.losses import loss
 from jaxmlp.runs import Run, check_new, new_folder, save_run
 from jaxmlp.settings import Config, Hyperparams
