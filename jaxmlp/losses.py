@@ -32,7 +32,7 @@ def jit_on_batch(
     def on_batch(params: Params, batch: Batch, *, activation: str = "relu") -> Result:
         if not isinstance(getattr(batch, "labels", None), jax.core.Tracer):
             check_batch(params, batch)
-            check_classes(batch.labels, params[-1].weight.shape[-1])
+            check_classes(batch.labels, params[-1].weight.shape[1])
         return compiled(params, batch, activation)
 
     return on_batch

@@ -68,6 +68,7 @@ def test_accuracy():
     params = (Layer(jnp.eye(2), None),)
     x = jnp.asarray([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
     assert jaxmlp.accuracy(params, Batch(x, jnp.asarray([0, 1, 1, 1]))) == 0.75
+    assert jaxmlp.accuracy(params, Batch(x, jnp.asarray([0, 0, 0, 0]))) == 0.5
     rows = jnp.asarray([[1.0, 0.0], [0.3, 0.7], [0.0, 1.0], [0.4, 0.6]])
     assert jaxmlp.accuracy(params, Batch(x, rows)) == 0.75
     np.testing.assert_array_equal(classes(rows), [0, 1, 1, 1])
@@ -76,6 +77,16 @@ def test_accuracy():
     batch = Batch(x[1:3], jnp.asarray([0, 1]))
     assert jaxmlp.accuracy(params, batch, activation="identity") == 1
     assert jaxmlp.accuracy(params, batch) == 0.5
+
+
+FUNCTIONS = [jaxmlp.loss, jaxmlp.accuracy, jaxmlp.manual_grad, jaxmlp.manual_value_and_grad]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_is_one_compiled_program(function):
+    batch = Batch(jnp.ones((2, 3)), jnp.asarray([0, 1]))
+    program = jax.make_jaxpr(function)((Layer(jnp.ones((3, 2)), None),), batch)
+    assert [equation.params.get("name") for equation in program.eqns] == [function.__name__]
 
 
 PARAMS = (Layer(jnp.ones((3, 2)), None),)
@@ -102,9 +113,7 @@ def test_refuses_labels(function, labels, message):
 
 
 @pytest.mark.usefixtures("as_users_see_it")
-@pytest.mark.parametrize(
-    "function", [jaxmlp.loss, jaxmlp.manual_grad, jaxmlp.manual_value_and_grad]
-)
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("label", [2, -1, 1000])
 def test_refuses_labels_that_name_no_class(function, label):
     labels = np.asarray([0, 1, label, 0])
@@ -114,6 +123,15 @@ def test_refuses_labels_that_name_no_class(function, label):
     value, grad = jax.jit(jaxmlp.manual_value_and_grad)(PARAMS, Batch(X, labels))
     np.testing.assert_allclose(value, 0.75 * np.log(2), rtol=1e-6)
     assert jnp.isfinite(grad[0].weight).all()
+
+
+def test_arguments_by_name():
+    """As jax.grad(loss) takes them; the activation only so, for `argnums` counts positions."""
+    batch = Batch(jnp.asarray(X), jnp.zeros(4, int))
+    by_name = jaxmlp.loss(params=PARAMS, batch=batch, activation="tanh")
+    assert by_name == jaxmlp.loss(PARAMS, batch, activation="tanh")
+    with pytest.raises(TypeError, match="positional"):
+        jaxmlp.loss(PARAMS, batch, "tanh")
 
 
 @pytest.mark.usefixtures("as_users_see_it")

@@ -30,6 +30,12 @@ def test_forward_is_the_formula(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * max(1, abs(theirs).max()))
 
 
+def test_wide_layers():
+    """Widths beyond 256, where equal integers are no longer one object."""
+    params = jaxmlp.init_params(jax.random.key(0), (300, 400, 500))
+    assert jaxmlp.forward(params, jnp.ones((1, 300))).shape == (1, 500)
+
+
 def test_relu_is_the_default():
     params = (Layer(-jnp.ones((1, 1)), None), Layer(jnp.ones((1, 1)), None))
     assert jaxmlp.forward(params, jnp.ones((1, 1))) == 0
@@ -82,6 +88,12 @@ GOOD = network((3, 4), (4, 2))
         (network((3, 4), (5, 2)), np.ones((1, 3), np.float32), "but layer 0 gives it 4 columns"),
         (network((3, 4), (4, 2), dtype=int), np.ones((1, 3), np.float32), "layer 0 has dtype int"),
         ((Layer(jnp.ones(3), None),), np.ones((1, 3), np.float32), r"layer 0 has shape \(3,\)"),
+        ((Layer(jnp.ones((3, 4, 2)), None),), np.ones((1, 3), np.float32), r"\(3, 4, 2\)"),
+        (
+            (Layer(jnp.ones((3, 4)), jnp.ones(5)),),
+            np.ones((1, 3), np.float32),
+            r"bias of layer 0 has shape \(5,\).*must have shape \(4,\)",
+        ),
         (
             (Layer(jnp.ones((3, 4)), jnp.ones(3)),),
             np.ones((1, 3), np.float32),

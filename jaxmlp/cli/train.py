@@ -110,19 +110,19 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
     difference = max(float(jnp.max(jnp.abs(ours - theirs))) for ours, theirs in pairs)
     largest = max(float(jnp.max(jnp.abs(theirs))) for _, theirs in pairs)
     print(
-        f"gradient    manual and autodiff differ by at most {difference:.1e} on the first batch, "
-        f"where the largest entry is {largest:.1e}"
+        f"gradient    manual − autodiff: at most {difference:.1e} on the first batch "
+        f"(largest entry {largest:.1e})"
     )
 
 
 @contextmanager
 def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
     """A progress bar on a terminal, a line an epoch elsewhere; stops a run that diverges."""
-    numbers = "train loss {:.4f}  validation loss {:.4f}  accuracy {:.4f}"
+    numbers = "loss {:.4f} train {:.4f} validation  accuracy {:.4f}"
     console = Console(file=sys.stdout)
     columns = (
         TextColumn("epoch {task.completed}/{task.total}"),
-        BarColumn(),
+        BarColumn(bar_width=8),  # what 80 columns leave
         TextColumn("{task.description}"),
         TimeRemainingColumn(),
     )

@@ -1,0 +1,40 @@
+"""The committed results are those that the README quotes, and were chosen as it says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("shape", ["784-800-10", "784-1024-1024-10"])
+def test_mnist(shape):
+    entry = json.loads((RESULTS / "mnist.json").read_text())[shape]
+    tried = entry["validation_error_percent"]
+    assert entry["chosen"] == min(tried, key=tried.get)
+    errors = entry["test_error_percent"]
+    assert len(errors) == 5
+    np.testing.assert_allclose(entry["mean"], np.mean(errors))
+    np.testing.assert_allclose(entry["deviation"], np.std(errors, ddof=1))
+    assert f"{entry['mean']:.2f} % ± {entry['deviation']:.2f}" in README
+    assert entry["mean"] <= 1.45
+    with Image.open(RESULTS / "mnist.png") as picture:
+        assert min(picture.size) > 500
+
+
+def test_mutation():
+    results = json.loads((RESULTS / "mutation.json").read_text())
+    assert set(results) == {"activations", "gradient", "losses", "network"}
+    for module in results.values():
+        assert len(module["survivors"]) == module["mutants"] - module["killed"]
+        for survivor in module["survivors"]:
+            assert survivor["equivalent because"], survivor["change"]
+    mutants, killed = (
+        sum(module[name] for module in results.values()) for name in ("mutants", "killed")
+    )
+    assert f"{killed} of {mutants}" in README
