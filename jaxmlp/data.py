@@ -9,7 +9,7 @@ from jaxtyping import Float, Integer, Real
 
 AnyArray = jax.Array | np.ndarray
 
-MAX_CLASSES = 65_536  # an integer label above this is a mistake, not a class
+MAX_CLASSES = 1_000  # an integer label from here on is a mistake, not a class
 
 
 class Batch(NamedTuple):
@@ -49,7 +49,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
-            _check_part(name, getattr(self, name), self.train)
+            _check_part(name, getattr(self, name), self)
         if np.prod(self.image_shape) != self.n_in:
             raise ValueError(f"image_shape is {self.image_shape}, but there are {self.n_in} inputs")
 
@@ -60,8 +60,8 @@ class Dataset:
 
     @property
     def n_out(self) -> int:
-        """Classes: columns of the label rows, or one more than the largest training label."""
-        return _n_out(self.train.labels)
+        """Classes: columns of the label rows, or one more than the largest label to train on."""
+        return _n_out(self)
 
     def inputs(self, part: Batch) -> Batch:
         """`part` with its inputs as real numbers, as `loss` and `forward` take them."""
@@ -70,9 +70,9 @@ class Dataset:
         return part._replace(x=part.x.astype(np.float32) * np.float32(self.scale))
 
 
-def _check_part(name: str, part: Batch, train: Batch) -> None:
+def _check_part(name: str, part: Batch, dataset: Dataset) -> None:
     """Raise ValueError unless `part` is a sound batch that fits the training part."""
-    x, labels = part
+    (x, labels), train = part, dataset.train
     for field, array in part._asdict().items():
         if not hasattr(array, "dtype"):
             raise ValueError(f"{name}.{field} is a {type(array).__name__}: give an array")
@@ -93,31 +93,35 @@ def _check_part(name: str, part: Batch, train: Batch) -> None:
         raise ValueError(
             f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
         )
-    _check_labels(f"{name}.labels", labels, train.labels)
+    _check_labels(f"{name}.labels", labels, dataset)
 
 
-def _check_labels(name: str, labels: AnyArray, train_labels: AnyArray) -> None:
+def _check_labels(name: str, labels: AnyArray, dataset: Dataset) -> None:
     """Raise ValueError unless `labels` are classes, or rows, like those of the training part."""
     integer, real = (np.issubdtype(labels.dtype, kind) for kind in (np.integer, np.floating))
+    if integer and labels.shape[1:] == (1,):
+        raise ValueError(f"{name} have shape {labels.shape}: give classes as ({len(labels)},)")
     if not ((labels.ndim == 1 and integer) or (labels.ndim == 2 and (integer or real))):
         raise ValueError(
             f"{name} have dtype {labels.dtype} and shape {labels.shape}: give integer classes "
             "of shape (n,) or real rows of shape (n, n_out)"
         )
     _check_finite(name, labels)
-    if labels.shape[1:] != train_labels.shape[1:]:
+    of_train = dataset.train.labels.shape
+    if labels.shape[1:] != of_train[1:]:
         raise ValueError(
-            f"{name} have shape {labels.shape}, but those of the training part "
-            f"{train_labels.shape}: give the same kind everywhere"
+            f"{name} have shape {labels.shape}, but those of the training part {of_train}: give "
+            "the same kind everywhere"
         )
-    check_classes(labels, _n_out(train_labels), name)
+    check_classes(labels, _n_out(dataset), name)
 
 
-def _n_out(labels: AnyArray) -> int:
-    """Classes: columns of label rows, or one more than the largest integer label."""
-    if labels.ndim == 2:
-        return labels.shape[1]
-    return min(int(labels.max()) + 1, MAX_CLASSES)
+def _n_out(dataset: Dataset) -> int:
+    """Classes; the validation part counts too, as chance may put all of a class there."""
+    labels = dataset.train.labels, dataset.validation.labels
+    if labels[0].ndim == 2:
+        return labels[0].shape[1]
+    return min(1 + max(int(np.max(each)) for each in labels), MAX_CLASSES)
 
 
 def _check_finite(name: str, array: AnyArray) -> None:

@@ -68,7 +68,7 @@ def _layer_gradient(layer: Layer, h: Float[Array, "n n_in"], dz: Float[Array, "n
 
 
 @jit_on_batch
-def manual_grad(params: Params, batch: Batch, activation: str = "relu") -> Params:
+def manual_grad(params: Params, batch: Batch, *, activation: str = "relu") -> Params:
     """The gradient of `loss` with respect to `params`: a drop-in for `jax.grad(loss)`.
 
     Args:
@@ -87,7 +87,7 @@ def manual_grad(params: Params, batch: Batch, activation: str = "relu") -> Param
 
 @jit_on_batch
 def manual_value_and_grad(
-    params: Params, batch: Batch, activation: str = "relu"
+    params: Params, batch: Batch, *, activation: str = "relu"
 ) -> tuple[Float[Scalar, ""], Params]:
     """The loss and its gradient: a drop-in for `jax.value_and_grad(loss)`.
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.readers import read_idx, read_npz
+from jaxmlp.settings import check_integer
 
 
 class LoadOptions(TypedDict, total=False):
@@ -112,10 +114,10 @@ def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
 
 
 def split_dataset(
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_test: np.ndarray,
-    y_test: np.ndarray,
+    x_train: ArrayLike,
+    y_train: ArrayLike,
+    x_test: ArrayLike,
+    y_test: ArrayLike,
     *,
     pixel_max: int = 255,
     data_seed: int = 0,
@@ -133,38 +135,37 @@ def split_dataset(
     Raises:
         ValueError: as `Dataset`, or if the validation part would leave nothing to train on.
     """
-    scale = 1 / pixel_max
-    train = _part("train", x_train, y_train, scale, uint8)
-    test = _part("test", x_test, y_test, scale, uint8)
+    check_integer("pixel_max", pixel_max, least=1)
+    check_integer("data_seed", data_seed)
+    train = _part("train", np.asarray(x_train), np.asarray(y_train), pixel_max, uint8)
+    test = _part("test", np.asarray(x_test), np.asarray(y_test), pixel_max, uint8)
     n = len(train.x)
     held = n // 10 if validation_size is None else validation_size
-    if not 1 <= held < n:
+    if not (isinstance(held, int) and 1 <= held < n):
         raise ValueError(
             f"validation_size is {held}, but there are {n} training examples: hold out "
             f"at least 1 and at most {n - 1}"
         )
-    if data_seed < 0:
-        raise ValueError(f"data_seed is {data_seed}: give an integer ≥ 0")
     order = np.random.default_rng(data_seed).permutation(n)
     return Dataset(
         train=Batch(*(array[order[held:]] for array in train)),
         validation=Batch(*(array[order[:held]] for array in train)),
         test=test,
-        image_shape=_image_shape(x_train),
-        scale=scale if train.x.dtype == np.uint8 else 1.0,
+        image_shape=_image_shape(np.shape(x_train)),
+        scale=1 / pixel_max if train.x.dtype == np.uint8 else 1.0,
     )
 
 
-def _image_shape(x: np.ndarray) -> tuple[int, int]:
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of one example; a flat one of 784, say, is taken for a 28 × 28 image."""
-    if x.ndim == 3:
-        return x.shape[1], x.shape[2]
-    n_in = int(np.prod(x.shape[1:]))
+    if len(shape) == 3:
+        return shape[1], shape[2]
+    n_in = int(np.prod(shape[1:]))
     side = int(n_in**0.5)
     return (side, side) if side * side == n_in else (1, n_in)
 
 
-def _part(name: str, x: np.ndarray, labels: np.ndarray, scale: float, uint8: bool) -> Batch:
+def _part(name: str, x: np.ndarray, labels: np.ndarray, pixel_max: int, uint8: bool) -> Batch:
     """One part with flat inputs of a dtype that a `Dataset` holds."""
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(f"x_{name} has shape {x.shape}: give (n, …) with at least one example")
@@ -174,16 +175,18 @@ def _part(name: str, x: np.ndarray, labels: np.ndarray, scale: float, uint8: boo
         )
     flat = x.reshape(len(x), -1)
     if np.issubdtype(x.dtype, np.integer):
-        top = round(1 / scale)
-        if flat.min() < 0 or flat.max() > top:
+        if flat.min() < 0 or flat.max() > pixel_max:
             raise ValueError(
                 f"x_{name} holds integers from {flat.min()} to {flat.max()}: pixels run from 0 to "
-                f"{top}; give anything else as real numbers"
+                f"{pixel_max}; give anything else as real numbers"
             )
-        flat = flat.astype(np.uint8)
-        flat = flat if uint8 else flat.astype(np.float32) * np.float32(scale)
-    elif np.issubdtype(x.dtype, np.floating):
-        flat = flat.astype(np.float32)
-    if np.issubdtype(labels.dtype, np.floating):
-        labels = labels.astype(np.float32)
+        kept = uint8 and pixel_max <= 255
+        flat = (
+            flat.astype(np.uint8) if kept else flat.astype(np.float32) * np.float32(1 / pixel_max)
+        )
+    with np.errstate(over="ignore"):  # what becomes infinite is refused with the infinities
+        if np.issubdtype(x.dtype, np.floating):
+            flat = flat.astype(np.float32)
+        if np.issubdtype(labels.dtype, np.floating):
+            labels = labels.astype(np.float32)
     return Batch(flat, labels)

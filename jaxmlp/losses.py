@@ -17,29 +17,27 @@ Labels = Integer[AnyArray, " n"] | Real[AnyArray, "n n_out"]
 Result = TypeVar("Result")
 
 
-def jit_on_batch(
-    function: Callable[[Params, Batch, str], Result],
-) -> Callable[..., Result]:
-    """Turn f(params, batch, activation) into a public, jitted function of a batch.
+def jit_on_batch(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Turn f(params, batch, *, activation) into a public, jitted function of a batch.
 
     Shapes and dtypes are checked while tracing, so they cost nothing later. Whether an integer
     label names a class is a question of values: it is asked before the jit, where the labels
-    are known, because compiled code cannot raise.
+    are known, because compiled code cannot raise; on an accelerator that waits for them.
     """
-    compiled = jax.jit(function, static_argnums=2)
+    compiled = jax.jit(function, static_argnames="activation")
 
     @functools.wraps(function)
     def on_batch(params: Params, batch: Batch, *, activation: str = "relu") -> Result:
         if not isinstance(getattr(batch, "labels", None), jax.core.Tracer):
             check_batch(params, batch)
             check_classes(batch.labels, params[-1].weight.shape[1])
-        return compiled(params, batch, activation)
+        return compiled(params, batch, activation=activation)
 
     return on_batch
 
 
 @jit_on_batch
-def loss(params: Params, batch: Batch, activation: str = "relu") -> Float[Scalar, ""]:
+def loss(params: Params, batch: Batch, *, activation: str = "relu") -> Float[Scalar, ""]:
     """The mean over the batch of −Σⱼ yⱼ log pⱼ with p = softmax(logits), equations (1) to (8).
 
     Args:
@@ -53,7 +51,7 @@ def loss(params: Params, batch: Batch, activation: str = "relu") -> Float[Scalar
     Raises:
         ValueError: if shapes or dtypes of params, x and labels do not fit, or a label names
             no class. Under a trace, where labels have no values yet, such a label counts as
-            a row of zeros.
+            a row of zeros. Label rows are not searched for NaN: it makes the loss NaN.
     """
     check_batch(params, batch)
     z = forward_pass(params, batch.x, activation).z[-1]
@@ -81,7 +79,7 @@ def label_rows(labels: Labels, n_out: int, dtype: DTypeLike) -> Float[Array, "n 
 
 
 @jit_on_batch
-def accuracy(params: Params, batch: Batch, activation: str = "relu") -> Float[Scalar, ""]:
+def accuracy(params: Params, batch: Batch, *, activation: str = "relu") -> Float[Scalar, ""]:
     """The share of examples, in [0, 1], whose largest logit is at the (largest) label."""
     check_batch(params, batch)
     z = forward_pass(params, batch.x, activation).z[-1]

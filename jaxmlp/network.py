@@ -91,14 +91,18 @@ def check_network(params: Params, x: Any) -> None:
                 f"{width} columns: it must have shape ({width}, n_out)"
             )
         width = weight.shape[1]
-        if bias is None:
-            continue
-        _check_real(f"the bias of layer {number}", bias)
-        if bias.shape != (width,):
-            raise ValueError(
-                f"the bias of layer {number} has shape {bias.shape}, but its weight has shape "
-                f"{weight.shape}: it must have shape ({width},)"
-            )
+        if bias is not None:
+            _check_bias(f"the bias of layer {number}", bias, weight)
+
+
+def _check_bias(name: str, bias: Any, weight: Any) -> None:
+    """Raise ValueError unless `bias` is a row that fits `weight`."""
+    _check_real(name, bias)
+    if bias.shape != weight.shape[1:]:
+        raise ValueError(
+            f"{name} has shape {bias.shape}, but its weight has shape {weight.shape}: it must "
+            f"have shape {weight.shape[1:]}"
+        )
 
 
 def _check_real(name: str, array: Any) -> None:

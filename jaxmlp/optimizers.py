@@ -14,10 +14,11 @@ def make_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """The optax optimizer of a run over `n` examples; hyperparameters may be traced."""
     steps = max(2, config.epochs * -(-n // config.batch_size))
+    warmup = -(-steps // 20)
     schedules = {
         "constant": optax.constant_schedule(1.0),
         "cosine": optax.cosine_decay_schedule(1.0, steps),
-        "warmup_cosine": optax.warmup_cosine_decay_schedule(0.0, 1.0, -(-steps // 20), steps),
+        "warmup_cosine": optax.warmup_cosine_decay_schedule(1 / warmup, 1.0, warmup, steps),
     }
     shape = schedules[config.schedule]
 

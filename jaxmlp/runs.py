@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -52,22 +52,23 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         ValueError: if `path` exists already or cannot be made.
     """
-    check_new(path)
-    aside = path.parent / f".{path.name}.{os.getpid()}.partial"
+    whole = Path(os.path.abspath(path))
+    aside = whole.parent / f".{whole.name}.{os.getpid()}.partial"
+    made = []
     try:
+        if whole.exists() or whole.is_symlink():
+            raise ValueError(f"{path} exists already: choose another folder, or remove it first")
+        made = [folder for folder in whole.parents if not folder.exists()]
         aside.mkdir(parents=True)
         yield aside
-        aside.rename(path)
+        aside.rename(whole)
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def check_new(path: Path) -> None:
-    """Raise ValueError if there is something at `path`: a run never overwrites another."""
-    if path.exists() or path.is_symlink():
-        raise ValueError(f"{path} exists already: choose another folder, or remove it first")
+        for folder in made:  # those that hold nothing, because nothing came of it
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def save_run(folder: Path, run: Run, metrics: Metrics, result: dict[str, Any]) -> None:

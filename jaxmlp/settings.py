@@ -49,10 +49,9 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", _check_hidden(self.hidden))
-        for name, least in (("batch_size", 1), ("epochs", 1), ("data_seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} is {value!r}: give an integer ≥ {least}")
+        check_integer("batch_size", self.batch_size, least=1)
+        check_integer("epochs", self.epochs, least=1)
+        check_integer("data_seed", self.data_seed)
         if not isinstance(self.bias, bool):
             raise ValueError(f"bias is {self.bias!r}: give True or False")
         hints = get_type_hints(Config)
@@ -62,6 +61,12 @@ class Config:
                 raise ValueError(
                     f"unknown {field.name} {value!r}: choose one of {', '.join(choices)}"
                 )
+
+
+def check_integer(name: str, value: Any, least: int = 0) -> None:
+    """Raise ValueError unless `value` is an integer from `least` on that JAX takes for a seed."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+        raise ValueError(f"{name} is {value!r}: give an integer ≥ {least} and below 2³¹")
 
 
 def _check_hidden(hidden: Any) -> tuple[int, ...]:
@@ -94,7 +99,7 @@ class Hyperparams(NamedTuple):
 
 _RANGES = {
     "learning_rate": (0.0, np.inf),
-    "momentum": (0.0, 1.0),
+    "momentum": (0.0, 0.999999),  # at 1 a gradient is never forgotten
     "weight_decay": (0.0, np.inf),
     "init_scale": (0.0, np.inf),
     "label_smoothing": (0.0, 1.0),
@@ -110,6 +115,10 @@ def check_hyperparams(hyper: Any) -> None:
         value = getattr(hyper, name)
         if isinstance(value, jax.core.Tracer):
             continue
+        if np.ndim(value):
+            raise ValueError(
+                f"{name} has shape {np.shape(value)}: give a number; for many, jax.vmap over them"
+            )
         try:
             sound = np.isfinite(value) & (np.asarray(value) >= low) & (np.asarray(value) <= high)
         except TypeError:

@@ -28,7 +28,7 @@ SHAPES = [
     ((1, 5, 2, 4, 2), False, 5),
 ]
 DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": ml_dtypes.bfloat16}
-LABELS = ("integer", "one-hot", "soft", "any sum", "integer rows")
+LABELS = ("integer", "one-hot", "soft", "any sum", "signed", "integer rows")
 # what the numbers look like
 NUMBERS = ("dense", "zero weights", "zero inputs", "small integers", "huge logits", "tied rows")
 
@@ -95,6 +95,9 @@ def draw_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.n
         return rng.integers(0, 3, (n, n_out)).astype(np.int32)
     rows = rng.exponential(size=(n, n_out)) * rng.integers(0, 2, (n, n_out))
     rows[np.arange(n), classes] += 0.1
+    if kind == "signed":  # any sum: positive, zero, negative
+        rows *= rng.choice([-1.0, 1.0], size=rows.shape)
+        rows[0] -= rows[0].sum() / n_out
     if kind == "soft":
         rows /= rows.sum(axis=1, keepdims=True)
     return rows.astype(np.float32)

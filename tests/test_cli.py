@@ -163,6 +163,12 @@ def refused(arguments, capsys, code=2) -> str:
         (["--optimizer", "lion"], "'lion'.*--optimizer"),
         (["--seed", "-1"], "seed is -1: give an integer ≥ 0"),
         (["--data-seed", "-1"], "data_seed is -1"),
+        (["--seed", "9" * 20], "seed is 9999.* below"),
+        (["--data-seed", "9" * 20], "data_seed is 9999"),
+        (["--data", "x" * 300], "x: File name too long"),
+        (["--out", "x" * 300], "x cannot be written: File name too long"),
+        (["--out", "new/.."], r"new/\.\. exists already"),
+        (["--out", "/proc/nothing/run"], "/proc/nothing/run cannot be written"),
         (["--colour", "red"], "Unrecognized options: --colour"),
         (
             ["--learning-rate", "1e38", "--optimizer", "sgd"],
@@ -184,6 +190,18 @@ def test_train_refuses_a_folder_that_exists(capsys):
     flags = ["--epochs", "1", "--batch-size", "9", "--out", "file/run"]
     line = refused(["train", "--data", data, *flags], capsys)
     assert "cannot be written" in line
+
+
+def test_a_folder_that_fails_leaves_no_parents(capsys):
+    refused(["train", "--out", "one/two/run", "--batch-size", "5000"], capsys)
+
+
+def test_nobody_reads_the_output():
+    """As before `| head -1`: the run stops, says so by its code, and leaves nothing."""
+    command = f"{sys.executable} -m jaxmlp train --out run | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert not list(Path(".").iterdir())
 
 
 @pytest.mark.parametrize("arguments", [[], ["grow"], ["train", "more"], ["evaluate"], ["predict"]])

@@ -44,12 +44,37 @@ def check_against_autodiff(case: Case) -> None:
         assert all(leaf.dtype == DTYPES[case.dtype] for leaf in jax.tree.leaves(expected))
         assert_close(grad, expected, bound(case))
         assert value.dtype == loss.dtype
-        np.testing.assert_allclose(value, loss, rtol=1e-12 if case.x64 else 1e-5)
+        cost = np.abs(case.batch.labels).sum() * (1 + float(jnp.abs(loss)))  # of cancelling rows
+        rtol = 1e-12 if case.x64 else 1e-5
+        np.testing.assert_allclose(value, loss, rtol=rtol, atol=rtol * cost)
 
 
 @given(cases())
 def test_agrees_with_autodiff(case):
     check_against_autodiff(case)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(3, 4, 3), (5, 4, 6, 3)])
+def test_the_bound_bites(dtype, sizes):
+    """A gradient of zeros, a negated one, and one with a single entry 10 % off are refused."""
+    with jax.enable_x64(dtype == "float64"):
+        params = jaxmlp.init_params(jax.random.key(3), sizes, dtype=dtype)
+        x = jax.random.normal(jax.random.key(4), (4, sizes[0]), jnp.float32)
+        batch = Batch(x, jnp.asarray([0, 1, 2, 1]))
+        allowed = gradient_bound(params, batch, "relu", DTYPES[dtype])
+        grad = jaxmlp.manual_grad(params, batch)
+        assert_close(grad, grad, allowed)
+        last = grad[-1].weight
+        place = jnp.unravel_index(jnp.argmax(jnp.abs(last)), last.shape)
+        wrong_entry = grad[-1]._replace(weight=last.at[place].multiply(jnp.asarray(1.1, dtype)))
+        for wrong in (
+            jax.tree.map(jnp.zeros_like, grad),
+            jax.tree.map(jnp.negative, grad),
+            (*grad[:-1], wrong_entry),
+        ):
+            with pytest.raises(AssertionError, match="allowed difference"):
+                assert_close(wrong, grad, allowed)
 
 
 @given(cases(numbers=("small integers", "zero weights", "zero inputs")))

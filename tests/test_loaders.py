@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -297,6 +298,9 @@ def test_missing_and_corrupt_idx(folder):
         ({"y_train": np.full(20, 10**12)}, "which is no class"),
         ({"y_train": np.full((20, 2), np.nan), "y_test": np.ones((10, 2))}, "labels holds nan"),
         ({"y_train": np.ones((20, 2))}, "the same kind everywhere"),
+        ({"y_train": LABELS[:20, None]}, r"shape \(18, 1\): give classes as \(18,\)"),
+        ({"y_train": np.arange(20) * 1000}, "which is no class: classes run from 0 to 999"),
+        ({"x_train": np.full((20, 20), 1e300)}, "train.x holds inf"),
         ({"y_train": LABELS[:20].reshape(20, 1, 1)}, r"shape \(18, 1, 1\): give integer classes"),
         ({"y_train": np.asarray(["seven"] * 20)}, "train.labels have dtype"),
         ({"y_train": np.asarray([None] * 20)}, "cannot be read as .npz"),
@@ -320,12 +324,54 @@ def test_missing_and_corrupt_npz(tmp_path):
         jaxmlp.load_npz(path)
 
 
+def test_npz_members_that_lie(tmp_path):
+    """A member that is no array, and one whose header claims terabytes."""
+    path = tmp_path / "data.npz"
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 6)}
+    )
+    for content, message in (
+        (b"hello", "cannot be read as .npz"),
+        (head.getvalue(), "promises 48000000000128 bytes"),
+        (head.getvalue()[:9], "cannot be read as .npz"),
+    ):
+        npz(path)
+        with zipfile.ZipFile(path, "w") as archive:
+            for key in ARRAYS:
+                archive.writestr(f"{key}.npy", content)
+        with pytest.raises(ValueError, match=message):
+            jaxmlp.load_npz(path)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_pixels_of_another_depth():
+    """16-bit pixels are scaled, though they cannot stay 8-bit; lists are arrays too."""
+    x, labels = np.full((4, 2), 65535), [0, 1, 0, 1]
+    for uint8 in (False, True):
+        data = jaxmlp.split_dataset(
+            x.tolist(), labels, x, labels, pixel_max=65535, validation_size=1, uint8=uint8
+        )
+        np.testing.assert_allclose(data.test.x, np.ones((4, 2)), rtol=1e-6)
+        assert data.scale == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_class_may_fall_to_the_validation_part(seed):
+    """The number of classes does not depend on the split."""
+    x, labels = np.ones((20, 3)), np.asarray([0] * 19 + [1])
+    assert jaxmlp.split_dataset(x, labels, x, labels, data_seed=seed).n_out == 2
+
+
+@pytest.mark.usefixtures("as_users_see_it")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"validation_size": 0}, "validation_size is 0, but there are 20 training examples"),
         ({"validation_size": 20}, "at most 19"),
         ({"data_seed": -1}, "data_seed is -1"),
+        ({"pixel_max": 0}, "pixel_max is 0: give an integer ≥ 1"),
+        ({"validation_size": 2.5}, "validation_size is 2.5"),
     ],
 )
 def test_unsound_options(options, message):
@@ -342,9 +388,6 @@ def test_dataset_of_ones_own():
         Dataset(part, part, part._replace(x=np.ones((2, 6), int)), (2, 3))
     with pytest.raises(ValueError, match=r"validation.labels is a list"):
         Dataset(part, Batch(part.x, [0, 1]), part, (2, 3))
-
-
-WHOLE = {"idx": idx(LABELS), "npz": None}
 
 
 @given(st.data())

@@ -38,6 +38,7 @@ def test_every_activation_can_be_chosen():
         ("batch_size", True, "batch_size is True"),
         ("epochs", 0, "epochs is 0: give an integer ≥ 1"),
         ("data_seed", -1, "data_seed is -1: give an integer ≥ 0"),
+        ("data_seed", 10**20, "data_seed is 1000"),
         ("bias", "no", "bias is 'no': give True or False"),
     ],
 )
@@ -54,12 +55,12 @@ def test_config_refuses(name, value, message):
         ("learning_rate", float("nan"), "learning_rate is nan"),
         ("learning_rate", float("inf"), "learning_rate is inf"),
         ("learning_rate", "fast", "learning_rate is fast"),
-        ("momentum", 1.1, "momentum is 1.1: give a number from 0 to 1"),
+        ("momentum", 1.0, "momentum is 1.0: give a number from 0 to 0.999999"),
         ("weight_decay", -1e-9, "weight_decay is"),
         ("init_scale", -1.0, "init_scale is"),
         ("label_smoothing", 1.5, "label_smoothing is 1.5: give a number from 0 to 1"),
         ("mixup_alpha", 0.0, "mixup_alpha is 0.0: give a number at least 0.001"),
-        ("learning_rate", np.asarray([0.1, -0.1]), "learning_rate is"),
+        ("learning_rate", np.ones(2), r"learning_rate has shape \(2,\): give a number; for many"),
     ],
 )
 def test_hyperparams_refuse(name, value, message):

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +15,11 @@ INSTALL = "pip install 'jaxmlp[experiments]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 2 when it could not be done, or 130 when interrupted."""
+    """Run one command.
+
+    Returns:
+        0; 2 when it could not be done; 130 when interrupted; 141 when nobody reads the output.
+    """
     try:
         from jaxmlp.cli.evaluate import Evaluate
         from jaxmlp.cli.predict import Predict
@@ -26,12 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"the command line needs the package {error.name}: {INSTALL}")
     except ValueError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # the reader of our output has left, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("jaxmlp: interrupted; nothing was written", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has left, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

@@ -22,8 +22,8 @@ from jaxmlp.data import Dataset
 from jaxmlp.gradient import manual_grad
 from jaxmlp.ink import framing
 from jaxmlp.losses import loss
-from jaxmlp.runs import Run, check_new, new_folder, save_run
-from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.runs import Run, new_folder, save_run
+from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.training import Metrics, check_run, first_batch, train
 
 FRAMED = 10_000  # training images that are enough to measure how they are framed
@@ -58,10 +58,16 @@ class Train:
         """Train, report, save."""
         start = time.perf_counter()
         hyper = Hyperparams(**vars(self.numbers))
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}: give an integer ≥ 0")
+        check_integer("seed", self.seed)
         out = self.out or Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
-        check_new(out)
+        with new_folder(out) as folder:  # first of all, so that no training is in vain
+            test = self._train(folder, hyper)
+        print(f"run folder {out}: settings, metrics, parameters and pictures")
+        print(f"{time.perf_counter() - start:.1f} s in all")
+        print(f"test accuracy {test.accuracy:.4f}")
+
+    def _train(self, folder: Path, hyper: Hyperparams) -> Evaluation:
+        """Fill the run folder; return how the network does on the test part."""
         dataset = load_data(self.data, self.config.data_seed)
         key = jax.random.key(self.seed)
         check_run(key, hyper, dataset, self.config)
@@ -72,13 +78,10 @@ class Train:
         test = evaluate(result.params, dataset, dataset.test, self.config.activation)
         frame = framing(np.asarray(dataset.inputs(dataset.train).x[:FRAMED]), dataset.image_shape)
         run = Run(self.config, hyper, self.seed, self.data, frame, result.params)
-        with new_folder(out) as folder:
-            summary = {"test_accuracy": test.accuracy, "test_loss": test.loss}
-            save_run(folder, run, result.metrics, summary)
-            _save_pictures(folder, run, dataset, result.metrics, test)
-        print(f"run folder {out}: settings, metrics, parameters and pictures")
-        print(f"{time.perf_counter() - start:.1f} s in all")
-        print(f"test accuracy {test.accuracy:.4f}")
+        summary = {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        save_run(folder, run, result.metrics, summary)
+        _save_pictures(folder, run, dataset, result.metrics, test)
+        return test
 
 
 def _name(data: str) -> str:
@@ -110,8 +113,8 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
     difference = max(float(jnp.max(jnp.abs(ours - theirs))) for ours, theirs in pairs)
     largest = max(float(jnp.max(jnp.abs(theirs))) for _, theirs in pairs)
     print(
-        f"gradient    manual − autodiff: at most {difference:.1e} on the first batch "
-        f"(largest entry {largest:.1e})"
+        f"gradient    manual − autodiff ≤ {difference:.1e} on the first batch "
+        f"(entries ≤ {largest:.1e})"
     )
 
 
