@@ -37,6 +37,8 @@ SECONDS = 600  # after which a mutant counts as killed: it made something endles
 
 # Survivors that change nothing that can be observed: part of the changed line, and the reason.
 EQUIVALENT: dict[str, str] = {
+    "if labels.ndim >= 2": "check_batch and Dataset let through rank 1 and 2 only",
+    'source = "x" if number <= 0': "enumerate counts from 0",
     "return (h != 0).astype": "a ReLU is never negative, so h ≠ 0 where h > 0 and nowhere else",
     "h[last], dz[ -1])": "dz has one entry at that point, which is its first and its last",
 }
@@ -60,10 +62,10 @@ def main() -> None:
 
 def mutate(module: str, folder: Path) -> dict:
     """Run cosmic-ray over one module, in a copy of the tree at `folder`."""
-    for name in ("jaxmlp", "tests", "pyproject.toml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / name, folder / name)
+    for name in ("jaxmlp", "tests", ".jax_cache"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     address = str(folder / "socket")
     server = subprocess.Popen([sys.executable, __file__, "--serve", address], cwd=folder)
     client = f"{sys.executable} -S -E {Path(__file__).resolve()} --ask {address}"

@@ -35,5 +35,8 @@ def test_examples(capsys):
 
 def test_files_that_it_names_exist():
     folder = Path(__file__).parent.parent
-    for name in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+    linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    run = re.findall(r"python (experiments/\S+\.py)", README)
+    assert len(run) == 3
+    for name in (*linked, *run):
         assert (folder / name).exists(), name
