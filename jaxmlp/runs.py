@@ -56,19 +56,28 @@ def new_folder(path: Path) -> Iterator[Path]:
     aside = whole.parent / f".{whole.name}.{os.getpid()}.partial"
     made = []
     try:
-        if whole.exists() or whole.is_symlink():
-            raise ValueError(f"{path} exists already: choose another folder, or remove it first")
-        made = [folder for folder in whole.parents if not folder.exists()]
-        aside.mkdir(parents=True)
+        with _explained(path):
+            if whole.exists() or whole.is_symlink():
+                raise ValueError(f"{path} exists already: choose another, or remove it first")
+            made = [folder for folder in whole.parents if not folder.exists()]
+            aside.mkdir(parents=True)
         yield aside
-        aside.rename(whole)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
+        with _explained(path):
+            aside.rename(whole)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         for folder in made:  # those that hold nothing, because nothing came of it
             with suppress(OSError):
                 folder.rmdir()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What the system refuses becomes a ValueError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def save_run(folder: Path, run: Run, metrics: Metrics, result: dict[str, Any]) -> None:

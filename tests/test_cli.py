@@ -165,7 +165,7 @@ def refused(arguments, capsys, code=2) -> str:
         (["--data-seed", "-1"], "data_seed is -1"),
         (["--seed", "9" * 20], "seed is 9999.* below"),
         (["--data-seed", "9" * 20], "data_seed is 9999"),
-        (["--data", "x" * 300], "x: File name too long"),
+        (["--data", "x" * 300], "File name too long"),
         (["--out", "x" * 300], "x cannot be written: File name too long"),
         (["--out", "new/.."], r"new/\.\. exists already"),
         (["--out", "/proc/nothing/run"], "/proc/nothing/run cannot be written"),
