@@ -158,7 +158,8 @@ def draw(results: dict[str, Any]) -> Figure:
             row[1].axvline(error, color="#d55e00", linestyle=":")
             row[1].annotate(
                 source, (error, -0.45 + 0.2 * number), (-5, 0), textcoords="offset points",
-                ha="right", color="#d55e00", fontsize=9, bbox={"fc": "white", "ec": "none", "pad": 1},
+                ha="right", color="#d55e00", fontsize=9,
+                bbox={"fc": "white", "ec": "none", "pad": 1},
             )  # fmt: skip
         row[1].set(yticks=[], ylim=(-0.6, 0.6))
         for axis in row:

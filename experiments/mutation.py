@@ -40,6 +40,7 @@ EQUIVALENT: dict[str, str] = {
     "bits >= 31": "a float has 16, 32 or 64 bits",
     "bits >= 33": "float32 sums are float32 by either branch",
     "bits > 32": "float32 sums are float32 by either branch",
+    "x.shape[0] <= 0": "no size is negative",
     "if labels.ndim >= 2": "check_batch and Dataset let through rank 1 and 2 only",
     'source = "x" if number <= 0': "enumerate counts from 0",
     "return (h != 0).astype": "a ReLU is never negative, so h ≠ 0 where h > 0 and nowhere else",

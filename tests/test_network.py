@@ -36,6 +36,12 @@ def test_wide_layers():
     assert jaxmlp.forward(params, jnp.ones((1, 300))).shape == (1, 500)
 
 
+def test_is_one_compiled_program():
+    params = jaxmlp.init_params(jax.random.key(0), (3, 2))
+    program = jax.make_jaxpr(jaxmlp.forward)(params, jnp.ones((1, 3)))
+    assert [equation.params.get("name") for equation in program.eqns] == ["forward"]
+
+
 def test_relu_is_the_default():
     params = (Layer(-jnp.ones((1, 1)), None), Layer(jnp.ones((1, 1)), None))
     assert jaxmlp.forward(params, jnp.ones((1, 1))) == 0
