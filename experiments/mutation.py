@@ -95,6 +95,8 @@ exclude-operators = ["core/ReplaceBinaryOperator_.*_({NONSENSE})"]
             ["cosmic-ray", "exec", "config.toml", "session.sqlite"],
         ):
             subprocess.run(step, cwd=folder, check=True)
+        if ask(address) != 0:  # a server that had died would have "killed" every mutant
+            raise SystemExit("the tests fail without a mutation, after the others")
     finally:
         server.kill()
     return collect(folder / "session.sqlite")

@@ -125,13 +125,15 @@ def test_refuses_labels_that_name_no_class(function, label):
     assert jnp.isfinite(grad[0].weight).all()
 
 
-def test_arguments_by_name():
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_arguments_by_name(function):
     """As jax.grad(loss) takes them; the activation only so, for `argnums` counts positions."""
     batch = Batch(jnp.asarray(X), jnp.zeros(4, int))
-    by_name = jaxmlp.loss(params=PARAMS, batch=batch, activation="tanh")
-    assert by_name == jaxmlp.loss(PARAMS, batch, activation="tanh")
+    by_name = function(params=PARAMS, batch=batch, activation="tanh")
+    by_place = function(PARAMS, batch, activation="tanh")
+    jax.tree.map(np.testing.assert_array_equal, by_name, by_place)
     with pytest.raises(TypeError, match="positional"):
-        jaxmlp.loss(PARAMS, batch, "tanh")
+        function(PARAMS, batch, "tanh")
 
 
 @pytest.mark.usefixtures("as_users_see_it")
