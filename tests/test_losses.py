@@ -1,5 +1,7 @@
 """The loss against exact values, at its extremes, and what it refuses."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,6 +136,8 @@ def test_arguments_by_name(function):
     jax.tree.map(np.testing.assert_array_equal, by_name, by_place)
     with pytest.raises(TypeError, match="positional"):
         function(PARAMS, batch, "tanh")
+    kinds = [parameter.kind.name for parameter in inspect.signature(function).parameters.values()]
+    assert kinds == ["POSITIONAL_OR_KEYWORD", "POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"]
 
 
 @pytest.mark.usefixtures("as_users_see_it")

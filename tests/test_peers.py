@@ -90,4 +90,7 @@ def test_scikit_learn(activation, theirs):
         for layer, coefs, intercepts in zip(params, model.coefs_, model.intercepts_, strict=True)
     )
     grad = jaxmlp.manual_grad(params, batch, activation=activation)
-    assert_close(grad, moved, gradient_bound(params, batch, activation, np.float64))
+    bound = gradient_bound(params, batch, activation, np.float64)
+    # their gradient is the difference of two weights, each rounded to its own size
+    bound = jax.tree.map(lambda b, leaf: b + 2.0**-52 * (1 + np.abs(leaf)), bound, params)
+    assert_close(grad, moved, bound)
