@@ -89,10 +89,7 @@ def _check_part(name: str, part: Batch, dataset: Dataset) -> None:
             "uint8 pixels with a scale, the same everywhere"
         )
     _check_finite(f"{name}.x", x)
-    if labels.shape[:1] != x.shape[:1]:
-        raise ValueError(
-            f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
-        )
+    check_counts(name, x, labels)
     _check_labels(f"{name}.labels", labels, dataset)
 
 
@@ -134,6 +131,14 @@ def _check_finite(name: str, array: AnyArray) -> None:
         raise ValueError(
             f"{name} holds {array[place]} at {list(place)} ({len(wrong)} such in all): every "
             "number must be finite"
+        )
+
+
+def check_counts(name: str, x: AnyArray, labels: AnyArray) -> None:
+    """Raise ValueError unless every example has its label."""
+    if labels.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
         )
 
 

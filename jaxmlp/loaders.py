@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxmlp.data import Batch, Dataset
+from jaxmlp.data import Batch, Dataset, check_counts
 from jaxmlp.readers import read_idx, read_npz
 from jaxmlp.settings import check_integer
 
@@ -169,10 +169,7 @@ def _part(name: str, x: np.ndarray, labels: np.ndarray, pixel_max: int, uint8: b
     """One part with flat inputs of a dtype that a `Dataset` holds."""
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(f"x_{name} has shape {x.shape}: give (n, …) with at least one example")
-    if labels.shape[:1] != x.shape[:1]:
-        raise ValueError(
-            f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
-        )
+    check_counts(name, x, labels)  # before the split takes rows of both
     flat = x.reshape(len(x), -1)
     if np.issubdtype(x.dtype, np.integer):
         if flat.min() < 0 or flat.max() > pixel_max:

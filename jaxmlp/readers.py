@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 
 MAX_BYTES = 8 * 1024**3  # more than any data set that this library is for
+NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 IDX_UINT8 = 0x08  # the type code of unsigned bytes, the only one that MNIST's files use
 
 
@@ -85,11 +89,9 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     size = archive.getinfo(name).file_size
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
-        header = np.lib.format.read_array_header_2_0 if version == (2, 0) else header
-        if header is None:
+        if version not in NPY_HEADERS:
             raise ValueError(f"{name} has the unknown .npy version {version}")
-        shape, _, dtype = header(file)
+        shape, _, dtype = NPY_HEADERS[version](file)
         promised = math.prod(shape) * dtype.itemsize + file.tell()
     if promised != size and not dtype.hasobject:
         raise ValueError(f"{name} promises {promised} bytes ({dtype} {shape}), but has {size}")

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlp import plots
 from jaxmlp.cli.common import Evaluation, evaluate, load_data
-from jaxmlp.data import Dataset
+from jaxmlp.data import Batch, Dataset
 from jaxmlp.gradient import manual_grad
 from jaxmlp.ink import framing
 from jaxmlp.losses import loss
@@ -76,7 +76,8 @@ class Train:
         with _progress(self.config.epochs) as on_epoch:
             result = train(key, hyper, dataset, config=self.config, on_epoch=on_epoch)
         test = evaluate(result.params, dataset, dataset.test, self.config.activation)
-        frame = framing(np.asarray(dataset.inputs(dataset.train).x[:FRAMED]), dataset.image_shape)
+        some = dataset.inputs(Batch(*(array[:FRAMED] for array in dataset.train)))
+        frame = framing(np.asarray(some.x), dataset.image_shape)
         run = Run(self.config, hyper, self.seed, self.data, frame, result.params)
         summary = {"test_accuracy": test.accuracy, "test_loss": test.loss}
         save_run(folder, run, result.metrics, summary)
