@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +48,10 @@ def init_params(
         ValueError: if `sizes` is too short or not positive integers, or `dtype` is not floating.
     """
     sizes = check_sizes(sizes)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype is {dtype}: parameters are real, so choose a floating dtype")
+    if not _is_floating(dtype):
+        raise ValueError(
+            f"dtype is {dtype!r}: parameters are real, so choose a floating dtype, as jnp.float32"
+        )
     pairs = itertools.pairwise(sizes)
     keys = jax.random.split(key, len(sizes) - 1)
     scale = jnp.asarray(scale, dtype)
@@ -60,6 +62,14 @@ def init_params(
         )
         for layer_key, (n_in, n_out) in zip(keys, pairs, strict=True)
     )
+
+
+def _is_floating(dtype: Any) -> bool:
+    """Whether `dtype` names a type of real numbers."""
+    try:
+        return jnp.issubdtype(dtype, jnp.floating)
+    except TypeError:
+        return False
 
 
 def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -156,6 +156,7 @@ def refused(arguments, capsys, code=2) -> str:
         (["--batch-size", "0"], "batch_size is 0"),
         (["--batch-size", "1295"], "batch_size is 1295, but there are 1294 training examples"),
         (["--hidden", "8", "0"], r"hidden is \(8, 0\): give integers ≥ 1"),
+        (["--hidden", "a"], r"--hidden: .*\['a'\]; give --hidden \[INT"),
         (["--learning-rate", "-1"], "learning_rate is -1.0: give a number at least 0"),
         (["--learning-rate", "nan"], "learning_rate is nan"),
         (["--label-smoothing", "2"], "label_smoothing is 2.0: give a number from 0 to 1"),

@@ -51,7 +51,8 @@ def test_traced_scale_and_key():
         ((3, 2.5), "float32", r"sizes are \(3, 2.5\): give integers"),
         ("abc", "float32", "give integers"),
         (7, "float32", "sizes are 7: give integers"),
-        ((3, 2), "int32", "dtype is int32: parameters are real"),
+        ((3, 2), "int32", "dtype is 'int32': parameters are real"),
+        ((3, 2), "foo", "dtype is 'foo': parameters are real"),
     ],
 )
 def test_refuses(sizes, dtype, message):

@@ -63,7 +63,10 @@ def _parse(commands, arguments: Sequence[str] | None):
 
 
 def _plain(box: str) -> str:
-    """The text of the first part of a box drawn with lines."""
-    body = re.split(r"\n│?\s*─{5,}", re.sub(r"^╭[^\n]*\n", "", box))[0]
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", body).split())
-    return re.sub(r"^Error parsing __tyro\S*: ", "", text) or "wrong arguments"
+    """The text of the first part of a box drawn with lines, and the form of the argument."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", line).strip() for line in box.splitlines()]
+    lines = [line for line in lines[1:] if line]  # without the title
+    parts = re.split(r"[─-]{5,}", "\n".join(lines).lstrip("─-"))
+    text = re.sub(r"^Error parsing __tyro\S*: ", "", " ".join(parts[0].split()))
+    form = re.search(r"Argument helptext:\n(.*)", "\n".join(parts[1:]))
+    return (text + f"; give {form[1]}" if form else text) or "wrong arguments"
