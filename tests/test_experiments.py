@@ -29,6 +29,7 @@ def test_mnist(shape):
 
 def test_mutation():
     results = json.loads((RESULTS / "mutation.json").read_text())
+    assert set(results) == {"activations", "gradient", "losses", "network"}
     for module in results.values():
         assert len(module["survivors"]) == module["mutants"] - module["killed"]
         for survivor in module["survivors"]:

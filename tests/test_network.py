@@ -1,5 +1,7 @@
 """The forward pass against NumPy, and what it refuses."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,16 +32,22 @@ def test_forward_is_the_formula(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11 * max(1, abs(theirs).max()))
 
 
+@pytest.mark.usefixtures("as_users_see_it")
 def test_wide_layers():
     """Widths beyond 256, where equal integers are no longer one object."""
-    params = jaxmlp.init_params(jax.random.key(0), (300, 400, 500))
-    assert jaxmlp.forward(params, jnp.ones((1, 300))).shape == (1, 500)
+    params = tuple(Layer(np.ones(shape, np.float32), None) for shape in ((300, 400), (400, 500)))
+    assert forward_pass(params, np.ones((1, 300), np.float32)).z[-1].shape == (1, 500)
 
 
 def test_is_one_compiled_program():
     params = jaxmlp.init_params(jax.random.key(0), (3, 2))
     program = jax.make_jaxpr(jaxmlp.forward)(params, jnp.ones((1, 3)))
     assert [equation.params.get("name") for equation in program.eqns] == ["forward"]
+
+
+def test_signature():
+    kinds = [each.kind.name for each in inspect.signature(jaxmlp.forward).parameters.values()]
+    assert kinds == ["POSITIONAL_OR_KEYWORD", "POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"]
 
 
 def test_relu_is_the_default():
@@ -88,10 +96,12 @@ GOOD = network((3, 4), (4, 2))
         (GOOD, np.ones(3, np.float32), r"x has shape \(3,\): give \(n, n_in\)"),
         (GOOD, np.ones((0, 3), np.float32), r"x has shape \(0, 3\)"),
         (GOOD, [[1.0, 2.0, 3.0]], "x is a list: give an array"),
+        (GOOD, np.ones((1, 3, 3), np.float32), r"x has shape \(1, 3, 3\)"),
         ((), np.ones((1, 3), np.float32), "params is an empty tuple"),
         ([GOOD[0]], np.ones((1, 3), np.float32), "params is a list"),
         ((tuple(GOOD[0]),), np.ones((1, 3), np.float32), "layer 0 is a tuple"),
         (network((3, 4), (5, 2)), np.ones((1, 3), np.float32), "but layer 0 gives it 4 columns"),
+        (network((3, 4), (4, 2), (5, 2)), np.ones((1, 3), np.float32), "but layer 1 gives it 2"),
         (network((3, 4), (4, 2), dtype=int), np.ones((1, 3), np.float32), "layer 0 has dtype int"),
         ((Layer(jnp.ones(3), None),), np.ones((1, 3), np.float32), r"layer 0 has shape \(3,\)"),
         ((Layer(jnp.ones((3, 4, 2)), None),), np.ones((1, 3), np.float32), r"\(3, 4, 2\)"),
