@@ -56,13 +56,14 @@ def replay(dataset, config, hyper):
     init_key, noise_key = jax.random.split(KEY)
     params = jaxmlp.init_params(init_key, (5, *config.hidden, 2))
     steps, orders = 0, []
+    make_batch = jax.jit(training_batch, static_argnums=(5, 6))  # op by op it compiles for long
     for epoch in range(config.epochs):
         epoch_key = jax.random.fold_in(jax.random.key(config.data_seed), epoch)
         orders.append(np.asarray(jax.random.permutation(epoch_key, 35)))
         for start in range(0, 35, config.batch_size):
             rows = jnp.asarray(orders[-1][start : start + config.batch_size])
             key = jax.random.fold_in(noise_key, steps)
-            batch = training_batch(key, hyper, dataset.train, rows, 1.0, 2, config)
+            batch = make_batch(key, hyper, dataset.train, rows, 1.0, 2, config)
             if steps == 0:
                 first = params, batch
             grad = jaxmlp.manual_grad(params, batch)
