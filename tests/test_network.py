@@ -10,14 +10,14 @@ from hypothesis import given
 
 import jaxmlp
 from jaxmlp import Layer
+from jaxmlp.checking.reference import ACTIVATIONS
 from jaxmlp.network import forward_pass, matmul
 from tests.strategies import as_arrays, cases
-from tests.tolerances import NUMPY_ACTIVATIONS
 
 
 @given(cases(dtypes=("float64",)))
 def test_forward_is_the_formula(case):
-    f, _ = NUMPY_ACTIVATIONS[case.activation]
+    f, _ = ACTIVATIONS[case.activation]
     h = [case.batch.x]
     z = []
     for weight, bias in case.params:

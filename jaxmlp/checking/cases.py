@@ -1,0 +1,172 @@
+"""The networks and batches on which a gradient is tried by default.
+
+Shapes are few, since every new one may have to be compiled, and each is there for a reason.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp.data import Batch
+from jaxmlp.params import Layer, Params
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths, bias and number of examples of a case."""
+
+    sizes: tuple[int, ...]
+    bias: bool
+    n: int
+
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return len(self.sizes) - 1
+
+    def __str__(self) -> str:
+        """Such as 3-4-3 without bias, 1 example."""
+        widths = "-".join(map(str, self.sizes))
+        return f"{widths} {'with' if self.bias else 'without'} bias, {self.n} example" + "s" * (
+            self.n > 1
+        )
+
+
+SHAPES = (
+    Shape((3, 4, 3), False, 1),  # the note's own
+    Shape((4, 3, 2), True, 5),  # no two sizes alike: a factor tells which one it is
+    Shape((3, 3, 3), True, 3),  # all alike: a wrong axis or a missing transpose still runs
+    Shape((3, 2), True, 4),  # no hidden layer
+    Shape((2, 4, 3, 5), True, 6),  # two hidden layers, all sizes different
+    Shape((3, 3, 3, 3), True, 3),  # weights and masks of another layer fit
+    Shape((2, 1, 1), True, 2),  # width one, and one class
+    Shape((40, 30, 10), True, 20),  # large enough to have a corner
+)
+# What the numbers are like, with labels to go with them. Labels of both forms are tried with the
+# dense numbers only, and on every other shape: each form is another program to compile.
+KINDS = (
+    ("dense", "any sum"),
+    ("kinks", "soft"),
+    ("zeros", "one-hot"),
+    ("huge logits", "one-hot"),
+    ("dense", "classes"),
+)
+FORMS = ("classes", "rows")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parameters and a batch, as NumPy arrays, and what is special about them."""
+
+    params: Any
+    batch: Any
+    about: str
+    kind: str = "dense"
+    shape: Shape | None = None
+
+
+def network_cases(
+    shapes: Sequence[Shape], dtype: Any, seed: int, forms: Sequence[str] = FORMS
+) -> Iterator[Case]:
+    """Every kind of numbers on every shape.
+
+    Args:
+        shapes: widths, biases and batch sizes.
+        dtype: of all floating numbers.
+        seed: of the numbers.
+        forms: of the labels: classes, rows or both.
+    """
+    for (place, shape), (kind, labels) in itertools.product(enumerate(shapes), KINDS):
+        if "rows" not in forms:
+            labels = "classes"
+        elif labels == "classes" and ("classes" not in forms or place % 2 == 0):
+            continue
+        rng = np.random.default_rng([seed, place])
+        params, x = _numbers(rng, shape, kind)
+        y = make_labels(rng, labels, shape.n, shape.sizes[-1])
+        case = Case(params, Batch(x, y), f"{shape}, {kind}, labels {labels}", kind, shape)
+        yield cast(case, dtype)
+
+
+def _numbers(rng: np.random.Generator, shape: Shape, kind: str) -> tuple[Params, np.ndarray]:
+    """Parameters and inputs: dense, whole numbers with exact zeros in z, or with special parts."""
+
+    def draw(*size: int) -> np.ndarray:
+        if kind == "kinks":
+            return rng.integers(-1, 2, size).astype(float)
+        return rng.normal(size=size)
+
+    layers = []
+    for n_in, n_out in itertools.pairwise(shape.sizes):
+        weight = draw(n_in, n_out)
+        bias = draw(n_out) if shape.bias else None
+        if kind == "dense":
+            weight /= max(1, n_in / 4) ** 0.5  # keeps the logits of order one
+        if kind == "zeros":
+            weight[:, ::2] = 0
+            bias = None if bias is None else 0 * bias
+        layers.append((weight, bias))
+    x = draw(shape.n, shape.sizes[0])
+    if kind == "zeros":
+        x[::2] = 0
+    if kind == "huge logits":
+        weight, bias = layers[-1]
+        layers[-1] = (1e4 * weight, bias)
+    return tuple(Layer(*layer) for layer in layers), x
+
+
+def cast(case: Case, dtype: Any) -> Case:
+    """The case with every floating leaf in a dtype."""
+
+    def to(leaf: Any) -> Any:
+        leaf = np.asarray(leaf)
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return replace(case, params=jax.tree.map(to, case.params), batch=jax.tree.map(to, case.batch))
+
+
+def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
+    """Cases of one's own: a list of pairs (params, batch), or a Hypothesis strategy of them."""
+    pairs = cases if isinstance(cases, Iterable) else _draw(cases, examples, seed)
+    for number, (params, batch) in enumerate(pairs):
+        yield Case(params, batch, f"case {number}")
+
+
+def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:
+    import hypothesis
+
+    pairs: list[Any] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=[*hypothesis.HealthCheck],  # pyright: ignore[reportArgumentType]
+    )
+    @hypothesis.given(strategy)
+    def collect(pair: Any) -> None:
+        pairs.append(pair)
+
+    collect()
+    return pairs
+
+
+def make_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.ndarray:
+    """Classes, or rows: soft ones with exact zeros that sum to 1, or real ones of any sum."""
+    classes = rng.integers(0, n_out, n).astype(np.int32)
+    if kind == "classes":
+        return classes
+    if kind == "any sum":
+        return rng.normal(size=(n, n_out)) + 0.5
+    if kind == "one-hot":
+        return np.eye(n_out)[classes]
+    rows = rng.exponential(size=(n, n_out)) * rng.integers(0, 2, (n, n_out))
+    rows[np.arange(n), classes] += 0.1
+    return rows / rows.sum(axis=1, keepdims=True)

@@ -1,0 +1,232 @@
+"""`check_gradient`: any gradient of any loss, on cases of all kinds, with a reason for a fault."""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxmlp
+from jaxmlp.checking.calls import Caller, Finding
+from jaxmlp.checking.cases import FORMS, SHAPES, Shape, cast, drawn, network_cases
+from jaxmlp.checking.diagnosis import explain
+from jaxmlp.checking.examples import diagnose, work_through
+from jaxmlp.checking.leafwise import faults
+from jaxmlp.checking.models import Custom, Network, recognise
+from jaxmlp.checking.report import Diagnosis, Example, Report
+from jaxmlp.checking.shrinking import find_smallest
+from jaxmlp.checking.trials import Trial, run
+
+DTYPES = ("float64", "float32")
+
+
+class GradientMismatch(AssertionError):  # noqa: N818
+    """A gradient is wrong; `report` says what, where and why."""
+
+    def __init__(self, report: Report) -> None:
+        """Show the report as the message."""
+        super().__init__(f"\n{report}")
+        self.report = report
+
+
+def check_gradient(
+    manual_grad: Callable[..., Any],
+    loss: Callable[..., Any] = jaxmlp.loss,
+    *,
+    cases: Any = None,
+    activation: str = "relu",
+    shapes: Sequence[Shape] = SHAPES,
+    labels: Sequence[str] = FORMS,
+    dtypes: Sequence[str] | None = None,
+    examples: int = 30,
+    seed: int = 0,
+) -> Report:
+    """Check a gradient, entry by entry of every leaf, against JAX's own in float64.
+
+    By default it is tried on our networks: with and without hidden layers and biases, on dense
+    numbers, exact kinks, zeros and huge logits, with every kind of label.
+
+    Args:
+        manual_grad: takes (params, batch) and returns a tree like params. NumPy or JAX.
+        loss: takes the same and returns a scalar.
+        cases: for another model, a Hypothesis strategy of pairs (params, batch), or a list.
+        activation: of our networks; handed to either function if it has such a keyword.
+        shapes: of our networks.
+        labels: of our networks: classes, rows or both.
+        dtypes: of the parameters: float64, float32, bfloat16. By default float64, and float32
+            on a few shapes, where NumPy code that computes in float64 throughout is let off.
+        examples: how many cases to draw from a strategy.
+        seed: of all numbers.
+
+    Returns:
+        The report of a gradient that is right.
+
+    Raises:
+        GradientMismatch: if it is wrong, with the report.
+    """
+    report = examine(
+        manual_grad, loss, cases=cases, activation=activation, shapes=shapes, labels=labels,
+        dtypes=dtypes, examples=examples, seed=seed,
+    )  # fmt: skip
+    if not report.passed:
+        raise GradientMismatch(report)
+    return report
+
+
+def examine(
+    manual_grad: Callable[..., Any],
+    loss: Callable[..., Any] = jaxmlp.loss,
+    *,
+    cases: Any = None,
+    activation: str = "relu",
+    shapes: Sequence[Shape] = SHAPES,
+    labels: Sequence[str] = FORMS,
+    dtypes: Sequence[str] | None = None,
+    examples: int = 30,
+    seed: int = 0,
+) -> Report:
+    """Like `check_gradient`, but the report comes back whether right or wrong."""
+    start = time.perf_counter()
+    caller = Caller(_with(manual_grad, activation))
+    loss = _with(loss, activation)
+    given = None if cases is None else list(drawn(cases, examples, seed))
+    model = recognise(loss, given)
+    trials = [
+        run(caller, model, case, dtype, strict=dtypes is not None)
+        for dtype in dtypes or DTYPES
+        for case in (
+            network_cases(_some(shapes, dtype, dtypes), dtype, seed, labels)
+            if given is None
+            else (cast(case, dtype) for case in given)
+        )
+    ]
+    findings = [*caller.findings.values(), *_merge(trials)]
+    wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
+    diagnosis = example = None
+    if wrong:
+        findings.append(_worst(wrong, trials))
+        with np.errstate(all="ignore"):  # wrong numbers may overflow
+            diagnosis, example = _explain(caller, model, trials, wrong, cases)
+    return Report(
+        subject=getattr(manual_grad, "__name__", "the gradient"),
+        findings=tuple(findings),
+        diagnosis=diagnosis,
+        example=example,
+        cases=len(trials),
+        dtypes=tuple(dtypes or DTYPES),
+        missed=_missed(trials),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _some(shapes: Sequence[Shape], dtype: str, asked: Sequence[str] | None) -> Sequence[Shape]:
+    """All shapes; where no dtypes were asked for, every third one in all but the first dtype."""
+    return shapes if asked or dtype == DTYPES[0] else shapes[1::3] or shapes
+
+
+def _with(function: Callable[..., Any], activation: str) -> Callable[..., Any]:
+    """The function with its keyword `activation` bound, if it has one that is still free."""
+    try:
+        free = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return function
+    bound = getattr(function, "keywords", {})
+    if (
+        "activation" not in free
+        or "activation" in bound
+        or free["activation"].default == activation
+    ):
+        return function
+    return functools.update_wrapper(functools.partial(function, activation=activation), function)
+
+
+def _merge(trials: Sequence[Trial]) -> list[Finding]:
+    """Each finding once, with the cases on which it was made."""
+    found: dict[Finding, list[Trial]] = {}
+    for trial in trials:
+        for finding in trial.findings:
+            found.setdefault(finding, []).append(trial)
+    merged = []
+    for finding, where in found.items():
+        about = f"{where[0].case.about}, {where[0].dtype}"
+        says = f"{finding.says}; on {len(where)} of {len(trials)} cases, such as {about}"
+        merged.append(Finding(finding.kind, says, finding.fails))
+    return merged
+
+
+def _worst(wrong: Sequence[Trial], trials: Sequence[Trial]) -> Finding:
+    """The entry that is farthest off, in units of what rounding may do."""
+    trial, leaf = max(
+        ((trial, leaf) for trial in wrong for leaf in trial.leaves if leaf.received.size),
+        key=lambda pair: np.max(pair[1].excess),
+    )
+    place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
+    kind = "NaN" if np.isnan(leaf.received[place]) else "wrong numbers"
+    at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
+    says = (
+        f"{at} is {leaf.received[place]:.6g} and should be {leaf.expected[place]:.6g}, give or "
+        f"take {leaf.allowed[place]:.0e} ({trial.case.about}, {trial.dtype}); wrong on "
+        f"{len(wrong)} of {len(trials)} cases"
+    )
+    return Finding(kind, says)
+
+
+def _missed(trials: Sequence[Trial]) -> dict[str, float]:
+    """For every dtype, the relative error of an entry above which it is sure to be seen.
+
+    Relative to the largest entry of its leaf; in the leaf where that is largest, on the case
+    of its shape where it is smallest.
+    """
+    shares: dict[tuple[Any, ...], float] = {}
+    for trial in trials:
+        for leaf in trial.leaves:
+            if np.any(leaf.expected):
+                key = (trial.dtype, trial.case.shape, leaf.name, leaf.expected.shape)
+                share = float(np.max(leaf.allowed) / np.max(np.abs(leaf.expected)))
+                shares[key] = min(share, shares.get(key, np.inf))
+    dtypes = dict.fromkeys(trial.dtype for trial in trials)
+    return {
+        dtype: max((share for key, share in shares.items() if key[0] == dtype), default=np.inf)
+        for dtype in dtypes
+    }
+
+
+def _explain(
+    caller: Caller,
+    model: Network | Custom,
+    trials: Sequence[Trial],
+    wrong: Sequence[Trial],
+    cases: Any,
+) -> tuple[Diagnosis | None, Example]:
+    """The mistake, and the smallest case that shows it."""
+    dtype = wrong[0].dtype  # float64 if wrong there: it tells mistakes apart best
+    tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
+    quick = model.worked_out() if isinstance(model, Network) else model
+    small = find_smallest(
+        lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
+    )
+    if isinstance(model, Network):
+        seen = [model.observe(trial) for trial in tried]
+        seen.sort(key=lambda each: len(set(each.problem.sizes)) > 1)
+        if explanations := explain(seen):
+            return diagnose(explanations, seen), work_through(model, small, explanations)
+    found = faults(tried, functools.partial(_row_gradient, model))
+    explained = [fault for fault in found if fault.kind != "unexplained"]
+    diagnosis = None
+    if explained:
+        names = tuple(name for fault in explained for name in fault.names)
+        kinds = dict.fromkeys(fault.kind for fault in explained)
+        says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
+        diagnosis = Diagnosis(names, (), " and ".join(kinds), says)
+    return diagnosis, work_through(model, small, [])
+
+
+def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:
+    """The true gradient on some rows of a batch, or None if it has no rows."""
+    batch = trial.case.batch
+    if any(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(batch)):
+        return None
+    return model.expected(trial.case.params, jax.tree.map(lambda leaf: leaf[rows], batch))

@@ -1,0 +1,94 @@
+"""A diagnosis in words, and a small case worked through."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxmlp.checking.diagnosis import Bench, Explanation, Mistake, Observation, agree
+from jaxmlp.checking.factors import name_factor, sizes_of
+from jaxmlp.checking.models import Network
+from jaxmlp.checking.reference import Line
+from jaxmlp.checking.report import Diagnosis, Example, Row
+from jaxmlp.checking.trials import Trial
+
+
+def diagnose(explanations: Sequence[Explanation], seen: Sequence[Observation]) -> Diagnosis:
+    """The first explanation in words; the others as alternatives."""
+    bench = Bench(seen)
+    sentences = []
+    for explanation in explanations:
+        lines: dict[Line, int] = {}
+        kinds, says = [], []
+        for mistake in explanation.mistakes:
+            kind, sentence, where = _describe(bench, mistake, explanation)
+            kinds.append(kind)
+            says.append(sentence)
+            lines |= where
+        sentences.append((lines, " and ".join(dict.fromkeys(kinds)), "; and ".join(says)))
+    sentences.sort(key=lambda each: "varying" in each[1])  # the least telling ones last
+    lines, kind, sentence = sentences[0]
+    also = tuple(
+        f"{', '.join(line.name for line in others)}: {why}" for others, _, why in sentences[1:4]
+    )
+    numbers = tuple(dict.fromkeys(lines.values()))
+    return Diagnosis(tuple(line.name for line in lines), numbers, kind, sentence, also)
+
+
+def _describe(
+    bench: Bench, mistake: Mistake, explanation: Explanation
+) -> tuple[str, str, dict[Line, int]]:
+    """The kind of a mistake, a sentence, and its lines with their equations."""
+    count = len(bench.observations)
+    deepest = max(range(count), key=lambda i: bench.observations[i].problem.depth)
+    for number in (deepest, *range(count)):
+        problem = bench.observations[number].problem
+        lines = mistake.place.lines(problem)
+        where = {line: line.equation(problem.depth) for line in lines}
+        if mistake.key is None and lines:
+            sizes = [sizes_of(each.problem) for each in bench.observations]
+            return *name_factor(explanation.factors, sizes), where
+        for line in lines:
+            if suspect := bench.suspects(number, line).get(mistake.key or ""):
+                return suspect.kind, suspect.says, where
+    raise AssertionError("a mistake has a place")
+
+
+def work_through(model: Any, trial: Trial, explanations: Sequence[Explanation]) -> Example:
+    """Every line of a small case, expected and received, or inferred from the explanation."""
+    if not isinstance(model, Network):
+        rows = tuple(
+            Row(
+                leaf.name,
+                None,
+                "",
+                leaf.expected,
+                leaf.received,
+                "right" if leaf.right else "wrong",
+            )
+            for leaf in trial.leaves
+        )
+        return Example(trial.case, None, rows)
+    observation = model.observe(trial)
+    depth = observation.problem.depth
+    predicted, mistaken = None, set()
+    if explanations:
+        bench = Bench([observation])
+        if found := bench.explains(explanations[0].mistakes):
+            predicted = bench.predict(0, found.mistakes, *found.factors)
+            for mistake in found.mistakes:
+                mistaken |= set(mistake.place.lines(observation.problem))
+    rows = []
+    for line, expected in observation.right.items():
+        received = observation.received.get(line)
+        inferred = received is None and predicted is not None
+        if inferred and predicted:
+            received = predicted[line]
+        status = "right"
+        if received is not None and not agree(
+            received, expected, observation.allowed[line], expected
+        ):
+            status = "wrong" if line in mistaken or predicted is None else "follows"
+        formula = line.formula(observation.problem)
+        rows.append(
+            Row(line.name, line.equation(depth), formula, expected, received, status, inferred)
+        )
+    return Example(trial.case, model.activation, tuple(rows))

@@ -1,0 +1,91 @@
+"""A constant factor and the size that it equals."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from jaxmlp.checking.reference import Problem
+
+Sizes = Mapping[str, int]
+N = "the batch size N"
+
+POWERS: dict[str, Callable[[float], float]] = {
+    "it is multiplied by {}": lambda size: size,
+    "it is divided by {}": lambda size: 1 / size,
+    "it is multiplied by the square root of {}": lambda size: size**0.5,
+    "it is divided by the square root of {}": lambda size: size**-0.5,
+    "it is multiplied by the square of {}": lambda size: size**2,
+    "it is divided by the square of {}": lambda size: size**-2,
+    "it is multiplied by twice {}": lambda size: 2 * size,
+    "it is divided by twice {}": lambda size: 0.5 / size,
+}
+
+
+def sizes_of(problem: Problem) -> Sizes:
+    """The sizes that a factor may equal, the most likely first."""
+    return {
+        N: problem.n,
+        "the number of outputs": problem.sizes[-1],
+        "the number of inputs": problem.sizes[0],
+        "the width of the first hidden layer": problem.sizes[1],
+        "the width of the last hidden layer": problem.sizes[-2],
+        "the number of layers": problem.depth,
+    }
+
+
+def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, str]:
+    """The kind of mistake that a factor is, and a sentence that says what it equals.
+
+    Args:
+        factors: one for each case; NaN where none could be measured.
+        sizes: the sizes of each case, by name.
+    """
+    known = [(f, each) for f, each in zip(factors, sizes, strict=True) if np.isfinite(f)]
+
+    def equals(value: Callable[[Sizes], float]) -> bool:
+        return all(np.isclose(factor, value(each), rtol=1e-4) for factor, each in known)
+
+    if equals(lambda each: -1):
+        return "sign", "the sign is wrong"
+    if equals(lambda each: 0):
+        return "missing", "it is zero: the line is missing"
+    for sign, but in ((1, ""), (-1, ", and the sign is wrong")):
+        if found := _sized(lambda value, sign=sign: equals(lambda each: sign * value(each)), known):
+            return found[0], found[1] + but
+    constant = known[0][0]
+    if equals(lambda each: constant):
+        says = {2: "it is doubled", 0.5: "it is halved"}.get(round(constant, 9))
+        return "constant factor", says or f"it is multiplied by {constant:.6g}"
+    return "varying factor", "it is multiplied by a number that differs from case to case"
+
+
+def _sized(
+    equals: Callable[[Callable[[Sizes], float]], bool], known: Sequence[tuple[float, Sizes]]
+) -> tuple[str, str] | None:
+    """A factor made of sizes, if it is one and those sizes differ from case to case."""
+    names = [name for name in known[0][1] if all(name in each for _, each in known)]
+    if len({tuple(each[name] for name in names) for _, each in known}) < 2:
+        return None  # one size only: a constant would do as well
+    if N in names:
+        if equals(lambda each: each[N]):
+            return "1/N missing", "it is N times too large: the 1/N of the mean is missing"
+        if equals(lambda each: 1 / each[N]):
+            return "1/N twice", "it is N times too small: 1/N is there twice"
+        for by, other in (("N − 1", -1), ("N + 1", 1)):
+            if equals(lambda each, other=other: each[N] / max(each[N] + other, 1)):
+                return "1/N with another N", f"it is divided by {by} where N belongs"
+    for name in names:
+        for says, power in POWERS.items():
+            if equals(lambda each, name=name, power=power: power(each[name])):
+                return "constant factor", says.format(name)
+    for one, two in itertools.permutations(names, 2):
+        if equals(lambda each, one=one, two=two: each[one] / each[two]):
+            if one == N:
+                return "1/N with another N", f"it is divided by {two}, where {N} belongs"
+            return "constant factor", f"it is multiplied by {one} and divided by {two}"
+    for one, two in itertools.combinations(names, 2):
+        for sign, how in ((1, "multiplied"), (-1, "divided")):
+            if equals(lambda each, one=one, two=two, s=sign: (each[one] * each[two]) ** s):
+                return "constant factor", f"it is {how} by {one} and by {two}"
+    return None

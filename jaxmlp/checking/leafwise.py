@@ -1,0 +1,169 @@
+"""What is wrong with a leaf, when nothing is known of how it was computed."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.factors import N, Sizes, name_factor
+from jaxmlp.checking.reference import Array
+from jaxmlp.checking.trials import Leaf, Trial
+
+PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
+ROWS = {"last": slice(-1, None), "first": slice(1)}
+
+
+class Fault(NamedTuple):
+    """What is wrong with some leaves: their names, the kind of mistake, and a sentence."""
+
+    names: tuple[str, ...]
+    kind: str
+    says: str
+
+
+def faults(
+    trials: Sequence[Trial], row_gradient: Callable[[Trial, slice], list[Array]]
+) -> list[Fault]:
+    """The mistake in every leaf that is wrong, leaves with the same mistake together."""
+    by_kind: dict[tuple[str, str], list[str]] = {}
+    for name in dict.fromkeys(leaf.name for trial in trials for leaf in trial.leaves):
+        tried = [(t, leaf) for t in trials for leaf in t.leaves if leaf.name == name]
+        if all(leaf.right for _, leaf in tried):
+            continue
+        found = next(_explanations(name, tried, row_gradient), None)
+        by_kind.setdefault(found or ("unexplained", _pattern(tried)), []).append(name)
+    return [Fault(tuple(names), kind, says) for (kind, says), names in by_kind.items()]
+
+
+def _explanations(
+    name: str, tried: Sequence[tuple[Trial, Leaf]], row_gradient: Any
+) -> Iterator[tuple[str, str]]:
+    """Mistakes that explain a leaf on every case, the plainest first."""
+
+    def fits(predict: Callable[[Trial, Leaf], Array | None]) -> bool:
+        for trial, leaf in tried:
+            predicted = predict(trial, leaf)
+            if predicted is None or predicted.shape != leaf.received.shape:
+                return False
+            scale = max(1.0, _size(predicted) / max(_size(leaf.expected), 1e-300))
+            allowed = 8 * np.maximum(leaf.allowed, np.max(leaf.allowed, initial=0) * scale)
+            if not np.all(np.abs(leaf.received - predicted) <= allowed):
+                return False
+        return True
+
+    factors = [_factor(leaf.expected, leaf.received) for _, leaf in tried]
+    by_case = {id(leaf): f for (_, leaf), f in zip(tried, factors, strict=True)}
+    if np.isfinite(factors).any() and fits(
+        lambda _, leaf: np.nan_to_num(by_case[id(leaf)], nan=1.0) * leaf.expected
+    ):
+        yield name_factor(factors, [_sizes(trial) for trial, _ in tried])
+    if fits(lambda _, leaf: leaf.expected.T):
+        yield "transpose", "it is transposed"
+    for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
+        if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):
+            yield "exchanged", f"it is {other}"
+    index = {leaf.name: i for i, leaf in enumerate(tried[0][0].leaves)}[name]
+    for (says, rows), share in itertools.product(ROWS.items(), (False, True)):
+
+        def predicted(trial: Trial, _: Leaf, rows: Any = rows, share: bool = share) -> Any:
+            found = row_gradient(trial, rows)
+            return None if found is None else found[index] / (_rows(trial) if share else 1)
+
+        if fits(predicted):
+            yield "batch rows", f"only the {says} example of the batch is used"
+    if fits(lambda _, leaf: np.abs(leaf.expected)):
+        yield "absolute value", "the signs are lost"
+    if fits(lambda _, leaf: np.sign(leaf.expected)):
+        yield "sign only", "only the signs are left"
+    decay = _decay(tried)
+    if decay is not None and fits(lambda trial, leaf: leaf.expected + decay * _param(trial, leaf)):
+        yield (
+            "extra term",
+            f"{decay:.6g} times the parameter is added, which the loss does not have",
+        )
+    for called, unit in PRECISIONS:
+        if _rounded(tried, unit):
+            yield "precision lost", f"its errors are those of {called}"
+
+
+def _expected(trial: Trial, name: str) -> Array | None:
+    """The true leaf of a name, in a trial that has one."""
+    return next((leaf.expected for leaf in trial.leaves if leaf.name == name), None)
+
+
+def _size(array: Array) -> float:
+    return float(np.max(np.abs(array), initial=0))
+
+
+def _factor(expected: Array, received: Array) -> float:
+    """By what number a leaf is multiplied, by least squares; NaN where it is zero."""
+    square = float(np.sum(expected**2))
+    return float(np.sum(expected * received)) / square if square > 0 else np.nan
+
+
+def _sizes(trial: Trial) -> Sizes:
+    """The lengths of the batch's and the parameters' axes, by name."""
+    sizes: dict[str, int] = {}
+    if rows := _rows(trial):
+        sizes[N] = rows
+    for what, tree in (("batch", trial.case.batch), ("params", trial.case.params)):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            where = jax.tree_util.keystr(path, simple=True, separator=".")
+            for axis, length in enumerate(np.shape(leaf)):
+                sizes.setdefault(f"the length of axis {axis} of {what}.{where}".rstrip("."), length)
+    return sizes
+
+
+def _rows(trial: Trial) -> int:
+    """How many examples a batch has, if its leaves agree on that; else 0."""
+    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves(trial.case.batch) if np.ndim(leaf)}
+    return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _param(trial: Trial, leaf: Leaf) -> Array:
+    names = [each.name for each in trial.leaves]
+    return np.asarray(jax.tree.leaves(trial.case.params)[names.index(leaf.name)], np.float64)
+
+
+def _decay(tried: Sequence[tuple[Trial, Leaf]]) -> float | None:
+    """The multiple of the parameter that the first wrong case seems to have added."""
+    for trial, leaf in tried:
+        if not leaf.right:
+            found = _factor(_param(trial, leaf), leaf.received - leaf.expected)
+            return found if np.isfinite(found) and found else None
+    return None
+
+
+def _rounded(tried: Sequence[tuple[Trial, Leaf]], unit: float) -> bool:
+    """Whether most entries are off, and none by more than roundings of a size can do."""
+    own = {"float64": 2.0**-53, "float32": 2.0**-24}
+    wrong = entries = 0
+    for trial, leaf in tried:
+        allowed = leaf.allowed * unit / own.get(trial.dtype, 2.0**-8)
+        if not np.all(np.abs(leaf.received - leaf.expected) <= allowed):
+            return False
+        wrong += np.sum(leaf.excess > 1)
+        entries += np.sum(leaf.expected != 0)
+    return bool(wrong > 0.3 * entries)
+
+
+def _pattern(tried: Sequence[tuple[Trial, Leaf]]) -> str:
+    """Which entries are wrong, where no mistake explains them."""
+    wrong = [leaf for _, leaf in tried if not leaf.right]
+    if any(np.isnan(leaf.received).any() for leaf in wrong):
+        return f"it holds NaN on {sum(np.isnan(leaf.received).any() for leaf in wrong)} cases"
+    masks = [leaf.excess > 1 for leaf in wrong]
+    share = np.mean([mask.mean() for mask in masks])
+    if share > 0.9:
+        return "none of the known mistakes explains it; nearly every entry is wrong"
+    first = wrong[0]
+    places = [tuple(int(i) for i in place) for place in np.argwhere(masks[0])]
+    if all(mask.sum() == 1 for mask in masks):
+        return f"a single entry is wrong, such as {list(places[0])} of shape {first.received.shape}"
+    for axis in range(masks[0].ndim):
+        others = tuple(i for i in range(masks[0].ndim) if i != axis)
+        if all(mask.any(axis=others).sum() == 1 for mask in masks):
+            return f"only entries with index {places[0][axis]} on axis {axis} are wrong"
+    return f"none of the known mistakes explains it; {share:.0%} of the entries are wrong"

@@ -1,0 +1,148 @@
+"""Independent ways to the true gradient, all in float64, to be compared with one another."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp.checking.reference import Array
+
+Loss = Callable[[Any, Any], Any]
+
+
+class Autodiff:
+    """`jax.grad` of the loss in float64; central differences for a loss that JAX cannot trace."""
+
+    def __init__(self, loss: Loss) -> None:
+        """An oracle for `loss(params, batch)`."""
+        self.loss = loss
+        self._grad = _compiled(loss)
+        self.traceable = True
+
+    def __call__(self, params: Any, batch: Any) -> list[Array]:
+        """The leaves of the gradient at parameters of any float dtype.
+
+        Raises:
+            Refused: if the loss cannot be evaluated.
+        """
+        with jax.enable_x64(True):
+            params, batch = as_float64((params, batch))
+            if self.traceable:
+                try:
+                    leaves = jax.tree.leaves(self._grad(params, batch))
+                    return [np.asarray(leaf, np.float64) for leaf in leaves]
+                except (jax.errors.JAXTypeError, TypeError):
+                    self.traceable = False
+            return [each.value for each in central_differences(self.loss, params, batch)]
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(loss: Loss) -> Callable[..., Any]:
+    """One jitted gradient for each loss, so that the next check need not compile it again."""
+    return jax.jit(jax.grad(loss))
+
+
+def as_float64(tree: Any) -> Any:
+    """The same tree with every floating leaf as a float64 array; needs the x64 mode."""
+
+    def cast(leaf: Any) -> Any:
+        leaf = np.asarray(leaf)
+        return jnp.asarray(leaf, jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
+
+    return jax.tree.map(cast, tree)
+
+
+class Estimate(NamedTuple):
+    """A derivative by finite differences, and how far off it may be."""
+
+    value: Array
+    error: Array
+
+
+STEPS = 2.0 ** -np.arange(7, 10)
+
+
+def central_differences(loss: Loss, params: Any, batch: Any) -> list[Estimate]:
+    """Every partial derivative by central differences of three steps, extrapolated to step 0.
+
+    Extrapolation (Richardson) removes the errors of order step² and step⁴. What the last
+    extrapolation changed, and the rounding of the loss divided by the step, bound the rest.
+    """
+    flat, unravel = _ravel(params)
+    steps = STEPS * max(1.0, float(np.abs(flat).max(initial=0)) ** 0.5)
+    shifts = np.concatenate([sign * step * np.eye(len(flat)) for step in steps for sign in (1, -1)])
+    values = _values(loss, unravel, flat + shifts, batch).reshape(len(steps), 2, len(flat))
+    slopes = (values[:, 0] - values[:, 1]) / (2 * steps[:, None])
+    once = (4 * slopes[1:] - slopes[:-1]) / 3
+    twice = (16 * once[1] - once[0]) / 15
+    rounding = 8 * np.finfo(float).eps * np.abs(values).max(initial=0) / steps[-1]
+    error = np.abs(twice - once[1]) + rounding
+    return [
+        Estimate(np.asarray(value), np.asarray(off))
+        for value, off in zip(*map(jax.tree.leaves, map(unravel, (twice, error))), strict=True)
+    ]
+
+
+def taylor_order(
+    loss: Loss, params: Any, batch: Any, gradient: list[Array], seed: int = 0
+) -> float:
+    """The order at which loss(θ + tv) − loss(θ) − t g·v vanishes with t: 2 if g is the gradient.
+
+    Infinite if the remainder is nothing but rounding, as for a loss that is linear along v.
+    """
+    flat, unravel = _ravel(params)
+    g = np.concatenate([np.ravel(leaf) for leaf in gradient])
+    v = np.random.default_rng(seed).normal(size=flat.shape)
+    v /= np.linalg.norm(v)
+    t = 2.0 ** -np.arange(4, 10)
+    values = _values(loss, unravel, flat + np.concatenate([[0], t])[:, None] * v, batch)
+    remainder = np.abs(values[1:] - values[0] - t * (g @ v))
+    clear = remainder > 100 * np.finfo(float).eps * np.abs(values).max()
+    if clear.sum() < 2:
+        return np.inf
+    return float(np.polyfit(np.log(t[clear]), np.log(remainder[clear]), 1)[0])
+
+
+def complex_step(loss: Loss, params: Any, batch: Any) -> list[Array] | None:
+    """Im loss(θ + ih) / h for every entry: exact to rounding where the loss is analytic.
+
+    None if the loss does not take complex parameters.
+    """
+    flat, unravel = _ravel(params)
+    step = 1e-30
+    columns = []
+    try:
+        for unit in np.eye(len(flat)):
+            value = loss(_complex(unravel, flat, step * unit), batch)
+            if not np.iscomplexobj(value):
+                return None
+            columns.append(complex(value).imag / step)
+    except Exception:  # whatever a foreign loss raises for numbers that it was not written for
+        return None
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(unravel(np.asarray(columns)))]
+
+
+def _complex(unravel: Callable[[Array], Any], real: Array, imaginary: Array) -> Any:
+    return jax.tree.map(lambda a, b: a + 1j * b, unravel(real), unravel(imaginary))
+
+
+def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
+    """A flat float64 vector, and the way back to a tree of NumPy arrays."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+    def unravel(flat: Array) -> Any:
+        parts = zip(np.split(flat, ends), leaves, strict=True)
+        return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])
+
+    return np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(float), unravel
+
+
+def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: Any) -> Array:
+    """The loss at every row of `points`, in float64."""
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(np.asarray, batch)
+        return np.asarray([float(loss(unravel(point), arrays)) for point in points])

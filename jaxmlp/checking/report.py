@@ -1,0 +1,178 @@
+"""What a check found: as text, as Markdown with formulas, and as a script that shows it."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.reference import Array
+
+MARKS = {"right": "✓", "wrong": "✗", "follows": "↳"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the worked example.
+
+    Attributes:
+        name: such as ∂C/∂W¹.
+        equation: its number in `derivation.md`, or None for a model of one's own.
+        formula: its right side, as text.
+        expected: what it should be.
+        received: what it is; None if unknown.
+        status: right; wrong; or follows: right, given the lines before it, one of which is wrong.
+        inferred: whether `received` was not returned but follows from the diagnosis.
+    """
+
+    name: str
+    equation: int | None
+    formula: str
+    expected: Array
+    received: Array | None
+    status: str
+    inferred: bool = False
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The mistake that explains every number that was received.
+
+    Attributes:
+        lines: the lines that are wrong themselves, by name.
+        equations: their numbers in `derivation.md`.
+        kind: what sort of mistake, in a few words.
+        says: the mistake in a sentence.
+        also: other mistakes that explain the same numbers.
+    """
+
+    lines: tuple[str, ...]
+    equations: tuple[int, ...]
+    kind: str
+    says: str
+    also: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One sentence."""
+        numbers = ", ".join(f"({number})" for number in self.equations)
+        return f"{', '.join(self.lines)} {numbers}: {self.kind}: {self.says}"
+
+
+@dataclass(frozen=True)
+class Example:
+    """The smallest case on which it goes wrong, worked through.
+
+    Attributes:
+        case: parameters and batch.
+        activation: of the hidden layers of our networks; None for another model.
+        rows: every line that is known, in the order of computation.
+    """
+
+    case: Case
+    activation: str | None
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a check found.
+
+    Attributes:
+        subject: the name of what was checked.
+        findings: what is wrong, and what is only worth knowing.
+        diagnosis: the mistake that explains the numbers, if one of the known ones does.
+        example: the smallest network on which it goes wrong.
+        cases: how many cases were tried.
+        dtypes: in which dtypes.
+        missed: for every dtype, the error of an entry, relative to the largest one of its leaf,
+            above which it is sure to be seen.
+        seconds: how long it took.
+    """
+
+    subject: str
+    findings: tuple[Finding, ...]
+    diagnosis: Diagnosis | None
+    example: Example | None
+    cases: int
+    dtypes: tuple[str, ...]
+    missed: dict[str, float]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gradient is right."""
+        return not any(finding.fails for finding in self.findings)
+
+    def __str__(self) -> str:
+        """The report as plain text."""
+        tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
+        notes = [f"  {finding.kind}: {finding.says}" for finding in self.findings]
+        if self.passed:
+            head = f"✓ {self.subject} is right: every entry, on {tried}"
+            limits = " and ".join(f"{share:.0e} in {dtype}" for dtype, share in self.missed.items())
+            limit = (
+                f"  what could have gone unseen: errors below {limits}, of a leaf's largest entry"
+            )
+            return "\n".join([head, limit, *notes])
+        parts = [f"✗ {self.subject} is wrong ({tried})"]
+        if self.diagnosis:
+            parts.append(f"  {self.diagnosis}")
+            parts += [f"  or: {other}" for other in self.diagnosis.also]
+        parts += notes
+        if self.example:
+            parts += ["", _example_text(self.example)]
+        return "\n".join(parts)
+
+
+def numbers(array: Array, digits: int = 4) -> str:
+    """An array in one line, such as [[1, -0.5]]."""
+    return np.array2string(
+        np.asarray(array) + 0.0,  # no −0
+        separator=", ",
+        max_line_width=10_000,
+        threshold=40,
+        formatter={"float_kind": lambda value: f"{value:.{digits}g}"},
+    ).replace("\n", "")
+
+
+def _example_text(example: Example) -> str:
+    table = [("", "line", "", "formula", "expected", "received")]
+    note = {"wrong": "  ← wrong", "follows": "  right, given the lines above"}
+    for row in example.rows:
+        received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
+        table.append(
+            (
+                MARKS[row.status],
+                row.name,
+                f"({row.equation})" if row.equation else "",
+                row.formula,
+                numbers(row.expected),
+                received + note.get(row.status, ""),
+            )
+        )
+    widths = [max(len(cells[i]) for cells in table) for i in range(5)]
+    lines = [
+        "  "
+        + "  ".join([*(c.ljust(w) for c, w in zip(cells, widths, strict=False)), cells[5]]).rstrip()
+        for cells in table
+    ]
+    foot = ["  * not returned: it follows from the diagnosis"]
+    return "\n".join([*_given(example), "", *lines, *foot * any(r.inferred for r in example.rows)])
+
+
+def _given(example: Example) -> list[str]:
+    """The parameters and the batch of an example."""
+    case = example.case
+    if example.activation is None:
+        leaves = [
+            f"  {what}.{jax.tree_util.keystr(path, simple=True, separator='.')} = {numbers(leaf)}"
+            for what, tree in (("params", case.params), ("batch", case.batch))
+            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        ]
+        return ["smallest example:", *leaves]
+    given = [f"smallest example: {case.about}, {example.activation}"]
+    for index, (weight, bias) in enumerate(case.params):
+        line = f"  W{index} = {numbers(weight)}"
+        given.append(line + ("" if bias is None else f"   b{index} = {numbers(bias)}"))
+    return [*given, f"  x = {numbers(case.batch.x)}   labels = {numbers(case.batch.labels)}"]

@@ -1,0 +1,102 @@
+"""Naming what a forward pass computes on its way, so that derivatives there can be checked.
+
+    def loss(params, batch):
+        h = tap("h", jnp.tanh(batch.x @ params["W"]))
+        ...
+
+Outside of a check, `tap` gives back its value and does nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp.checking.oracles import as_float64
+from jaxmlp.checking.reference import Array
+
+_active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
+
+
+def tap(name: str, value: Any) -> Any:
+    """Give an intermediate of a loss a name, under which a check can find and perturb it."""
+    current = _active.get()
+    return value if current is None else current.visit(name, value)
+
+
+class _Pass:
+    """One forward pass under perturbations, by name."""
+
+    def __init__(self, shifts: Mapping[str, Any], given: Mapping[str, Any], cut: Mapping[str, Any]):
+        self.shifts, self.given, self.cut = shifts, given, cut
+        self.computed: dict[str, Any] = {}
+        self.passed_on: Any = 0.0
+
+    def visit(self, name: str, value: Any) -> Any:
+        if name in self.computed:
+            raise ValueError(f"tap {name!r} is reached twice: give each intermediate its own name")
+        self.computed[name] = value
+        if name in self.given:  # go on from this value, whose derivative stays that of `value`
+            value = self.given[name] + value - jax.lax.stop_gradient(value)
+        if name in self.cut:  # what comes after is replaced by the gradient claimed for it
+            self.passed_on += jnp.sum(self.cut[name] * value)
+            value = jax.lax.stop_gradient(value)
+        return value + self.shifts[name] if name in self.shifts else value
+
+
+@contextmanager
+def _passing(current: _Pass):
+    token = _active.set(current)
+    try:
+        yield current
+    finally:
+        _active.reset(token)
+
+
+def true_lines(loss: Callable[..., Any], params: Any, batch: Any) -> tuple[dict, dict, Any]:
+    """The value of every tap, the derivative of the loss there, and the gradient, in float64."""
+    return _lines(loss, params, batch, {}, {})
+
+
+def expected_given(
+    loss: Callable[..., Any],
+    params: Any,
+    batch: Any,
+    values: Mapping[str, Array],
+    derivatives: Mapping[str, Array],
+) -> tuple[dict, dict, Any]:
+    """The same, each line computed from the lines before it as they are claimed to be.
+
+    A tap's value is computed from the claimed values of the taps before it; a derivative from
+    the claimed derivatives at the next taps that have one.
+    """
+    return _lines(loss, params, batch, values, derivatives)
+
+
+def _lines(
+    loss: Callable[..., Any],
+    params: Any,
+    batch: Any,
+    given: Mapping[str, Any],
+    cut: Mapping[str, Any],
+) -> tuple[dict, dict, Any]:
+    with jax.enable_x64(True):
+        params, batch, given, cut = as_float64((params, batch, dict(given), dict(cut)))
+        shapes = jax.eval_shape(lambda params: _run(loss, params, batch, {}, {}, {})[1], params)
+        zeros = {name: jnp.zeros(value.shape, value.dtype) for name, value in shapes.items()}
+
+        def total(shifts: Any, params: Any) -> Any:
+            return _run(loss, params, batch, shifts, given, cut)
+
+        (shifts, grad), computed = jax.grad(total, argnums=(0, 1), has_aux=True)(zeros, params)
+        return jax.tree.map(np.asarray, (computed, shifts, grad))
+
+
+def _run(loss: Callable[..., Any], params: Any, batch: Any, shifts: Any, given: Any, cut: Any):
+    with _passing(_Pass(shifts, given, cut)) as current:
+        value = loss(params, batch)
+    return value + current.passed_on, current.computed

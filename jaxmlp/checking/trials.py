@@ -1,0 +1,159 @@
+"""Trying a gradient on cases: what it returned, beside what it should have returned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp.checking.calls import Caller, Finding, Refused
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.reference import Array
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One leaf of a gradient on one case.
+
+    Attributes:
+        name: such as ∂C/∂W⁰.
+        expected: the true gradient, in float64.
+        received: what the checked function returned, in float64.
+        allowed: how far rounding may put a right entry from the true one.
+    """
+
+    name: str
+    expected: Array
+    received: Array
+    allowed: Array
+
+    @property
+    def excess(self) -> Array:
+        """The difference, in units of what is allowed; infinite where it is NaN."""
+        with np.errstate(all="ignore"):
+            difference = np.abs(self.received - self.expected) / self.allowed
+        return np.nan_to_num(difference, nan=np.inf)
+
+    @property
+    def right(self) -> bool:
+        """Whether every entry is within what is allowed."""
+        return bool(np.all(self.excess <= 1))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a gradient did on one case in one dtype.
+
+    Attributes:
+        case: parameters and batch, in that dtype.
+        leaves: the comparison, empty if the shapes did not allow one.
+        findings: what was found besides numbers.
+    """
+
+    case: Case
+    dtype: str
+    leaves: tuple[Leaf, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(leaf.right for leaf in self.leaves) and not any(
+            finding.fails for finding in self.findings
+        )
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What a check knows about the loss."""
+
+    def names(self, case: Case) -> list[str]:
+        """A name for every leaf of the gradient."""
+        ...
+
+    def expected(self, params: Any, batch: Any) -> list[Array]:
+        """The leaves of the true gradient."""
+        ...
+
+    def allowed(self, case: Case, dtype: str) -> list[Array]:
+        """How far rounding may put them off."""
+        ...
+
+
+def run(caller: Caller, model: Model, case: Case, dtype: str, strict: bool) -> Trial:
+    """Call the gradient on one case and compare every entry of every leaf.
+
+    Args:
+        caller: of the function that is checked.
+        model: of the loss.
+        case: in the dtype.
+        dtype: the floating dtype of the parameters.
+        strict: whether a NumPy function may not compute in float64 when asked for less.
+    """
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+        try:
+            value = caller(case.params, case.batch)
+        except Refused as refused:
+            return Trial(case, dtype, (), (refused.finding,))
+        names = model.names(case)
+        received, findings = _leaves(value, case.params, names, strict)
+    if received is None:
+        return Trial(case, dtype, (), tuple(findings))
+    expected, allowed = model.expected(case.params, case.batch), model.allowed(case, dtype)
+    leaves = tuple(map(Leaf, names, expected, received, allowed))
+    return Trial(case, dtype, leaves, tuple(findings))
+
+
+def _leaves(
+    value: Any, params: Any, names: Sequence[str], strict: bool
+) -> tuple[list[Array] | None, list[Finding]]:
+    """The leaves as float64 arrays, if their number and shapes are right."""
+    findings = []
+    wanted, leaves = jax.tree.leaves(params), jax.tree.leaves(value)
+    if jax.tree.structure(value) != jax.tree.structure(params):
+        says = (
+            f"it returns {describe(value)}, where {describe(params)} belongs, like the parameters"
+        )
+        findings.append(Finding("wrong tree", says))
+        if len(leaves) != len(wanted):
+            return None, findings
+    received = []
+    for name, leaf, param in zip(names, leaves, wanted, strict=True):
+        array = np.asarray(leaf)
+        if array.shape != param.shape:
+            turned = array.shape == param.shape[::-1]
+            says = (
+                f"{name} has shape {array.shape}, where {param.shape} belongs, the shape of its "
+                f"parameter{': it is transposed' if turned else ''}"
+            )
+            findings.append(Finding("transpose" if turned else "wrong shape", says))
+        elif not jnp.issubdtype(array.dtype, jnp.number) or np.iscomplexobj(array):
+            findings.append(
+                Finding("wrong dtype", f"{name} has dtype {array.dtype}: it is no real")
+            )
+        else:
+            received.append(array.astype(np.float64))
+            if array.dtype != param.dtype:
+                wide = not isinstance(leaf, jax.Array) and array.dtype == np.float64
+                says = (
+                    f"{name} has dtype {array.dtype} for parameters in {param.dtype}: return it "
+                    "in the dtype of its parameter"
+                )
+                findings.append(Finding("wrong dtype", says, fails=strict or not wide))
+    return (received if len(received) == len(wanted) else None), findings
+
+
+def describe(tree: Any) -> str:
+    """A tree in a few words, such as (Layer(weight (3, 4), bias None), …)."""
+    if isinstance(tree, tuple) and (names := getattr(tree, "_fields", None)):
+        fields = zip(names, tree, strict=True)
+        inside = ", ".join(f"{name} {describe(value)}" for name, value in fields)
+        return f"{type(tree).__name__}({inside})"
+    if isinstance(tree, (tuple, list)):
+        inside = ", ".join(map(describe, tree[:4])) + (", …" if len(tree) > 4 else "")
+        return f"[{inside}]" if isinstance(tree, list) else f"({inside})"
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in tree.items()) + "}"
+    return str(tree.shape) if hasattr(tree, "shape") else type(tree).__name__

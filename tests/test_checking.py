@@ -1,0 +1,62 @@
+"""The gradient checker: what it catches and names, and what it lets pass."""
+
+import jax
+import pytest
+
+import jaxmlp
+from jaxmlp.checking import GradientMismatch, check_gradient
+from jaxmlp.checking.cases import SHAPES
+from jaxmlp.checking.check import examine
+from tests import corpus
+
+
+@pytest.fixture(autouse=True)
+def as_people_run_it():
+    """Foreign code runs under JAX's defaults, not under this suite's stricter ones."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+# Enough to name every mistake of the corpus; experiments/checking.py tries it with all shapes.
+FEW = [shape for shape in SHAPES if shape.depth >= 2 and min(shape.sizes) > 1 and shape.n < 10]
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("mistake", corpus.MISTAKES, ids=lambda mistake: mistake.name)
+def test_mistakes_are_caught_and_named(mistake):
+    wrong = corpus.build(mistake)
+    report = examine(wrong, activation=mistake.activation, shapes=FEW, dtypes=["float64"])
+    assert not report.passed
+    assert report.diagnosis, report
+    assert report.diagnosis.equations == (mistake.equation,), report
+    assert report.diagnosis.kind == mistake.kind, report
+    assert report.example
+
+
+@pytest.mark.parametrize("name", corpus.RIGHT)
+def test_right_gradients_pass(name):
+    check_gradient(corpus.RIGHT[name], activation="tanh" if name.startswith("tanh") else "relu")
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "identity"])
+def test_ours_is_right(activation):
+    report = check_gradient(jaxmlp.manual_grad, activation=activation)
+    assert report.passed
+    assert report.missed["float64"] < 1e-12
+    assert report.missed["float32"] < 1e-3
+
+
+def test_bfloat16():
+    check_gradient(jaxmlp.manual_grad, dtypes=["bfloat16"])
+
+
+def test_the_failure_reads_well():
+    wrong = corpus.build(corpus.MISTAKES[0])
+    with pytest.raises(GradientMismatch) as failure:
+        check_gradient(wrong)
+    text = str(failure.value)
+    assert "✗ manual_grad is wrong" in text
+    assert "∂C/∂z₃ (12): sign: the sign is wrong" in text
+    assert "smallest example: 1-2 without bias, 1 example, relu" in text
+    assert "← wrong" in text
+    assert not failure.value.report.passed
