@@ -71,6 +71,21 @@ def new_folder(path: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and rename it, so that it is whole or as it was.
+
+    Raises:
+        ValueError: if it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with _explained(path):
+        try:
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     """What the system refuses becomes a ValueError that names `path`."""

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxmlp.cli import main
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
@@ -31,6 +33,19 @@ def test_examples(capsys):
         assert difference < 1e-6
     assert len(re.findall(NUMBER, accuracies)) == 3
     assert len(PYTHON[0].strip().splitlines()) <= 14
+
+
+def test_homework(tmp_path, monkeypatch, capsys):
+    """The report on the README's homework holds the lines that the README shows."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "homework.py").write_text(next(code for code in PYTHON if "(W0, _)" in code))
+    command, shown = re.findall(r"`jaxmlp (check .*)` prints.*?```\n(.*?)```", README, re.DOTALL)[0]
+    assert main(command.split()) == 1
+    printed = capsys.readouterr().out
+    head, *lines = shown.strip().splitlines()
+    assert head.split(",")[0] in printed
+    for line in lines:
+        assert line in printed
 
 
 def test_files_that_it_names_exist():

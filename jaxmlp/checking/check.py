@@ -103,7 +103,7 @@ def examine(
             else (cast(case, dtype) for case in given)
         )
     ]
-    findings = [*caller.findings.values(), *_merge(trials)]
+    findings = [*caller.findings.values(), *_merge(trials), *_limits(trials)]
     wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
     diagnosis = example = None
     if wrong:
@@ -116,6 +116,7 @@ def examine(
         diagnosis=diagnosis,
         example=example,
         cases=len(trials),
+        compared=sum(bool(trial.leaves) for trial in trials),
         dtypes=tuple(dtypes or DTYPES),
         missed=_missed(trials),
         seconds=time.perf_counter() - start,
@@ -155,6 +156,28 @@ def _merge(trials: Sequence[Trial]) -> list[Finding]:
         says = f"{finding.says}; on {len(where)} of {len(trials)} cases, such as {about}"
         merged.append(Finding(finding.kind, says, finding.fails))
     return merged
+
+
+def _limits(trials: Sequence[Trial]) -> list[Finding]:
+    """What the networks that it can take have in common, if it cannot take them all."""
+    takes = {
+        "layers": lambda case: case.shape.depth,
+        "bias": lambda case: "with" if case.shape.bias else "without",
+        "labels": lambda case: "classes" if np.ndim(case.batch.labels) == 1 else "rows",
+    }
+    cases = [(trial.case, bool(trial.leaves)) for trial in trials if trial.case.shape]
+    ran, failed = ([case for case, went in cases if went == ok] for ok in (True, False))
+    common = {
+        name: values.pop()
+        for name, of in takes.items()
+        if len(values := {of(case) for case in ran}) == 1
+    }
+    beyond = [name for name in common if any(takes[name](case) != common[name] for case in failed)]
+    if not beyond:
+        return []
+    flags = " ".join(f"--{name} {common[name]}" for name in beyond)
+    says = f"it works on some networks only; if that is all it is meant for, check it with {flags}"
+    return [Finding("partial", says, fails=False)]
 
 
 def _worst(wrong: Sequence[Trial], trials: Sequence[Trial]) -> Finding:

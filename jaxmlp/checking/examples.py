@@ -26,9 +26,8 @@ def diagnose(explanations: Sequence[Explanation], seen: Sequence[Observation]) -
         sentences.append((lines, " and ".join(dict.fromkeys(kinds)), "; and ".join(says)))
     sentences.sort(key=lambda each: "varying" in each[1])  # the least telling ones last
     lines, kind, sentence = sentences[0]
-    also = tuple(
-        f"{', '.join(line.name for line in others)}: {why}" for others, _, why in sentences[1:4]
-    )
+    others = {why: names for names, _, why in reversed(sentences[1:]) if why != sentence}
+    also = tuple(f"{', '.join(line.name for line in others[why])}: {why}" for why in others)[:3]
     numbers = tuple(dict.fromkeys(lines.values()))
     return Diagnosis(tuple(line.name for line in lines), numbers, kind, sentence, also)
 

@@ -84,6 +84,7 @@ class Report:
         diagnosis: the mistake that explains the numbers, if one of the known ones does.
         example: the smallest network on which it goes wrong.
         cases: how many cases were tried.
+        compared: on how many of them it gave something that could be compared.
         dtypes: in which dtypes.
         missed: for every dtype, the error of an entry, relative to the largest one of its leaf,
             above which it is sure to be seen.
@@ -95,6 +96,7 @@ class Report:
     diagnosis: Diagnosis | None
     example: Example | None
     cases: int
+    compared: int
     dtypes: tuple[str, ...]
     missed: dict[str, float]
     seconds: float
@@ -107,7 +109,10 @@ class Report:
     def __str__(self) -> str:
         """The report as plain text."""
         tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
-        notes = [f"  {finding.kind}: {finding.says}" for finding in self.findings]
+        notes = [
+            f"  {'' if finding.fails else 'note: '}{finding.kind}: {finding.says}"
+            for finding in self.findings
+        ]
         if self.passed:
             head = f"✓ {self.subject} is right: every entry, on {tried}"
             limits = " and ".join(f"{share:.0e} in {dtype}" for dtype, share in self.missed.items())

@@ -156,4 +156,6 @@ def describe(tree: Any) -> str:
         return f"[{inside}]" if isinstance(tree, list) else f"({inside})"
     if isinstance(tree, dict):
         return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in tree.items()) + "}"
+    if tree is None:
+        return "None"
     return str(tree.shape) if hasattr(tree, "shape") else type(tree).__name__

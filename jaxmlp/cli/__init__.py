@@ -1,4 +1,4 @@
-"""The command line: `jaxmlp train`, `jaxmlp evaluate`, `jaxmlp predict`.
+"""The command line: `jaxmlp train`, `check`, `evaluate`, `predict`.
 
 Everything that a user can get wrong ends in one line on standard error and exit code 2.
 """
@@ -18,15 +18,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 2 when it could not be done; 130 when interrupted; 141 when nobody reads the output.
+        0; 1 when a checked gradient is wrong; 2 when it could not be done; 130 when
+        interrupted; 141 when nobody reads the output.
     """
     try:
+        from jaxmlp.cli.check import Check
         from jaxmlp.cli.evaluate import Evaluate
         from jaxmlp.cli.predict import Predict
         from jaxmlp.cli.train import Train
 
-        command = _parse(Train | Evaluate | Predict, arguments)
-        command.run()
+        command = _parse(Train | Check | Evaluate | Predict, arguments)
+        return command.run() or 0
     except ModuleNotFoundError as error:
         return _fail(f"the command line needs the package {error.name}: {INSTALL}")
     except ValueError as error:
@@ -39,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("jaxmlp: interrupted; nothing was written", file=sys.stderr)
         return 130
-    return 0
 
 
 def _fail(message: str) -> int:

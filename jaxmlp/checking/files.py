@@ -1,0 +1,183 @@
+"""Checking a function in someone's file: in a process of its own, under a time limit."""
+
+import importlib.util
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jaxmlp
+from jaxmlp.checking.calls import where
+from jaxmlp.checking.cases import Shape
+from jaxmlp.checking.check import examine
+from jaxmlp.checking.writing import markdown, script
+
+GRACE = 5.0  # seconds for a process that has been told to stop
+
+
+class OutOfTime(BaseException):
+    """The time limit has passed; no `except Exception` in a checked file stops this."""
+
+
+class Outcome(NamedTuple):
+    """What the other process said of a checked file: JSON, since nothing foreign is unpickled.
+
+    Attributes:
+        passed: whether the gradient is right.
+        text: the report for people.
+        markdown: the same with formulas.
+        script: a script that shows the smallest example.
+    """
+
+    passed: bool
+    text: str
+    markdown: str
+    script: str
+
+
+def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
+    """Run `examine` on a function of a file, in another process.
+
+    Args:
+        target: FILE.py, or FILE.py:function. Without a function, it is `manual_grad`, or the only
+            one of the file with `grad` in its name. A `loss` and `cases` in the file are used.
+        time_limit: seconds after which the check is stopped, endless loops included.
+        settings: activation, shapes (of a list of [sizes, bias, n]), labels and seed.
+
+    Raises:
+        ValueError: if there is nothing to check or it could not be run, with the reason.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        job = {"target": target, "time_limit": time_limit, "settings": settings}
+        command = [sys.executable, "-m", "jaxmlp.checking.files", json.dumps(job), str(answer)]
+        try:
+            ended = subprocess.run(
+                command, timeout=time_limit + GRACE, check=False, env=_with_cache()
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError(f"{target}: stopped after {time_limit:g} s (--time-limit)") from None
+        if not answer.is_file():
+            raise ValueError(f"{target}: it ended the process with code {ended.returncode}")
+        result = json.loads(answer.read_text())
+    if "error" in result:
+        raise ValueError(result["error"])
+    return Outcome(**result)
+
+
+def _with_cache() -> dict[str, str]:
+    """The environment, with JAX's compilation cache turned on: it halves the next check's time."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(home / "jaxmlp"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **os.environ,
+    }
+
+
+def main() -> None:
+    """In the other process: write down the report, or the reason why there is none."""
+    job, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
+    answer.with_suffix(".part").write_text(json.dumps(_work(**job)))
+    answer.with_suffix(".part").replace(answer)
+
+
+def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
+    function: Any = None
+
+    def stop(*_: Any) -> None:
+        raise OutOfTime
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, time_limit)
+    try:
+        settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
+        function, module = load(target)
+        found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
+        loss = found.get("loss", jaxmlp.loss)
+        report = examine(function, loss, cases=found.get("cases"), **settings)
+    except OutOfTime as error:
+        place = where(error, function) if function else ""
+        return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}
+    except ValueError as error:
+        return {"error": str(error)}
+    if not report.compared:
+        return {"error": f"{target}: nothing to compare: {report.findings[0].says}"}
+    return {
+        "passed": report.passed,
+        "text": str(report),
+        "markdown": markdown(report),
+        "script": script(report),
+    }
+
+
+def load(target: str) -> tuple[Callable[..., Any], Any]:
+    """The function that a target names, and its module."""
+    name, _, wanted = target.partition(".py:")
+    path = Path(name + ".py" if wanted else target)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file: give FILE.py or FILE.py:function")
+    module = _import(path)
+    functions = {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+    grads = [name for name in functions if "grad" in name.lower()]
+    wanted = wanted or ("manual_grad" if "manual_grad" in functions else "")
+    if not wanted and len(grads) == 1:
+        wanted = grads[0]
+    if not callable(function := getattr(module, wanted, None)):
+        known = ", ".join(functions) or "none"
+        raise ValueError(
+            f"{path}: {f'no function {wanted}' if wanted else 'which function?'} (there are: "
+            f"{known}): name it as {path}:function"
+        )
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        raise ValueError(
+            f"{path}: {wanted}{inspect.signature(function)} has to take (params, batch), like "
+            "jax.grad(loss)"
+        ) from None
+    except ValueError:  # builtins have no signature
+        pass
+    return function, module
+
+
+def _import(path: Path) -> Any:
+    """Run a file as a module, found beside what it imports."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        line = _line(error, path)
+        raise ValueError(f"{path}{line}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Where in the file an error arose while it was imported, as ` line 3`."""
+    if isinstance(error, SyntaxError):
+        return f" line {error.lineno}"
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename).name == path.name:
+            line = f" line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
+
+
+if __name__ == "__main__":
+    main()

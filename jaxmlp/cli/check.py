@@ -1,0 +1,79 @@
+"""`jaxmlp check`: check a hand-written gradient in a file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from jaxmlp.checking.cases import FORMS, SHAPES
+from jaxmlp.checking.files import examine_file
+from jaxmlp.runs import write_text
+from jaxmlp.settings import check_integer
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check a gradient written by hand: which line is wrong, why, and on what smallest network.
+
+    Exit code 0 if it is right, 1 if it is wrong, 2 if it could not be run.
+
+    Attributes:
+        target: FILE.py, or FILE.py:function. The function takes (params, batch) and returns a
+            tree like params. A `loss` in the file replaces ours; `cases`, a Hypothesis strategy
+            of pairs (params, batch), replaces our networks.
+        activation: of our networks.
+        layers: only networks of that many layers.
+        bias: networks with biases, without, or both.
+        labels: only labels of that form.
+        seed: of the numbers.
+        report: write the report to this file: as a script if it ends in .py, else as Markdown.
+        time_limit: seconds after which the check is stopped.
+    """
+
+    target: Annotated[str, tyro.conf.Positional]
+    activation: Literal["relu", "tanh", "sigmoid", "gelu", "identity"] = "relu"
+    layers: int | None = None
+    bias: Literal["with", "without", "both"] = "both"
+    labels: Literal["classes", "rows", "both"] = "both"
+    seed: int = 0
+    report: Path | None = None
+    time_limit: float = 120.0
+
+    def run(self) -> int:
+        """Check, print, write; the exit code."""
+        check_integer("seed", self.seed)
+        if not 0 < self.time_limit < 1e6:
+            raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
+        shapes = [
+            replace(shape, bias=shape.bias if self.bias == "both" else self.bias == "with")
+            for shape in SHAPES
+            if self.layers in (None, shape.depth)
+        ]
+        if not shapes:
+            depths = sorted({shape.depth for shape in SHAPES})
+            raise ValueError(f"layers is {self.layers}: the networks tried have {depths}")
+        console = Console(highlight=False, soft_wrap=True)
+        with console.status(f"checking {self.target}"):
+            outcome = examine_file(
+                self.target,
+                self.time_limit,
+                activation=self.activation,
+                shapes=[(shape.sizes, shape.bias, shape.n) for shape in shapes],
+                labels=FORMS if self.labels == "both" else (self.labels,),
+                seed=self.seed,
+            )
+        _show(console, outcome.text)
+        if self.report:
+            as_script = self.report.suffix == ".py"
+            write_text(self.report, outcome.script if as_script else outcome.markdown)
+            console.print(f"report written to {self.report}", markup=False)
+        return 0 if outcome.passed else 1
+
+
+def _show(console: Console, text: str) -> None:
+    """A report, its marks in colour on a terminal."""
+    colours = {"✓": "green", "✗": "bold red", "↳": "yellow"}
+    for line in text.splitlines():
+        console.print(line, style=colours.get(line.strip()[:1]), markup=False)

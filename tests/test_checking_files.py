@@ -1,0 +1,98 @@
+"""`jaxmlp check`: homework in a file, right, wrong and broken."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxmlp.checking.files import load
+from jaxmlp.cli import main
+from tests import corpus
+
+HEAD = "import numpy as np\nfrom jaxmlp import Layer\n"
+QUICK = ["--layers", "2", "--labels", "rows"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.values["jax_compilation_cache_dir"])
+
+
+def write(source: str, name: str = "homework.py") -> str:
+    Path(name).write_text(HEAD + source)
+    return name
+
+
+def test_right_homework(capsys):
+    assert main(["check", write(corpus.SOURCE), *QUICK]) == 0
+    assert "✓ manual_grad is right: every entry, on " in capsys.readouterr().out
+    assert main(["check", "homework.py", *QUICK, "--report", "no/out.md"]) == 2
+    assert "no/out.md cannot be written" in capsys.readouterr().err
+
+
+def test_wrong_homework(capsys):
+    wrong = corpus.SOURCE.replace(corpus.MASK, "dh")
+    target = write(wrong) + ":manual_grad"
+    assert main(["check", target, *QUICK, "--report", "out.md"]) == 1
+    text = capsys.readouterr().out
+    assert "∂C/∂z₁ (16): mask missing: the derivative of the activation is missing" in text
+    assert "✗  ∂C/∂z₁  (16)  ∂C/∂h₁ ⊙ f'(z₁)" in text
+    report = Path("out.md").read_text()
+    assert r"| ✗ | ∂C/∂z₁ | (16) | $\frac{\partial C}{\partial h_{1}} \odot f'(z_{1})$" in report
+    script = report.split("```python\n")[1].split("```")[0]
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "∂C/∂W⁰ should be [[0.0]], but was [[0.5]]" in shown.stdout
+    assert shown.stdout.index("∂C/∂W⁰") < shown.stdout.index("∂C/∂W¹")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("import numpi", "", "homework.py line 3: ModuleNotFoundError: No module named 'numpi'"),
+        ("def f(:", "", "homework.py line 3: SyntaxError"),
+        ("1 / 0", "", "homework.py line 3: ZeroDivisionError"),
+        ("def grad(W, x, y): return W", "", "grad(W, x, y) has to take (params, batch)"),
+        ("def f(params, batch): pass", "", "which function? (there are: f): name it as"),
+        ("def f(params, batch): pass", ":g", "no function g (there are: f)"),
+        ("grad = 3", ":grad", "no function grad (there are: none)"),
+    ],
+)
+def test_what_cannot_be_loaded(source, target, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(write(source) + target)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "def grad(params, batch):\n    return undefined",
+            "it raises NameError: name 'undefined' is not defined (homework.py line 4: return",
+        ),
+        (
+            "def grad(params, batch):\n    while True:\n        pass",
+            "stopped after 2 s (--time-limit) (homework.py line ",
+        ),
+        ("def grad(params, batch):\n    import os; os._exit(3)", "ended the process with code 3"),
+    ],
+)
+def test_what_cannot_be_run(source, message, capsys):
+    assert main(["check", write(source), *QUICK, "--time-limit", "2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_refuses(capsys):
+    for arguments, message in (
+        (["nothing.py"], "nothing.py: no such file"),
+        ([write(corpus.SOURCE), "--layers", "9"], "layers is 9: the networks tried have [1, 2, 3]"),
+        ([write(corpus.SOURCE), "--time-limit", "0"], "time_limit is 0.0: give seconds above 0"),
+    ):
+        assert main(["check", *arguments]) == 2
+        assert message in capsys.readouterr().err
