@@ -166,8 +166,6 @@ MISTAKES = [
     Mistake("weight of the layer below", UNIT,
             "V = params[l - 1].weight; dh = dz @ (V if V.shape == W.shape else W).T", 15,
             "weight of the wrong layer"),
-    Mistake("weight left out", UNIT, "dh = dz.sum(1, keepdims=True) + 0 * h[l]", 15,
-            "error not passed back"),
     Mistake("absolute weights", UNIT, "dh = dz @ np.abs(W).T", 15, "absolute weights"),
     # (16) ∂C/∂z
     Mistake("mask forgotten", MASK, "dh", 16, "mask missing"),

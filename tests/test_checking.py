@@ -10,16 +10,15 @@ from jaxmlp.checking.check import examine
 from tests import corpus
 from tests.strategies import LONG
 
+# Enough to name every mistake of the corpus; the long profile tries all shapes.
+FEW = [shape for shape in SHAPES if shape.depth >= 2 and min(shape.sizes) > 1 and 1 < shape.n < 10]
+
 
 @pytest.fixture(autouse=True)
 def as_people_run_it():
     """Foreign code runs under JAX's defaults, not under this suite's stricter ones."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-# Enough to name every mistake of the corpus.
-FEW = [shape for shape in SHAPES if shape.depth >= 2 and min(shape.sizes) > 1 and shape.n < 10]
 
 
 # Every third of them by default; all in the long profile.
@@ -39,19 +38,21 @@ def test_mistakes_are_caught_and_named(mistake):
 
 @pytest.mark.parametrize("name", corpus.RIGHT)
 def test_right_gradients_pass(name):
-    check_gradient(corpus.RIGHT[name], activation="tanh" if name.startswith("tanh") else "relu")
+    activation = "tanh" if name.startswith("tanh") else "relu"
+    check_gradient(corpus.RIGHT[name], activation=activation, shapes=SHAPES if LONG else FEW)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "identity"])
 def test_ours_is_right(activation):
-    report = check_gradient(jaxmlp.manual_grad, activation=activation)
+    shapes = SHAPES if activation == "relu" or LONG else FEW
+    report = check_gradient(jaxmlp.manual_grad, activation=activation, shapes=shapes)
     assert report.passed
     assert report.missed["float64"] < 1e-12
     assert report.missed["float32"] < 1e-3
 
 
 def test_bfloat16():
-    check_gradient(jaxmlp.manual_grad, dtypes=["bfloat16"])
+    check_gradient(jaxmlp.manual_grad, dtypes=["bfloat16"], shapes=FEW)
 
 
 def test_the_failure_reads_well():

@@ -13,8 +13,13 @@ from jaxmlp.checking.rounding import Precision, gradient_bounds
 def gradient_bound(
     params: jaxmlp.Params, batch: jaxmlp.Batch, activation: str, dtype: Any
 ) -> jaxmlp.Params:
-    """An entry-wise bound on the difference of two gradients, each rounded on its own."""
-    bounds = gradient_bounds(as_problem(params, batch, activation), Precision.of(dtype))
+    """An entry-wise bound on the difference of two gradients, each rounded on its own.
+
+    Both keep what lies between the matrix products in at least float32, as ours does.
+    """
+    precision = Precision.of(dtype)
+    precision = precision._replace(stored=precision.sums)
+    bounds = gradient_bounds(as_problem(params, batch, activation), precision)
     return jax.tree.unflatten(jax.tree.structure(params), [2 * bound for bound in bounds])
 
 

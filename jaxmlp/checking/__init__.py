@@ -1,6 +1,8 @@
 """Check a hand-written gradient: which line is wrong, why, and on what smallest network."""
 
-from jaxmlp.checking.check import GradientMismatch, check_gradient
+from jaxmlp.checking.check import check_gradient
+from jaxmlp.checking.lines import check_lines
+from jaxmlp.checking.report import GradientMismatch, Report
 from jaxmlp.checking.taps import tap
 
-__all__ = ["GradientMismatch", "check_gradient", "tap"]
+__all__ = ["GradientMismatch", "Report", "check_gradient", "check_lines", "tap"]

@@ -16,20 +16,11 @@ from jaxmlp.checking.diagnosis import explain
 from jaxmlp.checking.examples import diagnose, work_through
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import Custom, Network, recognise
-from jaxmlp.checking.report import Diagnosis, Example, Report
+from jaxmlp.checking.report import Diagnosis, Example, GradientMismatch, Report
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
 
 DTYPES = ("float64", "float32")
-
-
-class GradientMismatch(AssertionError):  # noqa: N818
-    """A gradient is wrong; `report` says what, where and why."""
-
-    def __init__(self, report: Report) -> None:
-        """Show the report as the message."""
-        super().__init__(f"\n{report}")
-        self.report = report
 
 
 def check_gradient(

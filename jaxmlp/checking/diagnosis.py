@@ -24,6 +24,7 @@ from jaxmlp.checking.reference import (
 from jaxmlp.checking.suspects import Suspect, suspects
 
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
+COARSEST = 1e-6  # relative rounding granted to a wrong gradient, whatever the right one's is
 FEW = 4  # observations that are enough to see which mistakes explain a part
 BEAM = 12  # mistakes that are tried together with every other one
 
@@ -36,12 +37,14 @@ class Observation(NamedTuple):
         received: the gradient's leaves, and any other line that is known.
         allowed: rounding bounds on all lines of the right gradient.
         right: all lines of the right derivation.
+        given: lines that are taken as they were received, right or wrong.
     """
 
     problem: Problem
     received: Mapping[Line, Array]
     allowed: Mapping[Line, Array]
     right: Mapping[Line, Array]
+    given: Mapping[Line, Array] = {}
 
     def agrees(self, predicted: Mapping[Line, Array], only: Sequence[Line] = ()) -> bool:
         """Whether the received leaves are those predicted, up to rounding.
@@ -69,10 +72,12 @@ def agree(received: Array, predicted: Array, allowed: Array, right: Array) -> bo
     if received.shape != np.shape(predicted):
         return False
     finite = np.isfinite(received) & np.isfinite(predicted)
+    size = np.max(np.abs(right), initial=0, where=np.isfinite(right))
+    share = min(allowed.max() / size, COARSEST) if size > 0 else COARSEST
     largest = np.max(np.abs(predicted), initial=0, where=finite)
-    scale = max(1.0, largest / max(np.max(np.abs(right), initial=0), 1e-300))
-    near = np.abs(np.where(finite, received - predicted, 0.0))
-    return bool(np.all(near <= SLACK * np.maximum(allowed, scale * allowed.max())))
+    with np.errstate(all="ignore"):
+        near = np.abs(np.where(finite, received - predicted, 0.0))
+        return bool(np.all(near <= SLACK * max(allowed.max(), share * largest)))
 
 
 class Place(NamedTuple):
@@ -152,10 +157,14 @@ class Bench:
         self, number: int, mistakes: Sequence[Mistake], factor: float = 1.0
     ) -> dict[Line, Array]:
         """All lines under some mistakes."""
-        problem = self.observations[number].problem
-        replaced: dict[Line, Formula] = {}
+        problem, given = self.observations[number].problem, self.observations[number].given
+        replaced: dict[Line, Formula] = {
+            line: lambda v, l, value=value: value for line, value in given.items()
+        }
         for place, key in mistakes:
             for line in place.lines(problem):
+                if line in given:
+                    continue
                 right = replaced.get(line) or formula(line, problem.depth)
                 if key is None:
                     replaced[line] = lambda v, l, right=right: factor * right(v, l)

@@ -18,7 +18,7 @@ from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.writing import markdown, script
 
-GRACE = 5.0  # seconds for a process that has been told to stop
+GRACE = 30.0  # seconds for a process to start, and to stop once it is told to
 
 
 class OutOfTime(BaseException):

@@ -119,7 +119,7 @@ class Report:
             limit = (
                 f"  what could have gone unseen: errors below {limits}, of a leaf's largest entry"
             )
-            return "\n".join([head, limit, *notes])
+            return "\n".join([head, *[limit] * bool(self.missed), *notes])
         parts = [f"✗ {self.subject} is wrong ({tried})"]
         if self.diagnosis:
             parts.append(f"  {self.diagnosis}")
@@ -128,6 +128,15 @@ class Report:
         if self.example:
             parts += ["", _example_text(self.example)]
         return "\n".join(parts)
+
+
+class GradientMismatch(AssertionError):  # noqa: N818
+    """A gradient is wrong; `report` says what, where and why."""
+
+    def __init__(self, report: Report) -> None:
+        """Show the report as the message."""
+        super().__init__(f"\n{report}")
+        self.report = report
 
 
 def numbers(array: Array, digits: int = 4) -> str:

@@ -25,18 +25,20 @@ class Precision(NamedTuple):
     """How exactly the checked gradient computes.
 
     Attributes:
-        factors: relative error of a factor of a matrix product, and of a stored result.
+        factors: relative error of a factor of a matrix product, and of a gradient returned.
         sums: relative error of one addition within a sum.
+        stored: relative error of what is stored between the lines.
     """
 
     factors: float
     sums: float
+    stored: float
 
     @classmethod
     def of(cls, dtype: DTypeLike) -> "Precision":
         """Of a floating dtype, whose sums are kept in at least float32."""
         unit = float(jnp.finfo(dtype).eps) / 2
-        return cls(unit, min(unit, 2.0**-24))
+        return cls(unit, min(unit, 2.0**-24), unit)
 
 
 def rounding_bounds(
@@ -56,7 +58,7 @@ def rounding_bounds(
     v = Values(problem, lines)
     bounds = {**_forward(v, precision)}
     size = {}
-    unit, depth = precision.factors, problem.depth
+    unit, depth = precision.stored, problem.depth
     for line in all_lines(problem):
         at = line.index
         if line == Line("dz", depth):
@@ -103,12 +105,16 @@ def _product(precision: Precision, terms: int) -> float:
 
 def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
     """Bounds on z, h, p and the loss."""
-    unit, problem = precision.factors, v.problem
-    bounds = {Line("h", 0): unit * np.abs(v.x) * (unit > precision.sums)}
+    unit, problem = precision.stored, v.problem
+    bounds = {Line("h", 0): precision.factors * np.abs(v.x) * (precision.factors > precision.sums)}
     for l in range(1, v.depth + 1):
         h, weight, error = np.abs(v.h(l - 1)), np.abs(v.W(l - 1)), bounds[Line("h", l - 1)]
         size = h @ weight + np.abs(v.b(l - 1))
-        if _whole(v.h(l - 1), v.W(l - 1), v.b(l - 1)) and not error.any() and size.max() < 1 / unit:
+        if (
+            _whole(v.h(l - 1), v.W(l - 1), v.b(l - 1))
+            and not error.any()
+            and size.max() < 1 / precision.factors
+        ):
             bounds[Line("z", l)] = np.zeros_like(size)
         else:
             bounds[Line("z", l)] = error @ weight + _product(precision, len(weight)) * size

@@ -1,0 +1,207 @@
+"""`check_lines`: a derivation line by line, each given the lines before it as they are.
+
+The truth about a line is found by perturbing the forward pass there (`taps`). A line that is
+not true may still be right: it follows from a wrong one before it. So every line is also
+computed from the lines before it as the derivation under test has them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp import activations
+from jaxmlp.checking.calls import Caller, Finding, Refused
+from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, network_cases
+from jaxmlp.checking.diagnosis import Observation, agree, explain
+from jaxmlp.checking.examples import diagnose
+from jaxmlp.checking.naming import named_lines
+from jaxmlp.checking.reference import Array, Line, Problem, Values, all_lines, as_problem, formula
+from jaxmlp.checking.report import Example, GradientMismatch, Report, Row
+from jaxmlp.checking.rounding import Precision, rounding_bounds
+from jaxmlp.checking.taps import tap, true_lines
+from jaxmlp.losses import cross_entropy
+
+
+class Seen(NamedTuple):
+    """The lines of one case: as received, as they should be, and as they follow."""
+
+    case: Case
+    problem: Problem
+    received: dict[Line, Array]
+    right: dict[Line, Array]
+    follows: dict[Line, Array]
+    allowed: dict[Line, Array]
+
+    def status(self, line: Line) -> str:
+        """Whether a line is right, wrong itself, or right given the wrong ones before it."""
+        received, follows = self.received[line], self.follows[line]
+        right, allowed = self.right[line], self.allowed[line]
+        if np.all(np.abs(received - right) <= allowed):
+            return "right"
+        if not np.array_equal(np.isfinite(received), np.isfinite(follows)):
+            return "wrong"
+        return "follows" if agree(received, follows, allowed, right) else "wrong"
+
+
+def check_lines(
+    lines: Callable[..., Any],
+    *,
+    activation: str = "relu",
+    shapes: Sequence[Shape] = SHAPES,
+    labels: Sequence[str] = FORMS,
+    seed: int = 0,
+) -> Report:
+    """Check a derivation of our networks' gradient line by line, in float64.
+
+    Args:
+        lines: takes (params, batch) and returns the intermediates by name, as a dict or a
+            NamedTuple: z1, h1, p, dz2, dW1, db1, … or ∂C/∂z₂ and so on, numbered as in
+            `derivation.md`; or tuples of them under z, h, dz, dh; and the gradient under grad.
+        activation: of the hidden layers.
+        shapes: widths, biases and batch sizes to try.
+        labels: classes, rows or both.
+        seed: of the numbers.
+
+    Returns:
+        The report of a derivation whose every line is right.
+
+    Raises:
+        GradientMismatch: with the first wrong line, if one is wrong.
+    """
+    report = examine_lines(lines, activation=activation, shapes=shapes, labels=labels, seed=seed)
+    if not report.passed:
+        raise GradientMismatch(report)
+    return report
+
+
+def examine_lines(
+    lines: Callable[..., Any],
+    *,
+    activation: str = "relu",
+    shapes: Sequence[Shape] = SHAPES,
+    labels: Sequence[str] = FORMS,
+    seed: int = 0,
+) -> Report:
+    """Like `check_lines`, but the report comes back whether right or wrong."""
+    start = time.perf_counter()
+    caller = Caller(lines)
+    seen, findings, count = [], {}, 0
+    for case in network_cases(shapes, np.float64, seed, labels):
+        count += 1
+        try:
+            seen.append(_see(caller, case, activation))
+        except Refused as refused:
+            findings[refused.finding.says] = refused.finding
+    wrong = [
+        (each, line) for each in seen for line in each.received if each.status(line) == "wrong"
+    ]
+    diagnosis = example = None
+    if wrong:
+        symbol = wrong[0][1].symbol
+        first = [each for each, line in wrong if _first(each) == line or line.symbol == symbol]
+        smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
+        example = Example(smallest.case, activation, tuple(_rows(smallest)))
+        line = _first(smallest)
+        explanations = explain([_observe(each, line) for each in seen])
+        says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
+        findings["first"] = Finding("wrong line", f"{says}, on {smallest.case.about}")
+        if explanations:
+            diagnosis = diagnose(explanations, [_observe(each, line) for each in seen])
+    return Report(
+        subject=getattr(lines, "__name__", "the derivation"),
+        findings=(*caller.findings.values(), *findings.values()),
+        diagnosis=diagnosis,
+        example=example,
+        cases=count,
+        compared=len(seen),
+        dtypes=("float64",),
+        missed={},
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _see(caller: Caller, case: Case, activation: str) -> Seen:
+    """Run a derivation on a case.
+
+    Raises:
+        Refused: if it raises, or returns what are no lines.
+    """
+    problem = as_problem(case.params, case.batch, activation)
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        value = caller(case.params, case.batch)
+        try:
+            received = named_lines(value, problem)
+        except ValueError as error:
+            raise Refused(Finding("wrong lines", str(error))) from None
+    right = _true(case, activation)
+    known: dict[Line, Array] = {}
+    follows: dict[Line, Array] = {}
+    values = Values(problem, known)
+    for line in all_lines(problem):
+        follows[line] = np.asarray(formula(line, problem.depth)(values, line.index))
+        known[line] = received.get(line, follows[line])
+        if known[line].shape != follows[line].shape:
+            says = f"{line.name} has shape {known[line].shape}, where {follows[line].shape} belongs"
+            raise Refused(Finding("wrong shape", says))
+    allowed = rounding_bounds(problem, Precision.of("float64"))
+    return Seen(case, problem, received, right, follows, allowed)
+
+
+def _true(case: Case, activation: str) -> dict[Line, Array]:
+    """Every line, by perturbing the forward pass of our network where the line belongs."""
+
+    def loss(params: Any, batch: Any) -> Any:
+        f, h = activations.get_activation(activation).value, batch.x
+        z: Any = None
+        for index, (weight, bias) in enumerate(params):
+            if index:
+                h = tap(f"h{index}", f(z))
+            z = tap(f"z{index + 1}", h @ weight + (0.0 if bias is None else bias[None, :]))
+        tap("p", jax.nn.softmax(z, axis=1))
+        return tap("C", jnp.mean(cross_entropy(z, batch.labels)))
+
+    values, derivatives, grad = true_lines(loss, case.params, case.batch)
+    named = {
+        **values,
+        **{f"d{name}": each for name, each in derivatives.items() if name[0] in "zh"},
+    }
+    return named_lines({**named, "grad": grad}, as_problem(case.params, case.batch, activation))
+
+
+def _first(seen: Seen) -> Line:
+    """The first line that is wrong itself."""
+    return next(line for line in seen.received if seen.status(line) == "wrong")
+
+
+def _observe(seen: Seen, wrong: Line) -> Observation:
+    """The lines like the wrong one, to be explained with all others given as they are."""
+    last = wrong == Line("dz", seen.problem.depth)
+    like = {
+        line: value
+        for line, value in seen.received.items()
+        if line.symbol == wrong.symbol and (line == Line("dz", seen.problem.depth)) == last
+    }
+    given = {line: value for line, value in seen.received.items() if line not in like}
+    return Observation(seen.problem, like, seen.allowed, seen.follows, given)
+
+
+def _rows(seen: Seen) -> list[Row]:
+    """Every line of a case with its status."""
+    rows = []
+    for line in all_lines(seen.problem):
+        received = seen.received.get(line)
+        rows.append(
+            Row(
+                line.name,
+                line.equation(seen.problem.depth),
+                line.formula(seen.problem),
+                seen.right[line],
+                received,
+                "right" if received is None else seen.status(line),
+            )
+        )
+    return rows

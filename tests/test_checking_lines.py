@@ -1,0 +1,134 @@
+"""Line by line: our own derivation, and homework that shows its lines."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmlp.checking import GradientMismatch, check_lines
+from jaxmlp.checking.cases import SHAPES
+from jaxmlp.checking.lines import examine_lines
+from jaxmlp.checking.naming import parse
+from jaxmlp.checking.reference import ACTIVATIONS
+from jaxmlp.gradient import derivation_lines
+from tests.strategies import LONG
+
+SOME = SHAPES[1:3]
+
+
+def homework(**replaced):
+    """The lines of a derivation by hand, some of them replaced by functions of those before."""
+
+    def lines(params, batch):
+        out, labels = {}, batch.labels
+        k, n, last = params[-1].weight.shape[1], len(batch.x), len(params)
+        h = batch.x
+
+        def put(name, value):
+            out[name] = replaced[name](out, value) if name in replaced else value
+            return out[name]
+
+        for l, (weight, bias) in enumerate(params):
+            h = put(f"h{l}", np.maximum(out[f"z{l}"], 0)) if l else h
+            put(f"z{l + 1}", h @ weight + bias)
+        e = np.exp(out[f"z{last}"] - out[f"z{last}"].max(axis=1, keepdims=True))
+        p = put("p", e / e.sum(axis=1, keepdims=True))
+        y = labels if labels.ndim == 2 else np.eye(k)[labels]
+        put(f"dz{last}", (p * y.sum(axis=1, keepdims=True) - y) / n)
+        for l in reversed(range(last)):
+            put(f"dW{l}", (out[f"h{l}"] if l else batch.x).T @ out[f"dz{l + 1}"])
+            put(f"db{l}", out[f"dz{l + 1}"].sum(axis=0))
+            if l:
+                put(f"dh{l}", out[f"dz{l + 1}"] @ params[l].weight.T)
+                put(f"dz{l}", out[f"dh{l}"] * (out[f"z{l}"] > 0))
+        return {name: value for name, value in out.items() if name != "skip"}
+
+    return lines
+
+
+def rows(report):
+    return {row.name: row.status for row in report.example.rows}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_our_own_lines_are_right(activation):
+    def lines(params, batch):
+        return derivation_lines(params, batch, activation)
+
+    check_lines(lines, activation=activation, shapes=SHAPES if LONG else SOME)
+
+
+def test_right_homework():
+    with jax.numpy_rank_promotion("allow"):
+        check_lines(homework(), shapes=SOME)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "line", "kind", "followers"),
+    [
+        ("dz2", lambda out, value: -value, "∂C/∂z₂", "sign", ("∂C/∂W¹", "∂C/∂h₁", "∂C/∂b⁰")),
+        ("dh1", lambda out, value: value / 2, "∂C/∂h₁", "constant factor", ("∂C/∂z₁", "∂C/∂W⁰")),
+        ("dz1", lambda out, value: out["dh1"], "∂C/∂z₁", "mask missing", ("∂C/∂W⁰", "∂C/∂b⁰")),
+        ("db1", lambda out, value: out["dz2"].mean(0), "∂C/∂b¹", "1/N twice", ()),
+        ("p", lambda out, value: out["z2"], "p", "softmax missing", ("∂C/∂z₂", "∂C/∂W⁰")),
+        ("h1", lambda out, value: out["z1"], "h₁", "activation missing", ("z₂", "p", "∂C/∂W⁰")),
+    ],
+)
+def test_the_first_wrong_line_is_named(name, wrong, line, kind, followers):
+    with jax.numpy_rank_promotion("allow"):
+        report = examine_lines(homework(**{name: wrong}), shapes=SOME)
+    assert not report.passed
+    assert report.diagnosis
+    assert report.diagnosis.lines == (line,)
+    assert report.diagnosis.kind == kind
+    status = rows(report)
+    assert [each for each, found in status.items() if found == "wrong"] == [line]
+    assert all(status[each] == "follows" for each in followers)
+
+
+def test_two_wrong_lines_are_told_apart():
+    wrong = {"dz2": lambda out, value: -value, "db0": lambda out, value: value / 2}
+    with jax.numpy_rank_promotion("allow"):
+        status = rows(examine_lines(homework(**wrong), shapes=SOME))
+    assert [line for line, found in status.items() if found == "wrong"] == ["∂C/∂z₂", "∂C/∂b⁰"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("z1", ("z", 1)),
+        ("z₂", ("z", 2)),
+        ("a1", ("h", 1)),
+        ("p", ("p", 0)),
+        ("loss", ("C", 0)),
+        ("∂C/∂W¹", ("dW", 1)),
+        ("∂L/∂z_2", ("dz", 2)),
+        ("dC_db0", ("db", 0)),
+        ("J2", ("dz", 2)),
+        ("grad_h1", ("dh", 1)),
+    ],
+)
+def test_names(name, meaning):
+    assert parse(name) == meaning
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (lambda params, batch: 3, "it returns a int: return a dict"),
+        (lambda params, batch: {"q": batch.x}, "a line called 'q': name lines as z1"),
+        (lambda params, batch: {"z9": batch.x}, "it returns a line z9: the lines are z₁"),
+        (lambda params, batch: {"z1": batch.x}, r"z₁ has shape \(5, 4\), where \(5, 3\) belongs"),
+        (lambda params, batch: {"p": 1 / 0}, "ZeroDivisionError"),
+    ],
+)
+def test_what_are_no_lines(lines, message):
+    with pytest.raises(GradientMismatch, match=message):
+        check_lines(lines, shapes=SHAPES[1:2])
+
+
+def test_nan_never_passes():
+    def lines(params, batch):
+        return {"p": jnp.full((len(batch.x), params[-1].weight.shape[1]), jnp.nan)}
+
+    assert not examine_lines(lines, shapes=SOME).passed
