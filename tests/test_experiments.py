@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.corpus import MISTAKES
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,3 +40,13 @@ def test_mutation():
         sum(module[name] for module in results.values()) for name in ("mutants", "killed")
     )
     assert f"{killed} of {mutants}" in README
+
+
+def test_checking():
+    """Every mistake of the corpus is in the table, caught, and named."""
+    result = json.loads((RESULTS / "checking.json").read_text())
+    assert [row["mistake"] for row in result["rows"]] == [each.name for each in MISTAKES]
+    mistakes, totals = len(MISTAKES), result["totals"]
+    assert totals["jaxmlp"] == totals["right line"] == totals["right kind"] == mistakes
+    assert f"names all {mistakes} mistakes" in README
+    assert f"gradcheck catches {totals['gradcheck']} of them" in README

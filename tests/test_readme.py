@@ -52,6 +52,6 @@ def test_files_that_it_names_exist():
     folder = Path(__file__).parent.parent
     linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     run = re.findall(r"python (experiments/\S+\.py)", README)
-    assert len(run) == 3
+    assert len(run) == 4
     for name in (*linked, *run):
         assert (folder / name).exists(), name

@@ -1,0 +1,163 @@
+"""Which checker catches which mistake, and which one says what the mistake is?
+
+    python experiments/checking.py
+
+Every mistake of `tests/corpus.py` is given to `jaxmlp.checking`, to `jax.test_util.check_grads`
+(through its vjp), to PyTorch's gradcheck in slow and in fast mode, and to a comparison with
+central differences, all with their default settings. The others see two ordinary problems: two
+and three layers, biases, a few examples of dense numbers with one-hot labels. Result:
+`checking.json` and `checking.md` in `experiments/results`.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from jaxmlp.checking.cases import SHAPES, network_cases  # noqa: E402
+from jaxmlp.checking.check import examine  # noqa: E402
+from jaxmlp.checking.oracles import as_float64, central_differences  # noqa: E402
+from tests import corpus  # noqa: E402
+
+
+def main() -> None:
+    """Try every mistake and every right gradient; write the table."""
+    jax.config.update("jax_enable_x64", True)
+    checkers = {"check_grads": by_check_grads, "central differences": by_central_differences}
+    checkers |= {"gradcheck": by_torch(fast=False), "gradcheck, fast": by_torch(fast=True)}
+    for name, caught in checkers.items():  # who refuses what is right has caught nothing
+        for activation in ("relu", "tanh"):
+            for each in problems(activation):
+                if caught(right_for(activation), *each):
+                    raise SystemExit(f"{name} refuses a right gradient")
+    rows = []
+    for mistake in corpus.MISTAKES:
+        report = examine(corpus.build(mistake), activation=mistake.activation)
+        found = report.diagnosis
+        row: dict[str, Any] = {
+            "mistake": mistake.name,
+            "equation": mistake.equation,
+            "kind": mistake.kind,
+            "jaxmlp": not report.passed,
+            "right line": bool(found and found.equations == (mistake.equation,)),
+            "right kind": bool(found and found.kind == mistake.kind),
+        }
+        wrong = corpus.build(mistake, jnp)
+        for name, caught in checkers.items():
+            row[name] = any(caught(wrong, *each) for each in problems(mistake.activation))
+        rows.append(row)
+        print(", ".join(f"{name}: {value}" for name, value in row.items()), flush=True)
+    write(rows, list(checkers))
+
+
+def right_for(activation: str) -> Callable[..., Any]:
+    """The corpus's source as it is right for an activation."""
+    same = corpus.Mistake("", "params", "params", 0, "", activation)
+    return corpus.build(same._replace(old="return tuple(grads)", new="return tuple(grads)"), jnp)
+
+
+def problems(activation: str) -> list[tuple[Any, Any, Callable[..., Any]]]:
+    """Parameters, batch and loss of the ordinary problems."""
+    import jaxmlp
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jaxmlp.loss(params, batch, activation=activation)
+
+    chosen = []
+    for case in network_cases((SHAPES[1], SHAPES[5]), np.float64, seed=0):
+        if case.kind == "dense" and case.batch.labels.ndim == 1:
+            labels = np.eye(case.shape.sizes[-1])[case.batch.labels] if case.shape else None
+            batch = case.batch._replace(labels=labels)
+            chosen.append((*as_float64((case.params, batch)), loss))
+    return chosen
+
+
+def by_check_grads(wrong: Callable[..., Any], params: Any, batch: Any, loss: Any) -> bool:
+    """Whether `jax.test_util.check_grads` refuses the gradient as a vjp of the loss."""
+
+    @jax.custom_vjp
+    def function(params: Any) -> Any:
+        return loss(params, batch)
+
+    def backward(params: Any, cotangent: Any) -> Any:
+        return (jax.tree.map(lambda leaf: cotangent * leaf, wrong(params, batch)),)
+
+    function.defvjp(lambda params: (loss(params, batch), params), backward)
+    try:
+        jax.test_util.check_grads(function, (params,), order=1, modes=["rev"])
+    except Exception:  # a mismatch, or code that does not run there
+        return True
+    return False
+
+
+def by_central_differences(wrong: Callable[..., Any], params: Any, batch: Any, loss: Any) -> bool:
+    """Whether an entry is off by more than the customary 1e-5, relatively, and 1e-7 absolutely."""
+    leaves = jax.tree.leaves(wrong(params, batch))
+    for leaf, (expected, _) in zip(leaves, central_differences(loss, params, batch), strict=True):
+        if np.shape(leaf) != expected.shape or not np.allclose(leaf, expected, 1e-5, 1e-7):
+            return True
+    return False
+
+
+def by_torch(fast: bool) -> Callable[..., bool]:
+    """PyTorch's gradcheck of a function whose backward is the gradient."""
+    torch: Any = importlib.import_module("torch")  # comes with the extra `peers`
+
+    def caught(wrong: Callable[..., Any], params: Any, batch: Any, loss: Any) -> bool:
+        leaves, structure = jax.tree.flatten(params)
+
+        class Function(torch.autograd.Function):
+            @staticmethod
+            def forward(context: Any, *tensors: Any) -> Any:
+                context.save_for_backward(*tensors)
+                arrays = [jnp.asarray(tensor.detach().numpy()) for tensor in tensors]
+                value = float(loss(jax.tree.unflatten(structure, arrays), batch))
+                return torch.tensor(value, dtype=torch.float64)
+
+            @staticmethod
+            def backward(context: Any, *cotangents: Any) -> Any:
+                arrays = [jnp.asarray(tensor.detach().numpy()) for tensor in context.saved_tensors]
+                grad = jax.tree.leaves(wrong(jax.tree.unflatten(structure, arrays), batch))
+                return tuple(cotangents[0] * torch.tensor(np.asarray(leaf)) for leaf in grad)
+
+        tensors = [torch.tensor(np.asarray(leaf), requires_grad=True) for leaf in leaves]
+        try:
+            torch.autograd.gradcheck(Function.apply, tensors, fast_mode=fast)
+        except Exception:  # a mismatch, or code that does not run there
+            return True
+        return False
+
+    return caught
+
+
+def write(rows: list[dict[str, Any]], others: list[str]) -> None:
+    """The table as JSON and as Markdown, with the totals first."""
+    folder = ROOT / "experiments/results"
+    columns = ["jaxmlp", "right line", "right kind", *others]
+    totals = {column: sum(row[column] for row in rows) for column in columns}
+    result = {"mistakes": len(rows), "totals": totals, "rows": rows}
+    (folder / "checking.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"# {len(rows)} mistakes, and who catches them", ""]
+    lines += ["| mistake | equation | kind | " + " | ".join(columns) + " |"]
+    lines += ["|---" * (len(columns) + 3) + "|"]
+    lines += ["| all | | | " + " | ".join(f"{totals[column]}" for column in columns) + " |"]
+    for row in rows:
+        cells = [row["mistake"], f"({row['equation']})", row["kind"]]
+        cells += ["✓" if row[column] else "✗" for column in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    (folder / "checking.md").write_text("\n".join(lines) + "\n")
+    print(totals)
+
+
+if __name__ == "__main__":
+    main()
