@@ -1,6 +1,8 @@
 """The gradient checker: what it catches and names, and what it lets pass."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxmlp
@@ -65,3 +67,16 @@ def test_the_failure_reads_well():
     assert "smallest example: 1-2 without bias, 1 example, relu" in text
     assert "← wrong" in text
     assert not failure.value.report.passed
+
+
+def test_a_model_of_ones_own():
+    def loss(params, batch):
+        return jnp.mean((jnp.tanh(batch[0] @ params["w"]) - batch[1]) ** 2)
+
+    def grad(params, batch):
+        p = np.tanh(batch[0] @ params["w"])
+        return {"w": batch[0].T @ (2 * (p - batch[1]) * (1 - p**2)) / len(p)}
+
+    rng = np.random.default_rng(0)
+    cases = [({"w": rng.normal(size=2)}, (rng.normal(size=(3, 2)), rng.normal(size=3)))]
+    check_gradient(grad, loss, cases=cases, dtypes=["float64"])

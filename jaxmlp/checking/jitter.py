@@ -82,8 +82,7 @@ def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
         return _run(jaxpr, consts, values, noise)
     if name in SUMS:
         values = [noise(value) for value in values]
-    extra, params = equation.primitive.get_bind_params(params)
-    results = equation.primitive.bind(*extra, *values, **params)
+    results = equation.primitive.bind(*values, **params)
     results = results if equation.primitive.multiple_results else [results]
     return list(results) if name in EXACT else [noise(result) for result in results]
 
