@@ -16,14 +16,14 @@ from jaxmlp.checking.diagnosis import explain
 from jaxmlp.checking.examples import diagnose, work_through
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import Custom, Network, recognise
-from jaxmlp.checking.report import Diagnosis, Example, GradientMismatch, Report
+from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
 
 DTYPES = ("float64", "float32")
 
 
-def check_gradient(
+def examine(
     manual_grad: Callable[..., Any],
     loss: Callable[..., Any] = jaxmlp.loss,
     *,
@@ -53,33 +53,11 @@ def check_gradient(
         seed: of all numbers.
 
     Returns:
-        The report of a gradient that is right.
+        The report; `examine` gives it back whether the gradient is right or wrong.
 
     Raises:
-        GradientMismatch: if it is wrong, with the report.
+        GradientMismatch: from `check_gradient`, if the gradient is wrong, with the report.
     """
-    report = examine(
-        manual_grad, loss, cases=cases, activation=activation, shapes=shapes, labels=labels,
-        dtypes=dtypes, examples=examples, seed=seed,
-    )  # fmt: skip
-    if not report.passed:
-        raise GradientMismatch(report)
-    return report
-
-
-def examine(
-    manual_grad: Callable[..., Any],
-    loss: Callable[..., Any] = jaxmlp.loss,
-    *,
-    cases: Any = None,
-    activation: str = "relu",
-    shapes: Sequence[Shape] = SHAPES,
-    labels: Sequence[str] = FORMS,
-    dtypes: Sequence[str] | None = None,
-    examples: int = 30,
-    seed: int = 0,
-) -> Report:
-    """Like `check_gradient`, but the report comes back whether right or wrong."""
     start = time.perf_counter()
     caller = Caller(_with(manual_grad, activation))
     loss = _with(loss, activation)
@@ -112,6 +90,9 @@ def examine(
         missed=_missed(trials),
         seconds=time.perf_counter() - start,
     )
+
+
+check_gradient = demanding(examine, "check_gradient")
 
 
 def _some(shapes: Sequence[Shape], dtype: str, asked: Sequence[str] | None) -> Sequence[Shape]:

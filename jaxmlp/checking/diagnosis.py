@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmlp.checking.factors import factor_between
 from jaxmlp.checking.reference import (
     Array,
     Formula,
@@ -156,7 +157,8 @@ class Bench:
     def predict(
         self, number: int, mistakes: Sequence[Mistake], factor: float = 1.0
     ) -> dict[Line, Array]:
-        """All lines under some mistakes."""
+        """All lines under some mistakes; a factor that is not known counts as 1."""
+        by = factor if np.isfinite(factor) else 1.0
         problem, given = self.observations[number].problem, self.observations[number].given
         replaced: dict[Line, Formula] = {
             line: lambda v, l, value=value: value for line, value in given.items()
@@ -167,7 +169,7 @@ class Bench:
                     continue
                 right = replaced.get(line) or formula(line, problem.depth)
                 if key is None:
-                    replaced[line] = lambda v, l, right=right: factor * right(v, l)
+                    replaced[line] = lambda v, l, right=right: by * right(v, l)
                 elif key in (known := self.suspects(number, line)):
                     replaced[line] = functools.partial(_where_it_fits, known[key].formula, right)
         return evaluate(problem, replaced)
@@ -179,10 +181,9 @@ class Bench:
         for line in all_lines(observation.problem):
             if line not in observation.received or np.array_equal(once[line], twice[line]):
                 continue
-            with np.errstate(all="ignore"):
-                value, size = observation.received[line], float(np.sum(once[line] ** 2))
-                if value.shape == once[line].shape and 0 < size < np.inf:
-                    return float(np.sum(value * once[line])) / size
+            found = factor_between(once[line], observation.received[line])
+            if not np.isnan(found):
+                return found
         return np.nan  # it touches nothing here
 
     def explains(self, mistakes: Sequence[Mistake]) -> Explanation | None:
@@ -193,9 +194,8 @@ class Bench:
             factor = 1.0
             if scaled:
                 others = [mistake for mistake in mistakes if mistake.key is not None]
-                found = self.factor(number, scaled[0], others)
-                factors.append(found)
-                factor = found if np.isfinite(found) else 1.0
+                factor = self.factor(number, scaled[0], others)
+                factors.append(factor)
             predicted = self.predict(number, mistakes, factor)
             if not observation.agrees(predicted):
                 return None
@@ -207,8 +207,7 @@ class Bench:
         for number, observation in enumerate(self.observations):
             factor = 1.0
             if mistakes and mistakes[0].key is None:
-                found = self.factor(number, mistakes[0], ())
-                factor = found if np.isfinite(found) else 1.0
+                factor = self.factor(number, mistakes[0], ())
             predicted = self.predict(number, mistakes, factor)
             count += sum(observation.agrees(predicted, [line]) for line in observation.received)
         return count

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from jaxmlp.checking.reference import Problem
+from jaxmlp.checking.reference import Array, Problem
 
 Sizes = Mapping[str, int]
 N = "the batch size N"
@@ -32,6 +32,15 @@ def sizes_of(problem: Problem) -> Sizes:
         "the width of the last hidden layer": problem.sizes[-2],
         "the number of layers": problem.depth,
     }
+
+
+def factor_between(expected: Array, received: Array) -> float:
+    """By what number an array seems multiplied, by least squares; NaN where that is unknown."""
+    with np.errstate(all="ignore"):
+        square = float(np.sum(expected**2))
+        if not 0 < square < np.inf:
+            return np.nan
+        return float(np.sum(expected * received)) / square
 
 
 def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, str]:

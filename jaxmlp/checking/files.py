@@ -84,8 +84,7 @@ def _with_cache() -> dict[str, str]:
 def main() -> None:
     """In the other process: write down the report, or the reason why there is none."""
     job, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
-    answer.with_suffix(".part").write_text(json.dumps(_work(**job)))
-    answer.with_suffix(".part").replace(answer)
+    answer.write_text(json.dumps(_work(**job)))
 
 
 def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.checking.factors import N, Sizes, name_factor
+from jaxmlp.checking.factors import N, Sizes, factor_between, name_factor
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Leaf, Trial
 
@@ -53,7 +53,7 @@ def _explanations(
                 return False
         return True
 
-    factors = [_factor(leaf.expected, leaf.received) for _, leaf in tried]
+    factors = [factor_between(leaf.expected, leaf.received) for _, leaf in tried]
     by_case = {id(leaf): f for (_, leaf), f in zip(tried, factors, strict=True)}
     if np.isfinite(factors).any() and fits(
         lambda _, leaf: np.nan_to_num(by_case[id(leaf)], nan=1.0) * leaf.expected
@@ -97,12 +97,6 @@ def _size(array: Array) -> float:
     return float(np.max(np.abs(array), initial=0))
 
 
-def _factor(expected: Array, received: Array) -> float:
-    """By what number a leaf is multiplied, by least squares; NaN where it is zero."""
-    square = float(np.sum(expected**2))
-    return float(np.sum(expected * received)) / square if square > 0 else np.nan
-
-
 def _sizes(trial: Trial) -> Sizes:
     """The lengths of the batch's and the parameters' axes, by name."""
     sizes: dict[str, int] = {}
@@ -131,7 +125,7 @@ def _decay(tried: Sequence[tuple[Trial, Leaf]]) -> float | None:
     """The multiple of the parameter that the first wrong case seems to have added."""
     for trial, leaf in tried:
         if not leaf.right:
-            found = _factor(_param(trial, leaf), leaf.received - leaf.expected)
+            found = factor_between(_param(trial, leaf), leaf.received - leaf.expected)
             return found if np.isfinite(found) and found else None
     return None
 

@@ -20,7 +20,7 @@ from jaxmlp.checking.diagnosis import Observation, agree, explain
 from jaxmlp.checking.examples import diagnose
 from jaxmlp.checking.naming import named_lines
 from jaxmlp.checking.reference import Array, Line, Problem, Values, all_lines, as_problem, formula
-from jaxmlp.checking.report import Example, GradientMismatch, Report, Row
+from jaxmlp.checking.report import Example, Report, Row, demanding
 from jaxmlp.checking.rounding import Precision, rounding_bounds
 from jaxmlp.checking.taps import tap, true_lines
 from jaxmlp.losses import cross_entropy
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
         return "follows" if agree(received, follows, allowed, right) else "wrong"
 
 
-def check_lines(
+def examine_lines(
     lines: Callable[..., Any],
     *,
     activation: str = "relu",
@@ -67,26 +67,11 @@ def check_lines(
         seed: of the numbers.
 
     Returns:
-        The report of a derivation whose every line is right.
+        The report; `examine_lines` gives it back whether every line is right or not.
 
     Raises:
-        GradientMismatch: with the first wrong line, if one is wrong.
+        GradientMismatch: from `check_lines`, with the first wrong line, if one is wrong.
     """
-    report = examine_lines(lines, activation=activation, shapes=shapes, labels=labels, seed=seed)
-    if not report.passed:
-        raise GradientMismatch(report)
-    return report
-
-
-def examine_lines(
-    lines: Callable[..., Any],
-    *,
-    activation: str = "relu",
-    shapes: Sequence[Shape] = SHAPES,
-    labels: Sequence[str] = FORMS,
-    seed: int = 0,
-) -> Report:
-    """Like `check_lines`, but the report comes back whether right or wrong."""
     start = time.perf_counter()
     caller = Caller(lines)
     seen, findings, count = [], {}, 0
@@ -106,11 +91,11 @@ def examine_lines(
         smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
         example = Example(smallest.case, activation, tuple(_rows(smallest)))
         line = _first(smallest)
-        explanations = explain([_observe(each, line) for each in seen])
+        observations = [_observe(each, line) for each in seen]
         says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
         findings["first"] = Finding("wrong line", f"{says}, on {smallest.case.about}")
-        if explanations:
-            diagnosis = diagnose(explanations, [_observe(each, line) for each in seen])
+        if explanations := explain(observations):
+            diagnosis = diagnose(explanations, observations)
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
         findings=(*caller.findings.values(), *findings.values()),
@@ -122,6 +107,9 @@ def examine_lines(
         missed={},
         seconds=time.perf_counter() - start,
     )
+
+
+check_lines = demanding(examine_lines, "check_lines")
 
 
 def _see(caller: Caller, case: Case, activation: str) -> Seen:

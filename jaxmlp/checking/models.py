@@ -43,10 +43,9 @@ class Custom:
             f"∂C/∂{jax.tree_util.keystr(path, simple=True, separator='.')}" for path, _ in paths
         ]
 
-    def allowed(self, case: Case, dtype: str) -> list[Array]:
+    def allowed(self, case: Case, dtype: str, expected: list[Array]) -> list[Array]:
         """What random rounding spreads the leaves by, and a few roundings of the largest entry."""
         unit = float(jnp.finfo(dtype).eps) / 2
-        expected = self.expected(case.params, case.batch)
         if not self.expected.traceable:
             return [1e-6 * (np.abs(leaf) + np.abs(leaf).max(initial=0)) + 1e-9 for leaf in expected]
         spread = rounding_spread(jax.grad(self.loss), (case.params, case.batch), unit)
@@ -68,7 +67,7 @@ class Network:
         """The name of every leaf, such as ∂C/∂W⁰."""
         return [line.name for line in gradient_lines(self.problem(case))]
 
-    def allowed(self, case: Case, dtype: str) -> list[Array]:
+    def allowed(self, case: Case, dtype: str, expected: list[Array]) -> list[Array]:
         """Rounding bounds on the leaves."""
         return gradient_bounds(self.problem(case), Precision.of(dtype))
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.checking.reference import Array, Line, Problem, all_lines
+from jaxmlp.checking.reference import DIGITS, Array, Line, Problem, all_lines
 
-DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "01234567890123456789")
 SPELLED = re.compile(
     r"(?P<d>∂[CL]/∂|d[CL]/d|d[CL]_d|∂|d_?|grad_)?(?P<of>[zhaWbpJC]|loss)_?(?P<at>\d*)"
 )

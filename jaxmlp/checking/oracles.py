@@ -86,49 +86,6 @@ def central_differences(loss: Loss, params: Any, batch: Any) -> list[Estimate]:
     ]
 
 
-def taylor_order(
-    loss: Loss, params: Any, batch: Any, gradient: list[Array], seed: int = 0
-) -> float:
-    """The order at which loss(θ + tv) − loss(θ) − t g·v vanishes with t: 2 if g is the gradient.
-
-    Infinite if the remainder is nothing but rounding, as for a loss that is linear along v.
-    """
-    flat, unravel = _ravel(params)
-    g = np.concatenate([np.ravel(leaf) for leaf in gradient])
-    v = np.random.default_rng(seed).normal(size=flat.shape)
-    v /= np.linalg.norm(v)
-    t = 2.0 ** -np.arange(4, 10)
-    values = _values(loss, unravel, flat + np.concatenate([[0], t])[:, None] * v, batch)
-    remainder = np.abs(values[1:] - values[0] - t * (g @ v))
-    clear = remainder > 100 * np.finfo(float).eps * np.abs(values).max()
-    if clear.sum() < 2:
-        return np.inf
-    return float(np.polyfit(np.log(t[clear]), np.log(remainder[clear]), 1)[0])
-
-
-def complex_step(loss: Loss, params: Any, batch: Any) -> list[Array] | None:
-    """Im loss(θ + ih) / h for every entry: exact to rounding where the loss is analytic.
-
-    None if the loss does not take complex parameters.
-    """
-    flat, unravel = _ravel(params)
-    step = 1e-30
-    columns = []
-    try:
-        for unit in np.eye(len(flat)):
-            value = loss(_complex(unravel, flat, step * unit), batch)
-            if not np.iscomplexobj(value):
-                return None
-            columns.append(complex(value).imag / step)
-    except Exception:  # whatever a foreign loss raises for numbers that it was not written for
-        return None
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(unravel(np.asarray(columns)))]
-
-
-def _complex(unravel: Callable[[Array], Any], real: Array, imaginary: Array) -> Any:
-    return jax.tree.map(lambda a, b: a + 1j * b, unravel(real), unravel(imaginary))
-
-
 def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
     """A flat float64 vector, and the way back to a tree of NumPy arrays."""
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))

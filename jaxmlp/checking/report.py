@@ -1,6 +1,9 @@
-"""What a check found: as text, as Markdown with formulas, and as a script that shows it."""
+"""What a check found, and how it reads as text."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import jax
 import numpy as np
@@ -9,6 +12,7 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.reference import Array
 
+Given = ParamSpec("Given")
 MARKS = {"right": "✓", "wrong": "✗", "follows": "↳"}
 
 
@@ -137,6 +141,20 @@ class GradientMismatch(AssertionError):  # noqa: N818
         """Show the report as the message."""
         super().__init__(f"\n{report}")
         self.report = report
+
+
+def demanding(examine: Callable[Given, Report], name: str) -> Callable[Given, Report]:
+    """The same function under another name, which raises GradientMismatch for a wrong report."""
+
+    @functools.wraps(examine)
+    def check(*args: Given.args, **kwargs: Given.kwargs) -> Report:
+        report = examine(*args, **kwargs)
+        if not report.passed:
+            raise GradientMismatch(report)
+        return report
+
+    check.__name__ = check.__qualname__ = name
+    return check
 
 
 def numbers(array: Array, digits: int = 4) -> str:

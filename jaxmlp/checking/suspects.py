@@ -289,13 +289,6 @@ def _through_softmax(p: Array, dp: Array) -> Array:
 def _weight_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
     """Mistakes in h_lᵀ J_{l+1} (13)."""
     at = line.index
-    if at + 1 < problem.depth:
-        yield Suspect(
-            "mask missing",
-            f"{Line('dh', at + 1).name} is used where {Line('dz', at + 1).name} belongs: the "
-            "derivative of the activation is missing",
-            lambda v, l: v.h(l).T @ v.dh(l + 1),
-        )
     if at:
         yield Suspect(
             "stale activations",
@@ -309,13 +302,7 @@ def _weight_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
             lambda v, l, other=other: v.h(other).T @ v.dz(l + 1),
             other - at,
         )
-    for other in _others("dz", at + 1, problem):
-        yield Suspect(
-            "error of the wrong layer",
-            f"{Line('dz', other).name} is used where {Line('dz', at + 1).name} belongs",
-            lambda v, l, other=other: v.h(l).T @ v.dz(other),
-            other - at - 1,
-        )
+    yield from _of_error(line, problem, lambda v, l, error: v.h(l).T @ error)
     yield Suspect(
         "mean of a product",
         "the product of the means is used, not the mean of the products",
@@ -323,16 +310,29 @@ def _weight_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
     )
 
 
-def _bias_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
-    """Mistakes in Σₙ J_{l+1}[n] (14)."""
-    at = line.index
-    if at + 1 < problem.depth:
+def _of_error(
+    line: Line, problem: Problem, product: Callable[[Values, int, Array], Array]
+) -> Iterator[Suspect]:
+    """A product with another error than J_{l+1}: before the mask, or of another layer."""
+    right = line.index + 1
+    belongs = f"is used where {Line('dz', right).name} belongs"
+    if right < problem.depth:
         yield Suspect(
             "mask missing",
-            f"{Line('dh', at + 1).name} is used where {Line('dz', at + 1).name} belongs: the "
-            "derivative of the activation is missing",
-            lambda v, l: v.dh(l + 1).sum(axis=0),
+            f"{Line('dh', right).name} {belongs}: the derivative of the activation is missing",
+            lambda v, l: product(v, l, v.dh(l + 1)),
         )
+    for other in _others("dz", right, problem):
+        yield Suspect(
+            "error of the wrong layer",
+            f"{Line('dz', other).name} {belongs}",
+            lambda v, l, other=other: product(v, l, v.dz(other)),
+            other - right,
+        )
+
+
+def _bias_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
+    """Mistakes in Σₙ J_{l+1}[n] (14)."""
     yield Suspect(
         "bias sum",
         "summed over the units instead of the examples (the wrong axis)",
@@ -356,13 +356,7 @@ def _bias_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
     yield Suspect(
         "bias sum", "the largest entry is taken, not the sum", lambda v, l: v.dz(l + 1).max(axis=0)
     )
-    for other in _others("dz", at + 1, problem):
-        yield Suspect(
-            "error of the wrong layer",
-            f"{Line('dz', other).name} is used where {Line('dz', at + 1).name} belongs",
-            lambda v, l, other=other: v.dz(other).sum(axis=0),
-            other - at - 1,
-        )
+    yield from _of_error(line, problem, lambda v, l, error: error.sum(axis=0))
 
 
 def _unit_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
@@ -388,20 +382,7 @@ def _unit_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
             lambda v, l, other=other: v.dz(l + 1) @ v.W(other),
             other - at,
         )
-    for other in _others("dz", at + 1, problem):
-        yield Suspect(
-            "error of the wrong layer",
-            f"{Line('dz', other).name} is used where {Line('dz', at + 1).name} belongs",
-            lambda v, l, other=other: v.dz(other) @ v.W(l).T,
-            other - at - 1,
-        )
-    if at + 1 < problem.depth:
-        yield Suspect(
-            "mask missing",
-            f"{Line('dh', at + 1).name} is used where {Line('dz', at + 1).name} belongs: the "
-            "derivative of the activation is missing",
-            lambda v, l: v.dh(l + 1) @ v.W(l).T,
-        )
+    yield from _of_error(line, problem, lambda v, l, error: error @ v.W(l).T)
     yield Suspect(
         "error not passed back",
         "summed over the outputs without their weights",

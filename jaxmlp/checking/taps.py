@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.oracles import as_float64
-from jaxmlp.checking.reference import Array
 
 _active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
 
@@ -31,20 +30,14 @@ def tap(name: str, value: Any) -> Any:
 class _Pass:
     """One forward pass under perturbations, by name."""
 
-    def __init__(self, shifts: Mapping[str, Any], given: Mapping[str, Any], cut: Mapping[str, Any]):
-        self.shifts, self.given, self.cut = shifts, given, cut
+    def __init__(self, shifts: Mapping[str, Any]):
+        self.shifts = shifts
         self.computed: dict[str, Any] = {}
-        self.passed_on: Any = 0.0
 
     def visit(self, name: str, value: Any) -> Any:
         if name in self.computed:
             raise ValueError(f"tap {name!r} is reached twice: give each intermediate its own name")
         self.computed[name] = value
-        if name in self.given:  # go on from this value, whose derivative stays that of `value`
-            value = self.given[name] + value - jax.lax.stop_gradient(value)
-        if name in self.cut:  # what comes after is replaced by the gradient claimed for it
-            self.passed_on += jnp.sum(self.cut[name] * value)
-            value = jax.lax.stop_gradient(value)
         return value + self.shifts[name] if name in self.shifts else value
 
 
@@ -59,44 +52,18 @@ def _passing(current: _Pass):
 
 def true_lines(loss: Callable[..., Any], params: Any, batch: Any) -> tuple[dict, dict, Any]:
     """The value of every tap, the derivative of the loss there, and the gradient, in float64."""
-    return _lines(loss, params, batch, {}, {})
-
-
-def expected_given(
-    loss: Callable[..., Any],
-    params: Any,
-    batch: Any,
-    values: Mapping[str, Array],
-    derivatives: Mapping[str, Array],
-) -> tuple[dict, dict, Any]:
-    """The same, each line computed from the lines before it as they are claimed to be.
-
-    A tap's value is computed from the claimed values of the taps before it; a derivative from
-    the claimed derivatives at the next taps that have one.
-    """
-    return _lines(loss, params, batch, values, derivatives)
-
-
-def _lines(
-    loss: Callable[..., Any],
-    params: Any,
-    batch: Any,
-    given: Mapping[str, Any],
-    cut: Mapping[str, Any],
-) -> tuple[dict, dict, Any]:
     with jax.enable_x64(True):
-        params, batch, given, cut = as_float64((params, batch, dict(given), dict(cut)))
-        shapes = jax.eval_shape(lambda params: _run(loss, params, batch, {}, {}, {})[1], params)
+        params, batch = as_float64((params, batch))
+        shapes = jax.eval_shape(lambda params: _run(loss, params, batch, {})[1], params)
         zeros = {name: jnp.zeros(value.shape, value.dtype) for name, value in shapes.items()}
 
         def total(shifts: Any, params: Any) -> Any:
-            return _run(loss, params, batch, shifts, given, cut)
+            return _run(loss, params, batch, shifts)
 
         (shifts, grad), computed = jax.grad(total, argnums=(0, 1), has_aux=True)(zeros, params)
         return jax.tree.map(np.asarray, (computed, shifts, grad))
 
 
-def _run(loss: Callable[..., Any], params: Any, batch: Any, shifts: Any, given: Any, cut: Any):
-    with _passing(_Pass(shifts, given, cut)) as current:
-        value = loss(params, batch)
-    return value + current.passed_on, current.computed
+def _run(loss: Callable[..., Any], params: Any, batch: Any, shifts: Mapping[str, Any]):
+    with _passing(_Pass(shifts)) as current:
+        return loss(params, batch), current.computed

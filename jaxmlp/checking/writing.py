@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmlp.checking.reference import DIGITS
 from jaxmlp.checking.report import MARKS, Example, Report, numbers
 
-DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-UP = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 SIGNS = {
     "Σₙ": r"\sum_n",
     "Σ": r"\sum ",
@@ -26,14 +25,14 @@ def latex(text: str) -> str:
     """A formula of ours in LaTeX, as it stands in `derivation.md`."""
     for sign, command in SIGNS.items():
         text = text.replace(sign, command)
-    text = re.sub("[₀-₉]+", lambda digits: f"_{{{digits[0].translate(DOWN)}}}", text)
+    text = re.sub("[₀-₉]+", lambda digits: f"_{{{digits[0].translate(DIGITS)}}}", text)
     text = re.sub("([⁰¹²³⁴-⁹]+)(\\^\\\\top)?", _power, text)
     return re.sub(r"∂C/∂(\S+)", r"\\frac{\\partial C}{\\partial \1}", text)
 
 
 def _power(found: re.Match[str]) -> str:
     """W¹ and its transpose: two powers at once need brackets."""
-    return f"^{{{found[1].translate(UP)}{' ' + chr(92) + 'top' if found[2] else ''}}}"
+    return f"^{{{found[1].translate(DIGITS)}{' ' + chr(92) + 'top' if found[2] else ''}}}"
 
 
 def markdown(report: Report) -> str:
@@ -121,4 +120,4 @@ for (name, was), leaf in zip(received.items(), jax.tree.leaves(grad)):
 
 def _order(name: str) -> tuple[str, bool]:
     """Leaves in the order of the parameters: by layer, the weight before the bias."""
-    return name[5:].translate(UP), name[4] == "b"
+    return name[5:].translate(DIGITS), name[4] == "b"
