@@ -43,12 +43,14 @@ class Caller:
     """Calls one function again and again, and keeps what was found on the way.
 
     The arguments are JAX arrays. A function that cannot take those, since it writes into its
-    arrays, gets NumPy arrays from then on.
+    arrays, gets NumPy arrays from then on. With `twice`, every call is made twice, to see whether
+    the same arguments give the same result.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Get ready to call `function`."""
         self.function = function
+        self.twice = True
         self.numpy = False
         self.findings: dict[str, Finding] = {}
 
@@ -77,10 +79,14 @@ class Caller:
             contextlib.redirect_stderr(printed),
         ):
             value = self.function(*given)
+            again = self.function(*jax.tree.map(self._array, arguments)) if self.twice else value
         if printed.getvalue():
             self._note("prints", f"it prints, such as {printed.getvalue().strip()[:60]!r}", False)
         if before is not None and not _same(before, given):
             self._note("mutates its input", "it writes into its arguments: work on copies")
+        if again is not value and not _same(value, again):
+            says = "two calls with the same arguments give different results"
+            self._note("not deterministic", says)
         return value
 
     def _array(self, leaf: Any) -> Any:
@@ -96,8 +102,12 @@ class Caller:
 
 
 def _same(one: Any, other: Any) -> bool:
-    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.array_equal(a, b, equal_nan=True) for a, b in leaves)
+    """Whether two trees hold the same bits, NaN included."""
+    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    return len(leaves) == len(others) and all(
+        np.asarray(a).tobytes() == np.asarray(b).tobytes()
+        for a, b in zip(leaves, others, strict=True)
+    )
 
 
 def _first_line(error: BaseException) -> str:

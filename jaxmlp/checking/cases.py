@@ -52,10 +52,13 @@ SHAPES = (
 KINDS = (
     ("dense", "any sum"),
     ("kinks", "soft"),
+    ("near kinks", "soft"),
     ("zeros", "one-hot"),
     ("huge logits", "one-hot"),
     ("dense", "classes"),
 )
+NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
+DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
 CLASSES = (0, 1, 3, 5)  # the shapes that are also tried with classes, where both forms are
 
@@ -88,17 +91,20 @@ def network_cases(
         elif labels == "classes" and ("classes" not in forms or place not in CLASSES):
             continue
         rng = np.random.default_rng([seed, place])
-        params, x = _numbers(rng, shape, kind)
+        near = NEAR.get(jnp.dtype(dtype).name, 0.0)
+        params, x = max((_numbers(rng, shape, kind, near) for _ in range(DRAWS)), key=_alive)
         y = make_labels(rng, labels, shape.n, shape.sizes[-1])
         case = Case(params, Batch(x, y), f"{shape}, {kind}, labels {labels}", kind, shape)
         yield cast(case, dtype)
 
 
-def _numbers(rng: np.random.Generator, shape: Shape, kind: str) -> tuple[Params, np.ndarray]:
+def _numbers(
+    rng: np.random.Generator, shape: Shape, kind: str, near: float
+) -> tuple[Params, np.ndarray]:
     """Parameters and inputs: dense, whole numbers with exact zeros in z, or with special parts."""
 
     def draw(*size: int) -> np.ndarray:
-        if kind == "kinks":
+        if kind.endswith("kinks"):
             return rng.integers(-1, 2, size).astype(float)
         return rng.normal(size=size)
 
@@ -115,10 +121,28 @@ def _numbers(rng: np.random.Generator, shape: Shape, kind: str) -> tuple[Params,
     x = draw(shape.n, shape.sizes[0])
     if kind == "zeros":
         x[::2] = 0
+    if kind == "near kinks":  # in the first layer's bias, or in what takes its place
+        first = x if (bias := layers[0][1]) is None else bias
+        first += near * rng.integers(-1, 2, first.shape)
     if kind == "huge logits":
         weight, bias = layers[-1]
         layers[-1] = (1e4 * weight, bias)
     return tuple(Layer(*layer) for layer in layers), x
+
+
+def _alive(numbers: tuple[Params, np.ndarray]) -> float:
+    """How much there is to see: the hidden units that are on for some examples, off for others.
+
+    In the layer where they are fewest, since a layer that is off hides all that is before it.
+    """
+    params, h = numbers
+    shares = [1.0]
+    for weight, bias in params[:-1]:
+        z = h @ weight + (0 if bias is None else bias)
+        h = np.maximum(z, 0)
+        on, off = (z > 0).any(axis=0), (z < 0).any(axis=0)
+        shares.append(float(np.mean(on) + np.mean(on & off)))
+    return min(shares)
 
 
 def cast(case: Case, dtype: Any) -> Case:

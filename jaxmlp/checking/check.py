@@ -3,7 +3,8 @@
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,11 +17,15 @@ from jaxmlp.checking.diagnosis import explain
 from jaxmlp.checking.examples import diagnose, work_through
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import Custom, Network, recognise
+from jaxmlp.checking.oracles import Oracle, compare_oracles
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
 
 DTYPES = ("float64", "float32")
+AT_KINK = ("zero", "any")
+PROBES = 3  # cases on which the oracles are compared, until they agree
+ENOUGH = 100  # parameters of the networks and models on which they are
 
 
 def examine(
@@ -32,6 +37,7 @@ def examine(
     shapes: Sequence[Shape] = SHAPES,
     labels: Sequence[str] = FORMS,
     dtypes: Sequence[str] | None = None,
+    at_kink: str = "zero",
     examples: int = 30,
     seed: int = 0,
 ) -> Report:
@@ -49,6 +55,9 @@ def examine(
         labels: of our networks: classes, rows or both.
         dtypes: of the parameters: float64, float32, bfloat16. By default float64, and float32
             on a few shapes, where NumPy code that computes in float64 throughout is let off.
+        at_kink: where the loss has a kink, such as a ReLU at 0: "zero" wants what `jax.grad` has
+            there, which is the slope 0 for a ReLU; "any" allows every slope between those on
+            either side.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
 
@@ -59,12 +68,14 @@ def examine(
         GradientMismatch: from `check_gradient`, if the gradient is wrong, with the report.
     """
     start = time.perf_counter()
+    if at_kink not in AT_KINK:
+        raise ValueError(f"at_kink is {at_kink!r}: give one of {', '.join(AT_KINK)}")
     caller = Caller(_with(manual_grad, activation))
     loss = _with(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
     model = recognise(loss, given)
     trials = [
-        run(caller, model, case, dtype, strict=dtypes is not None)
+        run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
         for dtype in dtypes or DTYPES
         for case in (
             network_cases(_some(shapes, dtype, dtypes), dtype, seed, labels)
@@ -72,11 +83,13 @@ def examine(
             else (cast(case, dtype) for case in given)
         )
     ]
+    caller.twice = False
     findings = [*caller.findings.values(), *_merge(trials), *_limits(trials)]
+    oracles = _oracles(model, loss, trials)
     wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
     diagnosis = example = None
     if wrong:
-        findings.append(_worst(wrong, trials))
+        findings += _wrong(model, wrong, trials)
         with np.errstate(all="ignore"):  # wrong numbers may overflow
             diagnosis, example = _explain(caller, model, trials, wrong, cases)
     return Report(
@@ -88,6 +101,7 @@ def examine(
         compared=sum(bool(trial.leaves) for trial in trials),
         dtypes=tuple(dtypes or DTYPES),
         missed=_missed(trials),
+        oracles=tuple(oracles),
         seconds=time.perf_counter() - start,
     )
 
@@ -124,8 +138,7 @@ def _merge(trials: Sequence[Trial]) -> list[Finding]:
             found.setdefault(finding, []).append(trial)
     merged = []
     for finding, where in found.items():
-        about = f"{where[0].case.about}, {where[0].dtype}"
-        says = f"{finding.says}; on {len(where)} of {len(trials)} cases, such as {about}"
+        says = f"{finding.says}; on {len(where)} of {len(trials)} cases, such as {where[0].about}"
         merged.append(Finding(finding.kind, says, finding.fails))
     return merged
 
@@ -152,21 +165,82 @@ def _limits(trials: Sequence[Trial]) -> list[Finding]:
     return [Finding("partial", says, fails=False)]
 
 
-def _worst(wrong: Sequence[Trial], trials: Sequence[Trial]) -> Finding:
+def _oracles(model: Network | Custom, loss: Any, trials: Sequence[Trial]) -> list[Oracle]:
+    """Independent ways to the gradient, on a case where they agree, if there is one nearby."""
+    if isinstance(model, Custom) and not model.truth.traceable:
+        return []
+    smooth = [t for t in trials if t.leaves and t.case.kind == "dense" and _size(t) < ENOUGH]
+    found: list[Oracle] = []
+    for trial in sorted(smooth, key=_nonzero, reverse=True)[:PROBES]:
+        plain = model.plain_loss if isinstance(model, Network) else None
+        found = compare_oracles(loss, trial.case.params, trial.case.batch, plain)
+        if all(oracle.agrees for oracle in found):
+            break
+    return found
+
+
+def _size(trial: Trial) -> int:
+    return sum(leaf.expected.size for leaf in trial.leaves)
+
+
+def _nonzero(trial: Trial) -> int:
+    """How many entries of the true gradient say something."""
+    return sum(int(np.count_nonzero(leaf.expected)) for leaf in trial.leaves)
+
+
+def _wrong(
+    model: Network | Custom, wrong: Sequence[Trial], trials: Sequence[Trial]
+) -> Iterator[Finding]:
+    """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off."""
+    wild = [t for t in wrong if not all(np.isfinite(leaf.received).all() for leaf in t.leaves)]
+    if wild:
+        says = (
+            f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"
+        )
+        yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
+    sharp = [trial for trial in wrong if _within_a_kink(model, trial)]
+    if sharp:
+        some = "" if len(sharp) == len(wrong) else f"on {len(sharp)} of the wrong cases "
+        says = (
+            f"{some}it is wrong only where the loss has a kink, and within the slopes on either "
+            'side: at a kink jax.grad takes 0 for a ReLU; at_kink="any" lets every slope pass'
+        )
+        yield Finding("kink", says)
+    plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
+    if rest := plain or sharp:
+        yield _worst(rest, len(wrong), len(trials))
+
+
+def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
+    """What sets some cases apart from all others, if their kind does."""
+    kinds = {trial.case.kind for trial in some}
+    others = {trial.case.kind for trial in trials} - kinds
+    return f"all with {' or '.join(sorted(kinds))}, " if others else ""
+
+
+def _within_a_kink(model: Network | Custom, trial: Trial) -> bool:
+    """Whether a wrong gradient is one that `at_kink="any"` would let pass."""
+    received = [leaf.received for leaf in trial.leaves]
+    judged = model.judge(trial.case, trial.dtype, received, True)
+    return all(
+        replace(leaf, expected=expected, allowed=allowed).right
+        for leaf, (expected, allowed) in zip(trial.leaves, judged, strict=True)
+    )
+
+
+def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
     """The entry that is farthest off, in units of what rounding may do."""
     trial, leaf = max(
-        ((trial, leaf) for trial in wrong for leaf in trial.leaves if leaf.received.size),
+        ((trial, leaf) for trial in some for leaf in trial.leaves if leaf.received.size),
         key=lambda pair: np.max(pair[1].excess),
     )
     place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
-    kind = "NaN" if np.isnan(leaf.received[place]) else "wrong numbers"
     at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
     says = (
         f"{at} is {leaf.received[place]:.6g} and should be {leaf.expected[place]:.6g}, give or "
-        f"take {leaf.allowed[place]:.0e} ({trial.case.about}, {trial.dtype}); wrong on "
-        f"{len(wrong)} of {len(trials)} cases"
+        f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
     )
-    return Finding(kind, says)
+    return Finding("wrong numbers", says)
 
 
 def _missed(trials: Sequence[Trial]) -> dict[str, float]:
@@ -199,7 +273,7 @@ def _explain(
     """The mistake, and the smallest case that shows it."""
     dtype = wrong[0].dtype  # float64 if wrong there: it tells mistakes apart best
     tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
-    quick = model.worked_out() if isinstance(model, Network) else model
+    quick = model.quick()
     small = find_smallest(
         lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
     )

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jaxmlp
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
-from jaxmlp.checking.oracles import Autodiff, as_float64
+from jaxmlp.checking.oracles import Truth, as_float64
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
     Array,
@@ -27,14 +27,24 @@ from jaxmlp.checking.reference import (
 from jaxmlp.checking.rounding import Precision, gradient_bounds, rounding_bounds
 from jaxmlp.checking.trials import Trial
 
+FLOOR = 16.0  # roundings of a leaf's largest entry that need no closer look
+ROUGH = 2.0**12  # times that, where a rough bound will do
+NEAR = 1e-7  # how far from a point to look for the other slopes of a kink
+LOOKS = 16
+
 
 class Custom:
     """A loss of which nothing is known but how to evaluate and differentiate it."""
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         """A model for `loss(params, batch)`."""
-        self.loss = loss
-        self.expected = Autodiff(loss)
+        self.truth = Truth(loss)
+        self._grad = jax.grad(loss)
+        self.rough = False
+
+    def expected(self, params: Any, batch: Any) -> list[Array]:
+        """The leaves of the true gradient."""
+        return [each.value for each in self.truth(params, batch)]
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
@@ -43,16 +53,82 @@ class Custom:
             f"∂C/∂{jax.tree_util.keystr(path, simple=True, separator='.')}" for path, _ in paths
         ]
 
-    def allowed(self, case: Case, dtype: str, expected: list[Array]) -> list[Array]:
-        """What random rounding spreads the leaves by, and a few roundings of the largest entry."""
-        unit = float(jnp.finfo(dtype).eps) / 2
-        if not self.expected.traceable:
-            return [1e-6 * (np.abs(leaf) + np.abs(leaf).max(initial=0)) + 1e-9 for leaf in expected]
-        spread = rounding_spread(jax.grad(self.loss), (case.params, case.batch), unit)
-        return [
-            SAFETY * off + 4 * unit * np.abs(leaf).max(initial=0) + np.finfo(np.float32).tiny
-            for off, leaf in zip(spread, expected, strict=True)
+    def judge(
+        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+    ) -> list[tuple[Array, Array]]:
+        """The true leaves, and what random rounding spreads them by.
+
+        That takes a while, so gradients that are right up to a few roundings are let off.
+        """
+        truth, unit = self.truth(case.params, case.batch), float(jnp.finfo(dtype).eps) / 2
+        expected, tiny = [each.value for each in truth], float(np.finfo(np.float32).tiny)
+        allowed = [
+            FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny
+            for value, error in truth
         ]
+        if self.rough:
+            return list(zip(expected, (ROUGH * each for each in allowed), strict=True))
+        if received is None or not _within(received, expected, allowed):
+            spread = self._spread(case, expected, unit)
+            allowed = [least + SAFETY * off for least, off in zip(allowed, spread, strict=True)]
+        if any_slope and received is not None and not _within(received, expected, allowed):
+            slopes = self._slopes_nearby(case, expected)
+            allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
+        return list(zip(expected, allowed, strict=True))
+
+    def _spread(self, case: Case, expected: list[Array], unit: float) -> list[Array]:
+        """What rounding may change of the true leaves."""
+        if self.truth.traceable:
+            return rounding_spread(self._grad, (case.params, case.batch), unit)
+        if unit < np.finfo(np.float32).eps:
+            return [np.zeros_like(leaf) for leaf in expected]  # the differences' error is larger
+        arguments = (case.params, case.batch)
+        moved = (self.expected(*_moved(arguments, seed, unit, 0.0)) for seed in range(4))
+        return _largest_change(expected, moved)
+
+    def _slopes_nearby(self, case: Case, expected: list[Array]) -> list[Array]:
+        """How far the gradient jumps around a point: 0 in the entries that only bend there.
+
+        What is smooth changes a sixteenth as much at a sixteenth of the distance; a jump stays.
+        """
+
+        def change(step: float) -> list[Array]:
+            moved = (_moved(case.params, seed, step, step) for seed in range(LOOKS))
+            return _largest_change(expected, (self.expected(each, case.batch) for each in moved))
+
+        far, near = change(NEAR), change(NEAR / 16)
+        return [np.where(n > f / 4, np.maximum(n, f), 0.0) for n, f in zip(near, far, strict=True)]
+
+    def quick(self) -> "Custom":
+        """The same with a rough bound: for small cases that none should wait for."""
+        other = copy.copy(self)
+        other.rough = True
+        return other
+
+
+def _within(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
+    triples = zip(received, expected, allowed, strict=True)
+    return all(np.all(np.abs(r - e) <= a) for r, e, a in triples)
+
+
+def _moved(tree: Any, seed: int, relative: float, absolute: float) -> Any:
+    """A tree with every floating entry moved a little at random."""
+    rng = np.random.default_rng(seed)
+
+    def move(leaf: Any) -> Any:
+        leaf = np.asarray(leaf)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        by = rng.uniform(-1, 1, (2, *leaf.shape))
+        return leaf.astype(np.float64) * (1 + relative * by[0]) + absolute * by[1]
+
+    return jax.tree.map(move, tree)
+
+
+def _largest_change(leaves: list[Array], others: Iterable[list[Array]]) -> list[Array]:
+    """How far the leaves of some gradients are from those of one, entry by entry."""
+    columns = zip(leaves, *others, strict=True)
+    return [np.abs(np.stack(each) - leaf[None]).max(axis=0) for leaf, *each in columns]
 
 
 class Network:
@@ -61,25 +137,35 @@ class Network:
     def __init__(self, activation: str) -> None:
         """Networks whose hidden layers have this activation."""
         self.activation = activation
-        self.expected: Callable[..., list[Array]] = Autodiff(_our_loss(activation))
+        truth = Truth(_our_loss(activation))
+        self.expected: Callable[..., list[Array]] = lambda params, batch: [
+            each.value for each in truth(params, batch)
+        ]
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf, such as ∂C/∂W⁰."""
         return [line.name for line in gradient_lines(self.problem(case))]
 
-    def allowed(self, case: Case, dtype: str, expected: list[Array]) -> list[Array]:
-        """Rounding bounds on the leaves."""
-        return gradient_bounds(self.problem(case), Precision.of(dtype))
+    def judge(
+        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+    ) -> list[tuple[Array, Array]]:
+        """The true leaves with their rounding bounds."""
+        bounds = gradient_bounds(self.problem(case), Precision.of(dtype), any_slope)
+        return list(zip(self.expected(case.params, case.batch), bounds, strict=True))
 
     def problem(self, case: Case) -> Problem:
         """The network and batch of a case."""
         return as_problem(case.params, case.batch, self.activation)
 
-    def worked_out(self) -> "Network":
+    def plain_loss(self, params: Any, batch: Any) -> Any:
+        """The loss in NumPy, of real or complex parameters."""
+        return evaluate(self.problem(Case(params, batch, "")), last=Line("C"))[Line("C")]
+
+    def quick(self) -> "Network":
         """The same with the derivation as the truth: for small cases that none should wait for."""
-        quick = copy.copy(self)
-        quick.expected = self._by_reference
-        return quick
+        other = copy.copy(self)
+        other.expected = self._by_reference
+        return other
 
     def _by_reference(self, params: Any, batch: Any) -> list[Array]:
         problem = as_problem(params, batch, self.activation)

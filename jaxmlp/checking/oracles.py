@@ -13,30 +13,33 @@ from jaxmlp.checking.reference import Array
 Loss = Callable[[Any, Any], Any]
 
 
-class Autodiff:
-    """`jax.grad` of the loss in float64; central differences for a loss that JAX cannot trace."""
+class Estimate(NamedTuple):
+    """A derivative as an oracle has it, and how far off it may be."""
+
+    value: Array
+    error: Array
+
+
+class Truth:
+    """`jax.grad` of a loss in float64; central differences of a loss that JAX cannot trace."""
 
     def __init__(self, loss: Loss) -> None:
-        """An oracle for `loss(params, batch)`."""
+        """The gradient of `loss(params, batch)`."""
         self.loss = loss
         self._grad = _compiled(loss)
         self.traceable = True
 
-    def __call__(self, params: Any, batch: Any) -> list[Array]:
-        """The leaves of the gradient at parameters of any float dtype.
-
-        Raises:
-            Refused: if the loss cannot be evaluated.
-        """
+    def __call__(self, params: Any, batch: Any) -> list[Estimate]:
+        """The leaves of the gradient at parameters of any float dtype."""
         with jax.enable_x64(True):
-            params, batch = as_float64((params, batch))
             if self.traceable:
                 try:
-                    leaves = jax.tree.leaves(self._grad(params, batch))
-                    return [np.asarray(leaf, np.float64) for leaf in leaves]
+                    leaves = jax.tree.leaves(self._grad(*as_float64((params, batch))))
+                    arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
+                    return [Estimate(each, np.zeros_like(each)) for each in arrays]
                 except (jax.errors.JAXTypeError, TypeError):
                     self.traceable = False
-            return [each.value for each in central_differences(self.loss, params, batch)]
+            return central_differences(self.loss, params, batch)
 
 
 @functools.lru_cache(maxsize=64)
@@ -55,13 +58,7 @@ def as_float64(tree: Any) -> Any:
     return jax.tree.map(cast, tree)
 
 
-class Estimate(NamedTuple):
-    """A derivative by finite differences, and how far off it may be."""
-
-    value: Array
-    error: Array
-
-
+TRUST = 4.0  # times the error that differences themselves state
 STEPS = 2.0 ** -np.arange(7, 10)
 
 
@@ -86,6 +83,110 @@ def central_differences(loss: Loss, params: Any, batch: Any) -> list[Estimate]:
     ]
 
 
+def taylor_order(
+    loss: Loss, params: Any, batch: Any, gradient: list[Array], seed: int = 0
+) -> float:
+    """The order at which loss(θ + tv) − loss(θ) − t g·v vanishes with t: 2 if g is the gradient.
+
+    Infinite if the remainder is nothing but rounding, as for a loss that is linear along v.
+    """
+    flat, unravel = _ravel(params)
+    g = np.concatenate([np.ravel(leaf) for leaf in gradient])
+    v = np.random.default_rng(seed).normal(size=flat.shape)
+    v /= np.linalg.norm(v)
+    t = 2.0 ** -np.arange(6, 14)
+    values = _values(loss, unravel, flat + np.concatenate([[0], t])[:, None] * v, batch)
+    remainder = np.abs(values[1:] - values[0] - t * (g @ v))
+    clear = remainder > 100 * np.finfo(float).eps * np.abs(values).max()
+    if clear.sum() < 2:
+        return np.inf
+    return float(np.polyfit(np.log(t[clear]), np.log(remainder[clear]), 1)[0])
+
+
+def complex_step(loss: Loss, params: Any, batch: Any) -> list[Array] | None:
+    """Im loss(θ + ih) / h for every entry: exact to rounding where the loss is analytic.
+
+    None if the loss does not take complex parameters (Squire and Trapp 1998).
+    """
+    flat, unravel = _ravel(params)
+    step = 1e-30
+    columns = []
+    try:
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            for place in range(len(flat)):
+                moved = flat.astype(complex)
+                moved[place] += 1j * step
+                value = loss(unravel(moved), batch)
+                if not np.iscomplexobj(value):
+                    return None
+                columns.append(complex(value).imag / step)
+    except Exception:  # whatever a foreign loss raises for numbers that it was not written for
+        return None
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(unravel(np.asarray(columns)))]
+
+
+class Oracle(NamedTuple):
+    """One way to the gradient, beside `jax.grad` in float64.
+
+    Attributes:
+        name: of the way.
+        difference: the largest difference of an entry, relative to the largest entry; for the
+            Taylor test, the order found.
+        agrees: whether that is no more than the way's own error; for the Taylor test, order 2.
+    """
+
+    name: str
+    difference: float
+    agrees: bool
+
+    def __str__(self) -> str:
+        """Such as central differences 3e-11."""
+        order = f"{self.difference:.2f}" if np.isfinite(self.difference) else "∞ (linear)"
+        by = order if self.name == TAYLOR else f"{self.difference:.0e}"
+        return f"{self.name} {by}{'' if self.agrees else ' ✗'}"
+
+
+TAYLOR = "Taylor order"
+ENOUGH = 1_000  # parameters up to which every one is moved by itself
+
+
+def compare_oracles(loss: Loss, params: Any, batch: Any, plain: Loss | None = None) -> list[Oracle]:
+    """The gradient of a loss by ways that know nothing of each other.
+
+    Args:
+        loss: takes (params, batch), returns a scalar, and can be traced by JAX.
+        params: any tree of real arrays; beyond 1000 numbers only the Taylor test is made.
+        batch: whatever the loss takes.
+        plain: the same loss in NumPy, for finite differences and for the complex step, if the
+            loss itself cannot take complex numbers or is slow.
+
+    Returns:
+        Central differences, the order of the Taylor remainder, and the complex step where the
+        loss is analytic, each compared with `jax.grad` in float64.
+    """
+    gradient = [each.value for each in Truth(loss)(params, batch)]
+    size = max((float(np.abs(leaf).max(initial=0)) for leaf in gradient), default=0.0) or 1.0
+    function = plain or jax.jit(loss)
+    oracles = []
+    small = sum(leaf.size for leaf in gradient) <= ENOUGH
+    if small:
+        estimates = central_differences(function, params, batch)
+        off = [np.abs(e.value - leaf) for e, leaf in zip(estimates, gradient, strict=True)]
+        agrees = all(np.all(a <= TRUST * e.error) for a, e in zip(off, estimates, strict=True))
+        oracles.append(Oracle("central differences", _most(off) / size, agrees))
+    order = taylor_order(function, params, batch, gradient)
+    oracles.append(Oracle(TAYLOR, order, order > 1.8))
+    if small and (exact := complex_step(plain or loss, params, batch)):
+        by = _most([np.abs(e - leaf) for e, leaf in zip(exact, gradient, strict=True)]) / size
+        if by < 1e-3:  # else it is not analytic: it holds |z|, max or Re z
+            oracles.append(Oracle("complex step", by, by < 1e-10))
+    return oracles
+
+
+def _most(arrays: list[Array]) -> float:
+    return max((float(array.max(initial=0)) for array in arrays), default=0.0)
+
+
 def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
     """A flat float64 vector, and the way back to a tree of NumPy arrays."""
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
@@ -95,7 +196,8 @@ def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
         parts = zip(np.split(flat, ends), leaves, strict=True)
         return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])
 
-    return np.concatenate([np.ravel(leaf) for leaf in leaves]).astype(float), unravel
+    flat = [np.ravel(leaf) for leaf in leaves] or [np.zeros(0)]
+    return np.concatenate(flat).astype(float), unravel
 
 
 def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: Any) -> Array:

@@ -10,20 +10,26 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax
-from scipy.stats import norm
+from scipy.special import expit, log_softmax, ndtr, softmax
 
 from jaxmlp.data import Batch
 from jaxmlp.params import Params
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Each activation and its derivative, independent of those under test.
+# Each activation and its derivative, independent of those under test; the former take complex
+# numbers too.
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "relu": (lambda z: np.where(z <= 0, 0.0, z), lambda z: (z > 0).astype(z.dtype)),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
-    "gelu": (lambda z: z * norm.cdf(z), lambda z: norm.cdf(z) + z * norm.pdf(z)),
+    "sigmoid": (
+        lambda z: expit(z) if np.isrealobj(z) else (1 + np.tanh(z / 2)) / 2,
+        lambda z: expit(z) * expit(-z),
+    ),
+    "gelu": (
+        lambda z: z * ndtr(z),
+        lambda z: ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+    ),
     "identity": (lambda z: z, np.ones_like),
 }
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -111,13 +117,16 @@ class Problem(NamedTuple):
 
 
 def as_problem(params: Params, batch: Batch, activation: str) -> Problem:
-    """The problem that parameters and a batch of any float dtype pose."""
+    """The problem that parameters, real of any float dtype or complex, and a batch pose."""
     n_out, labels = params[-1].weight.shape[1], np.asarray(batch.labels)
+    complexes = np.iscomplexobj(params[0].weight)
+
+    def wide(array: Any) -> Array:
+        return np.asarray(array, np.complex128 if complexes else np.float64)
+
     return Problem(
-        weights=tuple(np.asarray(layer.weight, np.float64) for layer in params),
-        biases=tuple(
-            None if layer.bias is None else np.asarray(layer.bias, np.float64) for layer in params
-        ),
+        weights=tuple(wide(layer.weight) for layer in params),
+        biases=tuple(None if layer.bias is None else wide(layer.bias) for layer in params),
         x=np.asarray(batch.x, np.float64),
         y=np.eye(n_out)[labels] if labels.ndim == 1 else labels.astype(np.float64),
         activation=activation,
@@ -253,8 +262,10 @@ def gradient_lines(problem: Problem) -> list[Line]:
     ]
 
 
-def evaluate(problem: Problem, replaced: Mapping[Line, Formula] | None = None) -> dict[Line, Array]:
-    """Compute every line, some of them by other formulas."""
+def evaluate(
+    problem: Problem, replaced: Mapping[Line, Formula] | None = None, last: Line | None = None
+) -> dict[Line, Array]:
+    """Compute every line up to the last one asked for, some of them by other formulas."""
     replaced = replaced or {}
     lines: dict[Line, Array] = {}
     values = Values(problem, lines)
@@ -262,4 +273,6 @@ def evaluate(problem: Problem, replaced: Mapping[Line, Formula] | None = None) -
         for line in all_lines(problem):
             by = replaced.get(line) or formula(line, problem.depth)
             lines[line] = by(values, line.index)
+            if line == last:
+                break
     return lines

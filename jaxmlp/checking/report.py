@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
+from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.reference import Array
 
 Given = ParamSpec("Given")
@@ -93,6 +94,7 @@ class Report:
         missed: for every dtype, the error of an entry, relative to the largest one of its leaf,
             above which it is sure to be seen.
         seconds: how long it took.
+        oracles: how other ways to the true gradient compare with `jax.grad`.
     """
 
     subject: str
@@ -104,6 +106,7 @@ class Report:
     dtypes: tuple[str, ...]
     missed: dict[str, float]
     seconds: float
+    oracles: tuple[Oracle, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -123,15 +126,25 @@ class Report:
             limit = (
                 f"  what could have gone unseen: errors below {limits}, of a leaf's largest entry"
             )
-            return "\n".join([head, *[limit] * bool(self.missed), *notes])
+            return "\n".join([head, *[limit] * bool(self.missed), *self._truth(), *notes])
         parts = [f"✗ {self.subject} is wrong ({tried})"]
         if self.diagnosis:
             parts.append(f"  {self.diagnosis}")
             parts += [f"  or: {other}" for other in self.diagnosis.also]
-        parts += notes
+        parts += [*notes, *self._truth()]
         if self.example:
             parts += ["", _example_text(self.example)]
         return "\n".join(parts)
+
+    def _truth(self) -> list[str]:
+        """The line on the oracles."""
+        if not self.oracles:
+            return []
+        agree = all(oracle.agrees for oracle in self.oracles)
+        ways = ", ".join(map(str, self.oracles))
+        head = "the truth, jax.grad in float64, against"
+        doubt = "" if agree else " (✗: jax.grad may not be the derivative of this loss there)"
+        return [f"  {head} {ways}{doubt}"]
 
 
 class GradientMismatch(AssertionError):  # noqa: N818

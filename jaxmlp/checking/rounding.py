@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import DTypeLike
 from scipy.special import softmax
 
+from jaxmlp.checking.cases import NEAR
 from jaxmlp.checking.reference import (
     Array,
     Line,
@@ -42,7 +43,10 @@ class Precision(NamedTuple):
 
 
 def rounding_bounds(
-    problem: Problem, precision: Precision, lines: dict[Line, Array] | None = None
+    problem: Problem,
+    precision: Precision,
+    lines: dict[Line, Array] | None = None,
+    any_slope: bool = False,
 ) -> dict[Line, Array]:
     """A bound on the rounding error of every line, by running error analysis.
 
@@ -52,7 +56,8 @@ def rounding_bounds(
     that own error is k roundings of sums and three of factors and result (28).
 
     A ReLU whose argument is closer to 0 than that argument's own error may be on or off. Whole
-    numbers are exempt: their sums are exact, and so is what they say at a kink.
+    numbers are exempt: their sums are exact, and so is what they say at a kink. With `any_slope`
+    every slope between 0 and 1 is allowed there too.
     """
     lines = lines or evaluate(problem)
     v = Values(problem, lines)
@@ -73,7 +78,7 @@ def rounding_bounds(
             )
         elif line.symbol == "dz":
             after, slope = Line("dh", at), np.abs(v.slope(v.z(at)))
-            error = _slope_error(v, at, bounds[Line("z", at)], unit)
+            error = _slope_error(v, at, bounds[Line("z", at)], unit, any_slope)
             size[line] = size[after] * (slope + error)
             bounds[line] = bounds[after] * (slope + error) + size[after] * error + unit * size[line]
         elif line.symbol == "dW":
@@ -92,9 +97,9 @@ def rounding_bounds(
     return {line: np.asarray(bound + tiny) for line, bound in bounds.items()}
 
 
-def gradient_bounds(problem: Problem, precision: Precision) -> list[Array]:
+def gradient_bounds(problem: Problem, precision: Precision, any_slope: bool = False) -> list[Array]:
     """The bounds on the leaves of the gradient, in the order of the parameters' leaves."""
-    bounds = rounding_bounds(problem, precision)
+    bounds = rounding_bounds(problem, precision, any_slope=any_slope)
     return [bounds[line] for line in gradient_lines(problem)]
 
 
@@ -110,11 +115,7 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
     for l in range(1, v.depth + 1):
         h, weight, error = np.abs(v.h(l - 1)), np.abs(v.W(l - 1)), bounds[Line("h", l - 1)]
         size = h @ weight + np.abs(v.b(l - 1))
-        if (
-            _whole(v.h(l - 1), v.W(l - 1), v.b(l - 1))
-            and not error.any()
-            and size.max() < 1 / precision.factors
-        ):
+        if not error.any() and size.max() < _finest(v, l) / precision.factors:
             bounds[Line("z", l)] = np.zeros_like(size)
         else:
             bounds[Line("z", l)] = error @ weight + _product(precision, len(weight)) * size
@@ -128,21 +129,31 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
     p = softmax(z, axis=1)
     # pⱼ changes by pⱼ (eⱼ − Σ pₖ eₖ): in a saturated row, by next to nothing
     spread = (1 - p) * error + (p * error).sum(axis=1, keepdims=True) - p * error
-    bounds[Line("p")] = p * (spread * np.exp(2 * np.minimum(error, 1)) + FEW * unit)
+    # and exp(z − log Σ exp z), which is right too, rounds a number as large as z before exp
+    own = unit * (FEW + 2 * largest)
+    bounds[Line("p")] = p * (spread * np.exp(2 * np.minimum(error, 1)) + own)
     cost = (np.abs(v.y) * (error + unit * (1 + 2 * largest))).sum() / v.n
     bounds[Line("C")] = cost + FEW * unit * np.abs(v.y).sum() * (1 + largest.max())
     return bounds
 
 
-def _whole(*arrays: Array) -> bool:
-    return all(np.array_equal(array, np.rint(array)) for array in arrays)
+def _finest(v: Values, l: int) -> float:
+    """Of what number z_l and its parts are whole multiples; 0 if that is too fine to matter."""
+    h, weight, bias = (_grid(array) for array in (v.h(l - 1), v.W(l - 1), v.b(l - 1)))
+    return min(h * weight, bias)
 
 
-def _slope_error(v: Values, l: int, error: Array, unit: float) -> Array:
+def _grid(array: Array) -> float:
+    """A power of two of which all entries are whole multiples, or 0."""
+    steps = sorted((1.0, *NEAR.values()), reverse=True)
+    return next((step for step in steps if np.array_equal(array % step, 0 * array)), 0.0)
+
+
+def _slope_error(v: Values, l: int, error: Array, unit: float, any_slope: bool) -> Array:
     """How far off the slope f'(z) may be where z may be off by `error`."""
     if v.problem.activation == "identity":
         return np.zeros_like(error)
     z = v.z(l)
     if v.problem.activation == "relu":
-        return (np.abs(z) < error).astype(float)
+        return (np.abs(z) <= error if any_slope else np.abs(z) < error).astype(float)
     return np.minimum(error, 1) * STEEPEST + FEW * unit

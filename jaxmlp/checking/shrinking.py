@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlp.checking.cases import Case, Shape
+from jaxmlp.checking.cases import NEAR, Case, Shape
 from jaxmlp.checking.models import Custom, Network
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
@@ -48,6 +48,8 @@ def draws(shape: Shape, kind: str, forms: Sequence[str]) -> Iterator[Case]:
     """A few cases with small whole numbers, as special as those of the kind."""
     numbers = [-1.0, 0.0, 1.0] if kind in ("kinks", "zeros") else [-2.0, -1.0, 1.0, 2.0, 3.0]
     for seed, form in itertools.product(range(TRIES), forms):
+        if kind == "near kinks":
+            numbers = [-1.0, -NEAR["float32"], NEAR["float32"], 1.0]
         draw = functools.partial(np.random.default_rng(seed).choice, numbers)
         layers: list[Any] = [
             (draw(size=(n_in, n_out)), draw(size=n_out) if shape.bias else None)
@@ -67,7 +69,7 @@ def find_smallest(
 ) -> Trial:
     """The smallest case found on which the gradient is clearly wrong, tried again."""
     kinds = [trial.case.kind for trial in wrong]
-    kind = min(kinds, key=("dense", "huge logits", "zeros", "kinks").index)
+    kind = min(kinds, key=("dense", "huge logits", "zeros", "kinks", "near kinks").index)
 
     def fails(case: Case) -> bool:
         smooth = kind in ("dense", "huge logits")

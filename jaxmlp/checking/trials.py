@@ -42,7 +42,7 @@ class Leaf:
         return bool(np.all(self.excess <= 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """What a gradient did on one case in one dtype.
 
@@ -57,6 +57,11 @@ class Trial:
     leaves: tuple[Leaf, ...]
     findings: tuple[Finding, ...]
 
+    @property
+    def about(self) -> str:
+        """The case and the dtype in a few words."""
+        return f"{self.case.about}, {self.dtype}"
+
 
 @runtime_checkable
 class Model(Protocol):
@@ -70,12 +75,24 @@ class Model(Protocol):
         """The leaves of the true gradient."""
         ...
 
-    def allowed(self, case: Case, dtype: str, expected: list[Array]) -> list[Array]:
-        """How far rounding may put the expected leaves off."""
+    def judge(
+        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+    ) -> list[tuple[Array, Array]]:
+        """The true leaves, each with how far rounding may put a right one from it.
+
+        Args:
+            case: parameters and batch.
+            dtype: of the parameters.
+            received: the leaves to be judged, for which a smaller bound may be enough; None for
+                the whole bound.
+            any_slope: whether every slope at a kink is allowed.
+        """
         ...
 
 
-def run(caller: Caller, model: Model, case: Case, dtype: str, strict: bool) -> Trial:
+def run(
+    caller: Caller, model: Model, case: Case, dtype: str, strict: bool, any_slope: bool = False
+) -> Trial:
     """Call the gradient on one case and compare every entry of every leaf.
 
     Args:
@@ -84,6 +101,7 @@ def run(caller: Caller, model: Model, case: Case, dtype: str, strict: bool) -> T
         case: in the dtype.
         dtype: the floating dtype of the parameters.
         strict: whether a NumPy function may not compute in float64 when asked for less.
+        any_slope: whether every slope at a kink will do, not only the loss's own.
     """
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         try:
@@ -94,9 +112,11 @@ def run(caller: Caller, model: Model, case: Case, dtype: str, strict: bool) -> T
         received, findings = _leaves(value, case.params, names, strict)
     if received is None:
         return Trial(case, dtype, (), tuple(findings))
-    expected = model.expected(case.params, case.batch)
-    allowed = model.allowed(case, dtype, expected)
-    leaves = tuple(map(Leaf, names, expected, received, allowed))
+    judged = model.judge(case, dtype, received, any_slope)
+    leaves = tuple(
+        Leaf(name, expected, value, allowed)
+        for name, value, (expected, allowed) in zip(names, received, judged, strict=True)
+    )
     return Trial(case, dtype, leaves, tuple(findings))
 
 
