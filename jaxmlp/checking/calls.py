@@ -42,16 +42,16 @@ class Refused(Exception):  # noqa: N818
 class Caller:
     """Calls one function again and again, and keeps what was found on the way.
 
-    The arguments are JAX arrays. A function that cannot take those, since it writes into its
-    arrays, gets NumPy arrays from then on. With `twice`, every call is made twice, to see whether
-    the same arguments give the same result.
+    The arguments are NumPy arrays, which most code takes, and fast. A function that cannot, since
+    it needs a method of JAX arrays, gets those from then on. With `twice`, every call is made
+    twice, to see whether the same arguments give the same result.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         """Get ready to call `function`."""
         self.function = function
         self.twice = True
-        self.numpy = False
+        self.numpy = True
         self.findings: dict[str, Finding] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -59,13 +59,12 @@ class Caller:
         try:
             return self._call(arguments)
         except Exception as first:
-            if self.numpy or isinstance(first, Refused):
-                raise
-            self.numpy = True
-            try:
-                return self._call(arguments)
-            except Exception:
+            if self.numpy:
                 self.numpy = False
+                try:
+                    return self._call(arguments)
+                except Exception:
+                    self.numpy = True
             raise Refused(self._raised(first)) from first
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:

@@ -12,10 +12,11 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.calls import Caller, Finding
-from jaxmlp.checking.cases import FORMS, SHAPES, Shape, cast, drawn, network_cases
-from jaxmlp.checking.diagnosis import explain
+from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, cast, drawn, network_cases
+from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
-from jaxmlp.checking.leafwise import faults
+from jaxmlp.checking.leafwise import UNEXPLAINED, faults
+from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
 from jaxmlp.checking.oracles import Oracle, compare_oracles
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
@@ -277,20 +278,47 @@ def _explain(
     small = find_smallest(
         lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
     )
-    if isinstance(model, Network):
-        seen = [model.observe(trial) for trial in tried]
-        seen.sort(key=lambda each: len(set(each.problem.sizes)) > 1)
-        if explanations := explain(seen):
-            return diagnose(explanations, seen), work_through(model, small, explanations)
+    if isinstance(model, Custom):
+        return _by_leaves(model, tried), work_through(model, small, [])
+    rank = {id(trial): (trial not in wrong, _unlike(trial)) for trial in tried}
+    tried.sort(key=lambda trial: rank[id(trial)])  # those first that refute most
+    seen = [model.observe(trial) for trial in tried]
+    if explanations := explain(seen):
+        return diagnose(explanations, seen), work_through(model, small, explanations)
+
+    def ask(case: Case) -> Observation | None:
+        trial = run(caller, quick, cast(case, dtype), dtype, strict=False)
+        return model.observe(trial) if trial.leaves else None
+
+    pairs = [(trial.case, model.observe(trial)) for trial in wrong if trial.dtype == dtype]
+    biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
+    located = locate(ask, pairs, biased)
+    if explanations := explain_twice(seen, located.symbols if located else ()):
+        return diagnose(explanations, seen), work_through(model, small, explanations)
+    diagnosis = _by_leaves(model, tried)
+    if located:
+        names = tuple(line.name for line in located.lines)
+        known = diagnosis.kind not in (UNEXPLAINED, "precision lost")
+        says = diagnosis.says if known else located.says
+        diagnosis = Diagnosis(names, located.equations, diagnosis.kind, says)
+    return diagnosis, work_through(model, small, [], located)
+
+
+def _unlike(trial: Trial) -> bool:
+    """Whether a network has widths that differ, so that less fits."""
+    return trial.case.shape is not None and len(set(trial.case.shape.sizes)) > 1
+
+
+def _by_leaves(model: Network | Custom, tried: Sequence[Trial]) -> Diagnosis:
+    """What is wrong with each leaf, whatever was computed before it."""
     found = faults(tried, functools.partial(_row_gradient, model))
-    explained = [fault for fault in found if fault.kind != "unexplained"]
-    diagnosis = None
-    if explained:
-        names = tuple(name for fault in explained for name in fault.names)
-        kinds = dict.fromkeys(fault.kind for fault in explained)
-        says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
-        diagnosis = Diagnosis(names, (), " and ".join(kinds), says)
-    return diagnosis, work_through(model, small, [])
+    names = tuple(name for fault in found for name in fault.names)
+    kinds = tuple(dict.fromkeys(fault.kind for fault in found))
+    kind = UNEXPLAINED if UNEXPLAINED in kinds else " and ".join(kinds)
+    says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
+    equations = {"W": 13, "b": 14} if isinstance(model, Network) else {}
+    numbers = tuple(dict.fromkeys(equations[name[4]] for name in names if name[4] in equations))
+    return Diagnosis(names, numbers, kind, says)
 
 
 def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:

@@ -6,13 +6,15 @@ replaced. The mistake is the one whose prediction agrees with everything that wa
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxmlp.checking.factors import factor_between
 from jaxmlp.checking.reference import (
+    INPUTS,
+    LABELS,
     Array,
     Formula,
     Line,
@@ -22,11 +24,13 @@ from jaxmlp.checking.reference import (
     evaluate,
     formula,
 )
-from jaxmlp.checking.suspects import Suspect, suspects
+from jaxmlp.checking.suspects import Suspect, suspects, without_layers
+from jaxmlp.checking.terms import Term, terms
 
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 COARSEST = 1e-6  # relative rounding granted to a wrong gradient, whatever the right one's is
 FEW = 4  # observations that are enough to see which mistakes explain a part
+ATTEMPTS = 4_000  # pairs of mistakes that are tried
 BEAM = 12  # mistakes that are tried together with every other one
 
 
@@ -81,6 +85,9 @@ def agree(received: Array, predicted: Array, allowed: Array, right: Array) -> bo
         return bool(np.all(near <= SLACK * max(allowed.max(), share * largest)))
 
 
+GIVEN = {"x": INPUTS, "y": LABELS}
+
+
 class Place(NamedTuple):
     """Which lines of a symbol: every one, or one counted from the input or the output."""
 
@@ -90,6 +97,8 @@ class Place(NamedTuple):
 
     def lines(self, problem: Problem) -> list[Line]:
         """The lines meant, in a problem of any depth."""
+        if self.symbol in GIVEN:
+            return [GIVEN[self.symbol]]
         last = self.symbol == "dzL"
         symbol = "dz" if last else self.symbol
         hits = [line for line in all_lines(problem) if line.symbol == symbol]
@@ -99,11 +108,20 @@ class Place(NamedTuple):
         return hits if self.end == "every" else hits[self.number : self.number + 1]
 
 
+TERM = "term: "  # how the keys of terms begin
+WHOLE = "the line"  # the term that is the line itself
+
+
 class Mistake(NamedTuple):
-    """A suspect at a place; without a key, the line is off by a constant factor."""
+    """A suspect or a term, by its key, at a place."""
 
     place: Place
-    key: str | None
+    key: str
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is a term, of which there is an amount."""
+        return self.key.startswith(TERM)
 
 
 class Explanation(NamedTuple):
@@ -111,16 +129,17 @@ class Explanation(NamedTuple):
 
     Attributes:
         mistakes: one, or two of them.
-        factors: for a mistake without a key, the factor found for each observation.
+        amounts: how many times a term was added, for each observation, if one of them is a term;
+            NaN where that could not be measured.
     """
 
     mistakes: tuple[Mistake, ...]
-    factors: tuple[float, ...] = ()
+    amounts: tuple[float, ...] = ()
 
 
 def places(problem: Problem) -> Iterator[Place]:
     """Every place there is in a problem, the most general first."""
-    for symbol in ("p", "dzL", "dz", "dh", "dW", "db", "h", "z"):
+    for symbol in ("p", "dzL", "dz", "dh", "dW", "db", "h", "z", "x", "y"):
         count = len(Place(symbol, "every").lines(problem))
         if count:
             yield Place(symbol, "every")
@@ -146,6 +165,7 @@ class Bench:
         """Put those first that tell most hypotheses apart."""
         self.observations = observations
         self._known: dict[tuple[int, Line], dict[str, Suspect]] = {}
+        self._terms: dict[tuple[int, Line], dict[str, Term]] = {}
 
     def suspects(self, number: int, line: Line) -> dict[str, Suspect]:
         """The suspects for a line of an observation's problem, by key."""
@@ -154,11 +174,21 @@ class Bench:
             self._known[number, line] = {each.key: each for each in suspects(line, problem)}
         return self._known[number, line]
 
+    def terms(self, number: int, line: Line) -> dict[str, Term]:
+        """The terms that a line may have too much or too little of, by key."""
+        if (number, line) not in self._terms:
+            problem = self.observations[number].problem
+            whole = Term(WHOLE, formula(line, problem.depth), True)
+            backward = line.symbol.startswith("d")
+            known = (whole, *terms(line, problem)) if backward else ()
+            self._terms[number, line] = {TERM + without_layers(each.says): each for each in known}
+        return self._terms[number, line]
+
     def predict(
-        self, number: int, mistakes: Sequence[Mistake], factor: float = 1.0
+        self, number: int, mistakes: Sequence[Mistake], amount: float = 0.0
     ) -> dict[Line, Array]:
-        """All lines under some mistakes; a factor that is not known counts as 1."""
-        by = factor if np.isfinite(factor) else 1.0
+        """All lines under some mistakes; an amount that is not known counts as none."""
+        times = amount if np.isfinite(amount) else 0.0
         problem, given = self.observations[number].problem, self.observations[number].given
         replaced: dict[Line, Formula] = {
             line: lambda v, l, value=value: value for line, value in given.items()
@@ -168,47 +198,62 @@ class Bench:
                 if line in given:
                     continue
                 right = replaced.get(line) or formula(line, problem.depth)
-                if key is None:
-                    replaced[line] = lambda v, l, right=right: by * right(v, l)
-                elif key in (known := self.suspects(number, line)):
-                    replaced[line] = functools.partial(_where_it_fits, known[key].formula, right)
-        return evaluate(problem, replaced)
+                if known := self.terms(number, line).get(key):
+                    # a multiple of the whole line is one of the line as it already is
+                    of = right if known.says == WHOLE else known.formula
+                    replaced[line] = lambda v, l, right=right, of=of: right(v, l) + times * of(v, l)
+                elif known := self.suspects(number, line).get(key):
+                    replaced[line] = functools.partial(_where_it_fits, known.formula, right)
+        return evaluate(problem, replaced, without=[Line("C")])
 
-    def factor(self, number: int, mistake: Mistake, others: Sequence[Mistake]) -> float:
-        """By what number the first line that a mistake touches seems to be multiplied."""
+    def amount(self, number: int, mistakes: Sequence[Mistake]) -> float:
+        """How many times a term seems to be added, by the first line that it touches."""
         observation = self.observations[number]
-        once, twice = (self.predict(number, [*others, mistake], by) for by in (1.0, 2.0))
+        none, once = (self.predict(number, mistakes, by) for by in (0.0, 1.0))
         for line in all_lines(observation.problem):
-            if line not in observation.received or np.array_equal(once[line], twice[line]):
+            if line not in observation.received or np.array_equal(none[line], once[line]):
                 continue
-            found = factor_between(once[line], observation.received[line])
+            received = observation.received[line]
+            with np.errstate(all="ignore"):
+                found = factor_between(once[line] - none[line], received - none[line])
             if not np.isnan(found):
                 return found
         return np.nan  # it touches nothing here
 
     def explains(self, mistakes: Sequence[Mistake]) -> Explanation | None:
         """The explanation that these mistakes make, if they fit every observation."""
-        factors = []
-        scaled = [mistake for mistake in mistakes if mistake.key is None]
+        measured = [mistake for mistake in mistakes if mistake.measured]
+        amounts = []
         for number, observation in enumerate(self.observations):
-            factor = 1.0
-            if scaled:
-                others = [mistake for mistake in mistakes if mistake.key is not None]
-                factor = self.factor(number, scaled[0], others)
-                factors.append(factor)
-            predicted = self.predict(number, mistakes, factor)
-            if not observation.agrees(predicted):
+            amount = 0.0
+            if measured:
+                amount = self.amount(number, mistakes)
+                amounts.append(amount)
+            if not observation.agrees(self.predict(number, mistakes, amount)):
                 return None
-        return Explanation(tuple(mistakes), tuple(factors))
+        if measured and not self._natural(measured[0], amounts):
+            return None
+        return Explanation(tuple(mistakes), tuple(amounts))
 
-    def score(self, mistakes: Sequence[Mistake]) -> int:
-        """How many leaves these mistakes explain, over all observations."""
-        count = 0
+    def _natural(self, mistake: Mistake, amounts: Sequence[float]) -> bool:
+        """Whether a term that does not belong is added to the same amount everywhere."""
+        first = next(
+            terms[mistake.key]
+            for number, observation in enumerate(self.observations)
+            for line in mistake.place.lines(observation.problem)[:1]
+            if mistake.key in (terms := self.terms(number, line))
+        )
+        known = [amount for amount in amounts if np.isfinite(amount)]
+        return first.part or bool(known and known[0] and np.allclose(known, known[0], rtol=1e-4))
+
+    def score(self, mistake: Mistake | None) -> int:
+        """How many leaves a mistake explains, over all observations."""
+        mistakes, count = [mistake] if mistake else [], 0
         for number, observation in enumerate(self.observations):
-            factor = 1.0
-            if mistakes and mistakes[0].key is None:
-                factor = self.factor(number, mistakes[0], ())
-            predicted = self.predict(number, mistakes, factor)
+            amount = 0.0
+            if mistake and mistake.measured:
+                amount = self.amount(number, mistakes)
+            predicted = self.predict(number, mistakes, amount)
             count += sum(observation.agrees(predicted, [line]) for line in observation.received)
         return count
 
@@ -218,27 +263,35 @@ class Bench:
         for number, observation in enumerate(self.observations):
             for place in places(observation.problem):
                 for line in place.lines(observation.problem):
-                    for key in self.suspects(number, line):
+                    for key in (*self.suspects(number, line), *self.terms(number, line)):
                         seen[Mistake(place, key)] = None
-                if place.symbol.startswith("d"):
-                    seen[Mistake(place, None)] = None
         return list(seen)
 
 
 def explain(observations: Sequence[Observation]) -> list[Explanation]:
-    """Every single mistake that explains all observations; if there is none, every pair."""
+    """Every single mistake that explains all observations."""
     bench = Bench(observations)
-    mistakes = bench.single()
-    found = [each for mistake in mistakes if (each := bench.explains([mistake]))]
-    if found:
-        return found
-    few = Bench(observations[:FEW])
-    base = few.score([])
-    scores = {mistake: few.score([mistake]) for mistake in mistakes}
+    return [each for mistake in bench.single() if (each := bench.explains([mistake]))]
+
+
+def explain_twice(
+    observations: Sequence[Observation], symbols: Container[str] = ()
+) -> list[Explanation]:
+    """The first pair of mistakes found that explains all observations.
+
+    Args:
+        observations: what was received.
+        symbols: of the places where both have to be; everywhere, if there are none.
+    """
+    bench, few = Bench(observations), Bench(observations[:FEW])
+    mistakes = [each for each in bench.single() if not symbols or each.place.symbol in symbols]
+    base = few.score(None)
+    scores = {mistake: few.score(mistake) for mistake in mistakes}
     better = [mistake for mistake in mistakes if scores[mistake] > base]
-    better.sort(key=lambda mistake: -scores[mistake])
-    pairs = ((one, two) for one in better[:BEAM] for two in mistakes if one.place != two.place)
-    for pair in pairs:
-        if each := bench.explains(pair):
+    firsts = sorted(better, key=lambda mistake: -scores[mistake])[:BEAM]
+    for one, two in itertools.islice(itertools.product(firsts, mistakes), ATTEMPTS):
+        if one == two or (one.measured and two.measured):
+            continue
+        if each := bench.explains([one, two]):
             return [each]
     return []

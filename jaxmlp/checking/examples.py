@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.checking.diagnosis import Bench, Explanation, Mistake, Observation
-from jaxmlp.checking.factors import name_factor, sizes_of
+from jaxmlp.checking.diagnosis import WHOLE, Bench, Explanation, Mistake, Observation
+from jaxmlp.checking.factors import Sizes, name_factor, sizes_of
+from jaxmlp.checking.locating import Located, infer
 from jaxmlp.checking.models import Network
 from jaxmlp.checking.reference import Line
 from jaxmlp.checking.report import Diagnosis, Example, Row
+from jaxmlp.checking.terms import Term
 from jaxmlp.checking.trials import Trial
 
 
@@ -44,17 +46,28 @@ def _describe(
         problem = bench.observations[number].problem
         lines = mistake.place.lines(problem)
         where = {line: line.equation(problem.depth) for line in lines}
-        if mistake.key is None and lines:
-            sizes = [sizes_of(each.problem) for each in bench.observations]
-            return *name_factor(explanation.factors, sizes), where
         for line in lines:
-            if suspect := bench.suspects(number, line).get(mistake.key or ""):
+            if term := bench.terms(number, line).get(mistake.key):
+                sizes = [sizes_of(each.problem) for each in bench.observations]
+                return *_describe_term(term, explanation.amounts, sizes), where
+            if suspect := bench.suspects(number, line).get(mistake.key):
                 return suspect.kind, suspect.says, where
     raise AssertionError("a mistake has a place")
 
 
-def work_through(model: Any, trial: Trial, explanations: Sequence[Explanation]) -> Example:
-    """Every line of a small case, expected and received, or inferred from the explanation."""
+def _describe_term(term: Term, amounts: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, str]:
+    """What the amount says of a term."""
+    if term.part:
+        kind, says = name_factor([1 + amount for amount in amounts], sizes)
+        return kind, says if term.says == WHOLE else f"{term.says}: {says}"
+    amount = next(each for each in amounts if np.isfinite(each))
+    return "extra term", f"{amount:.6g} times {term.says} too much"
+
+
+def work_through(
+    model: Any, trial: Trial, explanations: Sequence[Explanation], located: Located | None = None
+) -> Example:
+    """Every line of a small case, expected and received, or inferred from what is known."""
     if not isinstance(model, Network):
         rows = tuple(
             Row(
@@ -74,15 +87,17 @@ def work_through(model: Any, trial: Trial, explanations: Sequence[Explanation]) 
     if explanations:
         bench = Bench([observation])
         if found := bench.explains(explanations[0].mistakes):
-            predicted = bench.predict(0, found.mistakes, *found.factors)
+            predicted = bench.predict(0, found.mistakes, *found.amounts)
             for mistake in found.mistakes:
                 mistaken |= set(mistake.place.lines(observation.problem))
+    elif located and located.places and (freed := infer(observation, located.places)):
+        predicted, mistaken = freed.all_lines(), set(freed.lines)
     rows = []
     for line, expected in observation.right.items():
         received = observation.received.get(line)
         inferred = received is None and predicted is not None
         if inferred and predicted:
-            received = predicted[line]
+            received = predicted.get(line)
         status = "right"
         off = 0.0 if received is None else np.abs(received - expected)
         if not np.all(off <= observation.allowed[line]):

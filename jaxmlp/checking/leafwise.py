@@ -12,6 +12,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Leaf, Trial
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
+UNEXPLAINED = "unknown mistake"
 ROWS = {"last": slice(-1, None), "first": slice(1)}
 
 
@@ -33,7 +34,7 @@ def faults(
         if all(leaf.right for _, leaf in tried):
             continue
         found = next(_explanations(name, tried, row_gradient), None)
-        by_kind.setdefault(found or ("unexplained", _pattern(tried)), []).append(name)
+        by_kind.setdefault(found or (UNEXPLAINED, _pattern(tried)), []).append(name)
     return [Fault(tuple(names), kind, says) for (kind, says), names in by_kind.items()]
 
 

@@ -5,12 +5,13 @@ before it, and what the whole gradient would be if one line were wrong in a cert
 Indices are those of `derivation.md`: z₁ to z_L, h₁ to h_{L−1}, W⁰ to W^{L−1}.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, ndtr, softmax
+from scipy.special import expit, log_softmax, ndtr
 
 from jaxmlp.data import Batch
 from jaxmlp.params import Params
@@ -39,7 +40,10 @@ DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸�
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the derivation: a symbol (z, h, p, C, dz, dh, dW or db) and its index."""
+    """One line of the derivation: a symbol (z, h, p, C, dz, dh, dW or db) and its index.
+
+    The inputs are h₀, and the labels y: lines that are given, but that can be spoilt.
+    """
 
     symbol: str
     index: int = 0
@@ -48,8 +52,10 @@ class Line:
     def name(self) -> str:
         """As the derivation writes it, such as ∂C/∂W¹."""
         letter = self.symbol.removeprefix("d")
-        if letter in "pC":
+        if letter in "pCy":
             return letter
+        if self == INPUTS:
+            return "x"
         number = str(self.index).translate(SUPERSCRIPTS if letter in "Wb" else SUBSCRIPTS)
         return f"∂C/∂{letter}{number}" if self.symbol.startswith("d") else letter + number
 
@@ -80,7 +86,12 @@ class Line:
         """Its number in `derivation.md`, for a network of `depth` layers."""
         if self == Line("dz", depth):
             return 12
+        if self in (INPUTS, LABELS):
+            return 1 if self == INPUTS else 8
         return {"z": 2, "h": 3, "p": 4, "C": 7, "dW": 13, "db": 14, "dh": 15, "dz": 16}[self.symbol]
+
+
+INPUTS, LABELS = Line("h", 0), Line("y")
 
 
 class Problem(NamedTuple):
@@ -139,7 +150,7 @@ class Values:
     def __init__(self, problem: Problem, lines: Mapping[Line, Array]) -> None:
         """Look at `lines` without copying them."""
         self.problem, self.lines = problem, lines
-        self.x, self.y, self.n = problem.x, problem.y, problem.n
+        self.x, self.n = problem.x, problem.n
         self.depth = problem.depth
         self.f, self.slope = ACTIVATIONS[problem.activation]
 
@@ -154,7 +165,7 @@ class Values:
 
     def h(self, index: int) -> Array:
         """h_index, where h₀ is x."""
-        return self.lines[Line("h", index)] if index else self.x
+        return self.lines[Line("h", index)] if index else self.lines.get(INPUTS, self.x)
 
     def z(self, index: int) -> Array:
         """z_index, from 1."""
@@ -167,6 +178,11 @@ class Values:
     def dh(self, index: int) -> Array:
         """∂C/∂h_index, from 1."""
         return self.lines[Line("dh", index)]
+
+    @property
+    def y(self) -> Array:
+        """The labels."""
+        return self.lines.get(LABELS, self.problem.y)
 
     @property
     def p(self) -> Array:
@@ -194,7 +210,13 @@ def activated(v: Values, l: int) -> Array:
 
 def probabilities(v: Values, l: int) -> Array:
     """Softmax of z_L (4), in the form (5)."""
-    return softmax(v.z(v.depth), axis=1)
+    return softmax(v.z(v.depth))
+
+
+def softmax(z: Array, axis: int | None = 1) -> Array:
+    """exp zⱼ / Σₖ exp zₖ along an axis, or of everything."""
+    exponentials = np.exp(z - z.max(axis=axis, keepdims=True))
+    return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
 
 def cost(v: Values, l: int) -> Array:
@@ -231,6 +253,8 @@ def formula(line: Line, depth: int) -> Formula:
     """What computes a line from those before it."""
     if line == Line("dz", depth):
         return logit_gradient
+    if line in (INPUTS, LABELS):
+        return lambda v, l: v.x if line == INPUTS else v.problem.y
     return {
         "z": affine, "h": activated, "p": probabilities, "C": cost, "dW": weight_gradient,
         "db": bias_gradient, "dh": unit_gradient, "dz": preactivation_gradient,
@@ -239,7 +263,13 @@ def formula(line: Line, depth: int) -> Formula:
 
 def all_lines(problem: Problem) -> list[Line]:
     """Every line in the order of computation: forward, then backward."""
-    depth = problem.depth
+    return list(_all_lines(tuple(bias is not None for bias in problem.biases)))
+
+
+@functools.cache
+def _all_lines(biased: tuple[bool, ...]) -> tuple[Line, ...]:
+    """The same for layers with and without biases."""
+    depth = len(biased)
     forward = [Line("z", 1)]
     for index in range(1, depth):
         forward += [Line("h", index), Line("z", index + 1)]
@@ -248,9 +278,9 @@ def all_lines(problem: Problem) -> list[Line]:
         if index < depth - 1:
             backward.append(Line("dh", index + 1))
         backward += [Line("dz", index + 1), Line("dW", index)]
-        if problem.biases[index] is not None:
+        if biased[index]:
             backward.append(Line("db", index))
-    return [*forward, Line("p"), Line("C"), *backward]
+    return (*forward, Line("p"), Line("C"), *backward)
 
 
 def gradient_lines(problem: Problem) -> list[Line]:
@@ -263,14 +293,20 @@ def gradient_lines(problem: Problem) -> list[Line]:
 
 
 def evaluate(
-    problem: Problem, replaced: Mapping[Line, Formula] | None = None, last: Line | None = None
+    problem: Problem,
+    replaced: Mapping[Line, Formula] | None = None,
+    last: Line | None = None,
+    without: Container[Line] = (),
 ) -> dict[Line, Array]:
     """Compute every line up to the last one asked for, some of them by other formulas."""
     replaced = replaced or {}
     lines: dict[Line, Array] = {}
     values = Values(problem, lines)
     with np.errstate(all="ignore"):
-        for line in all_lines(problem):
+        given = [line for line in (INPUTS, LABELS) if line in replaced]
+        for line in (*given, *all_lines(problem)):
+            if line in without:
+                continue
             by = replaced.get(line) or formula(line, problem.depth)
             lines[line] = by(values, line.index)
             if line == last:

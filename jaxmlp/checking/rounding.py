@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
-from scipy.special import softmax
 
 from jaxmlp.checking.cases import NEAR
 from jaxmlp.checking.reference import (
@@ -16,6 +15,7 @@ from jaxmlp.checking.reference import (
     all_lines,
     evaluate,
     gradient_lines,
+    softmax,
 )
 
 FEW = 8.0  # roundings in one evaluation of exp, tanh, erfc and the like
@@ -126,7 +126,7 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
     z, error = v.z(v.depth), bounds[Line("z", v.depth)]
     largest = np.abs(z).max(axis=1, keepdims=True)
     error = error + unit * (FEW + z.shape[1] + np.abs(z) + largest)  # of the exponent
-    p = softmax(z, axis=1)
+    p = softmax(z)
     # pⱼ changes by pⱼ (eⱼ − Σ pₖ eₖ): in a saturated row, by next to nothing
     spread = (1 - p) * error + (p * error).sum(axis=1, keepdims=True) - p * error
     # and exp(z − log Σ exp z), which is right too, rounds a number as large as z before exp

@@ -4,15 +4,17 @@ A suspect is a formula for a line as someone would get it wrong. Whether it is t
 then a question of numbers: it has to explain every entry that was received, on every case.
 """
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax
 
 from jaxmlp.checking import reference
-from jaxmlp.checking.reference import Array, Formula, Line, Problem, Values
+from jaxmlp.checking.reference import INPUTS, LABELS, Array, Formula, Line, Problem, Values, softmax
+from jaxmlp.checking.terms import changes
 
 LAYER = r"[₀-₉]+|(?<=[Wb])[⁰¹²³⁴-⁹]+"  # the numbers of layers in a sentence
 
@@ -35,19 +37,32 @@ class Suspect(NamedTuple):
     @property
     def key(self) -> str:
         """The same for the same mistake in another layer, or in another network."""
-        return f"{self.kind}: {re.sub(LAYER, '', self.says)} {self.offset:+d}"
+        return f"{self.kind}: {without_layers(self.says)} {self.offset:+d}"
+
+
+@functools.cache
+def without_layers(says: str) -> str:
+    """A sentence without the numbers of layers in it."""
+    return re.sub(LAYER, "", says)
 
 
 def suspects(line: Line, problem: Problem) -> Iterator[Suspect]:
     """What may be wrong with a line, the plainest mistakes first."""
-    depth = problem.depth
-    right = reference.formula(line, depth)
+    right = reference.formula(line, problem.depth)
+    if line.symbol == "C":
+        return
+    if line not in (INPUTS, LABELS):
+        yield from _known(line, problem, right)
+    for kind, says, change in changes():
+        yield Suspect(kind, says, lambda v, l, change=change: change(right(v, l)))
+
+
+def _known(line: Line, problem: Problem, right: Formula) -> Iterator[Suspect]:
+    """What goes wrong with that line, and not with others."""
     if line.symbol in ("z", "h", "p"):
         yield from {"z": _affine, "h": _activated, "p": _probabilities}[line.symbol](line, problem)
         return
-    if line.symbol == "C":
-        return
-    if line == Line("dz", depth):
+    if line == Line("dz", problem.depth):
         yield from _logit_gradient(right)
     else:
         by = {"dW": _weight_gradient, "db": _bias_gradient, "dh": _unit_gradient}
@@ -56,14 +71,6 @@ def suspects(line: Line, problem: Problem) -> Iterator[Suspect]:
         yield from _batch_sum(right)
     else:
         yield from _rows(right)
-    if line.symbol == "dW":
-        yield Suspect(
-            "transpose",
-            "it is transposed",
-            lambda v, l: right(v, l).T.reshape(right(v, l).shape),
-        )
-    yield Suspect("absolute value", "the signs are lost", lambda v, l: np.abs(right(v, l)))
-    yield Suspect("sign only", "only the signs are left", lambda v, l: np.sign(right(v, l)))
 
 
 def _others(symbol: str, right: int, problem: Problem) -> Iterator[int]:
@@ -141,7 +148,9 @@ def _probabilities(line: Line, problem: Problem) -> Iterator[Suspect]:
         lambda z: softmax(z, axis=0),
     )
     yield _of_logits(
-        "softmax axis", "the softmax runs over the whole array, not row by row", softmax
+        "softmax axis",
+        "the softmax runs over the whole array, not row by row",
+        lambda z: softmax(z, None),
     )
     yield _of_logits("softmax missing", "the logits are used as they are", lambda z: z)
     yield _of_logits("softmax not normalised", "exp z is not divided by its sum", np.exp)
@@ -168,18 +177,18 @@ def _probabilities(line: Line, problem: Problem) -> Iterator[Suspect]:
     yield _of_logits(
         "wrong probabilities",
         "the logarithm of p is used instead of p",
-        lambda z: np.log(softmax(z, axis=1)),
+        lambda z: np.log(softmax(z)),
     )
-    yield _of_logits("wrong probabilities", "softmax of −z", lambda z: softmax(-z, axis=1))
+    yield _of_logits("wrong probabilities", "softmax of −z", lambda z: softmax(-z))
     yield _of_logits(
         "wrong probabilities",
         "the softmax is applied twice",
-        lambda z: softmax(softmax(z, axis=1), axis=1),
+        lambda z: softmax(softmax(z)),
     )
     yield Suspect(
         "activation on the logits",
         "the activation is applied to the logits too",
-        lambda v, l: softmax(v.f(v.z(v.depth)), axis=1),
+        lambda v, l: softmax(v.f(v.z(v.depth))),
     )
 
 
@@ -424,11 +433,25 @@ def _preactivation_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
             "the mask is ½ at a kink, where the convention is 0",
             lambda v, l: np.where(v.z(l) == 0, 0.5, v.z(l) > 0),
         )
+        for threshold in (*(10.0**-power for power in range(1, 13)), 0.5):
+            for says, low in ((f"{threshold:g}", threshold), (f"−{threshold:g}", -threshold)):
+                yield _masked(
+                    "mask threshold",
+                    f"the mask is 1[{z} > {says}] where 1[{z} > 0] belongs",
+                    lambda v, l, low=low: v.z(l) > low,
+                )
         yield _masked(
             "mask of the error",
             f"the mask is taken from the sign of {Line('dh', at).name}, not of {z}",
             lambda v, l: v.dh(l) > 0,
         )
+        for threshold in (*(10.0**-power for power in range(1, 13)), 0.5):
+            for says, low in ((f"{threshold:g}", threshold), (f"−{threshold:g}", -threshold)):
+                yield _masked(
+                    "mask threshold",
+                    f"the mask is 1[{z} > {says}] where 1[{z} > 0] belongs",
+                    lambda v, l, low=low: v.z(l) > low,
+                )
         yield _masked(
             "mask of the error",
             f"the mask is taken from the signs of {Line('dh', at).name} and {z} together",

@@ -1,0 +1,354 @@
+"""Where is the mistake, if it is none of those that are known?
+
+A line that is wrong passes its error on to all that follow from it, and to nothing else. So each
+line in turn is freed: may it hold any numbers, and every other line be right? Everything after a
+backward line is linear in it, so the numbers that explain the gradient best are a least-squares
+solution; the line is the mistake's place if nothing is left over.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmlp.checking.cases import Case, Shape, network_cases
+from jaxmlp.checking.diagnosis import Observation, Place, agree
+from jaxmlp.checking.reference import ACTIVATIONS, Array, Formula, Line, evaluate
+from jaxmlp.params import Layer
+
+# Few examples for their widths: so what is inferred of a line is the only thing possible.
+PROBES = (
+    Shape((3, 4, 2), True, 1),
+    Shape((3, 4, 3, 2), True, 1),
+    Shape((4, 5, 3), True, 2),
+    Shape((4, 4, 4, 4), True, 2),
+)
+PAIRS = np.array([0.7, 0.7, -0.4, -0.4])  # z of the first layer, for one example
+MOST = 6  # observations that are looked at
+LARGEST = 200  # numbers in a line that is freed
+SAME = 1e-3  # of a deviation: two inferred lines that differ by less are the same
+
+UNKNOWN = "none of the known mistakes explains the numbers"
+ALIKE = {
+    "p": {"p", "dzL", "y"}, "dz": {"dz", "dh", "y"}, "dh": {"dz", "dh"}, "dW": {"dW"},
+    "db": {"db"}, "h": {"h", "z", "x"}, "z": {"h", "z", "x"},
+}  # fmt: skip
+LEAVES = [Place(s, end) for end in ("input", "output", "every") for s in ("dW", "db")]
+ERRORS = [Place("dz", end) for end in ("input", "output", "every")] + [Place("dzL", "every")]
+
+SINGLE = [(place,) for place in (*LEAVES, *ERRORS)]  # the last lines first
+
+
+class Located(NamedTuple):
+    """Where the mistake is.
+
+    Attributes:
+        lines: that are wrong, in the deepest problem.
+        equations: their numbers.
+        says: how that is known.
+        places: that were freed to find it out; none for a line of the forward pass.
+    """
+
+    lines: tuple[Line, ...]
+    equations: tuple[int, ...]
+    says: str
+    places: tuple[Place, ...] = ()
+
+    @property
+    def symbols(self) -> set[str]:
+        """Of the places where a mistake could be to the same effect."""
+        return {symbol for line in self.lines for symbol in ALIKE[line.symbol]} | {
+            "dzL" for place in self.places if place.symbol == "dzL"
+        }
+
+
+class Inferred(NamedTuple):
+    """What the freed lines of an observation must have been.
+
+    Attributes:
+        observation: that was looked at.
+        lines: the freed ones, with their values.
+        unique: whether only those values will do.
+        spare: how many numbers of the gradient could have refuted it.
+    """
+
+    observation: Observation
+    lines: dict[Line, Array]
+    unique: bool
+    spare: int
+
+    def all_lines(self) -> dict[Line, Array]:
+        """Those, and all others as they follow."""
+        return evaluate(self.observation.problem, _held(self.lines))
+
+
+Ask = Callable[[Case], Observation | None]
+
+
+def locate(ask: Ask, failing: Sequence[tuple[Case, Observation]], bias: bool) -> Located | None:
+    """The fewest lines that, if they are wrong, explain everything that was received.
+
+    Args:
+        ask: what the gradient gives for a case, None if it gives nothing that can be compared.
+        failing: cases on which it is wrong.
+        bias: whether it can take biases.
+    """
+    probes = [(case, seen) for case in _probes(bias) if (seen := ask(case)) and not _right(seen)]
+    chosen = probes or [
+        (case, seen)
+        for case, seen in failing
+        if max(np.size(value) for value in seen.right.values()) <= LARGEST
+    ]
+    chosen = [pair for pair in chosen if _finite(pair[1])][:MOST]
+    if not chosen:
+        return None
+    observations = [seen for _, seen in chosen]
+    for places in SINGLE:
+        if (inferred := _fits(observations, places)) and _spare(inferred):
+            return _name(ask, places, chosen, inferred)
+    if found := _forward(observations):
+        return found
+    pairs = {
+        pair: inferred
+        for pair in itertools.combinations((place for (place,) in SINGLE), 2)
+        if (inferred := _fits(observations, pair)) and _spare(inferred)
+    }
+    if not pairs:
+        return None
+    best = max(pairs, key=lambda pair: _spare(pairs[pair]))
+    return _name(ask, best, chosen, pairs[best])
+
+
+def _fits(observations: Sequence[Observation], places: Sequence[Place]) -> list[Inferred]:
+    """What is inferred for all observations, or nothing if a hypothesis is refuted by one."""
+    found = []
+    for seen in observations:
+        inferred = infer(seen, places)
+        if inferred is None:
+            return []
+        found.append(inferred)
+    return found
+
+
+def _spare(inferred: Sequence[Inferred]) -> int:
+    """How many numbers could have refuted what was inferred."""
+    return sum(each.spare for each in inferred)
+
+
+def _probes(bias: bool) -> Iterator[Case]:
+    """Dense cases of few examples; of a single one, with pairs of units that have the same z."""
+    shapes = [shape if bias else replace(shape, bias=False) for shape in PROBES]
+    for seed in range(2):
+        for case in network_cases(shapes, np.float64, seed, ("rows",)):
+            if case.kind != "dense":
+                continue
+            if case.shape and case.shape.n == 1 and bias:
+                weight, _ = case.params[0]
+                first = Layer(weight, (1 + seed) * PAIRS - (case.batch.x @ weight)[0])
+                case = replace(case, params=(first, *case.params[1:]))
+            yield case
+
+
+def _finite(seen: Observation) -> bool:
+    return all(np.isfinite(value).all() for value in seen.received.values())
+
+
+def _right(seen: Observation) -> bool:
+    return all(
+        bool(np.all(np.abs(value - seen.right[line]) <= seen.allowed[line]))
+        for line, value in seen.received.items()
+    )
+
+
+def infer(seen: Observation, places: Sequence[Place]) -> Inferred | None:
+    """What the lines at some places must be if all others are right; None if those are not."""
+    free = [line for place in places for line in place.lines(seen.problem)]
+    ends = {line for line in free if line.symbol in ("dW", "db")}
+    bound = [line for line in seen.received if line not in ends]
+    inner = [line for line in free if line not in ends]
+    base, columns = _linear(seen, inner, bound)
+    wanted = np.concatenate([np.ravel(seen.received[line]) for line in bound] or [np.zeros(0)])
+    shift = np.zeros(columns.shape[1])
+    rank = 0
+    if inner and bound:
+        shift, _, rank, _ = np.linalg.lstsq(columns, wanted - base, rcond=1e-10)
+    predicted = base + columns @ shift
+    ends_at = np.cumsum([seen.right[line].size for line in bound])[:-1]
+    for line, part in zip(bound, np.split(predicted, ends_at) if bound else [], strict=True):
+        right = seen.right[line]
+        if not agree(seen.received[line], part.reshape(right.shape), seen.allowed[line], right):
+            return None
+    lines = {line: seen.received[line] for line in ends}
+    start = 0
+    for line in inner:
+        right = seen.right[line]
+        lines[line] = right + shift[start : start + right.size].reshape(right.shape)
+        start += right.size
+    return Inferred(seen, lines, rank == columns.shape[1], len(wanted) - int(rank))
+
+
+def _held(values: Mapping[Line, Array]) -> dict[Line, Formula]:
+    """Formulas that give lines the values that they have."""
+    return {line: lambda v, l, value=value: value for line, value in values.items()}
+
+
+def _linear(seen: Observation, free: Sequence[Line], bound: Sequence[Line]) -> tuple[Array, Array]:
+    """The bound leaves as they follow from the freed lines: with those right, and by each entry."""
+
+    def leaves(values: dict[Line, Array]) -> Array:
+        lines = evaluate(seen.problem, _held(values))
+        return np.concatenate([np.ravel(lines[line]) for line in bound] or [np.zeros(0)])
+
+    right = {line: seen.right[line] for line in free}
+    base, columns = leaves(right), []
+    for line in free:
+        for place in np.ndindex(seen.right[line].shape):
+            moved = right[line].copy()
+            moved[place] += 1
+            columns.append(leaves({**right, line: moved}) - base)
+    return base, np.stack(columns, axis=1) if columns else np.zeros((len(base), 0))
+
+
+def _name(
+    ask: Ask,
+    places: Sequence[Place],
+    chosen: Sequence[tuple[Case, Observation]],
+    inferred: Sequence[Inferred],
+) -> Located:
+    """The lines meant by places, and which of two neighbours each is."""
+    deepest = max(inferred, key=lambda each: each.observation.problem.depth)
+    depth = deepest.observation.problem.depth
+    lines: list[Line] = []
+    for line in deepest.lines:
+        if line == Line("dz", depth):
+            line = Line("p") if _depends_on_labels(ask, places, chosen, inferred) is False else line
+        elif line.symbol == "dz" and _is_product(ask, places, chosen, inferred):
+            line = Line("dh", line.index)
+        lines.append(line)
+    numbers = tuple(dict.fromkeys(line.equation(depth) for line in lines))
+    alone = "this line is" if len(lines) == 1 else "these lines are"
+    says = f"all of them fit if {alone} wrong and every other one is right"
+    return Located(tuple(lines), numbers, f"{UNKNOWN}, but {says}", tuple(places))
+
+
+def _twins(
+    ask: Ask,
+    places: Sequence[Place],
+    chosen: Sequence[tuple[Case, Observation]],
+    inferred: Sequence[Inferred],
+) -> Iterator[tuple[Inferred, Inferred]]:
+    """What was inferred of a case, beside the same for the same network with other labels."""
+    for (case, _), one in zip(chosen, inferred, strict=True):
+        labels = np.asarray(case.batch.labels)
+        rng = np.random.default_rng(0)
+        others = (
+            rng.permutation(labels)
+            if labels.ndim == 1
+            else labels + rng.normal(size=labels.shape).astype(labels.dtype)
+        )
+        seen = ask(_with_labels(case, others))
+        other = infer(seen, places) if seen and _finite(seen) else None
+        if one.unique and other and other.unique:
+            yield one, other
+
+
+def _with_labels(case: Case, labels: Array) -> Case:
+    return replace(case, batch=case.batch._replace(labels=labels))
+
+
+def _depends_on_labels(
+    ask: Ask,
+    places: Sequence[Place],
+    chosen: Sequence[tuple[Case, Observation]],
+    inferred: Sequence[Inferred],
+) -> bool | None:
+    """Whether p, as (12) would need it for what was received, changes with the labels."""
+    changes = []
+    for one, other in _twins(ask, places, chosen, inferred):
+        ps = []
+        for each in (one, other):
+            problem = each.observation.problem
+            total = problem.y.sum(axis=1, keepdims=True)
+            dz = each.lines[Line("dz", problem.depth)]
+            ps.append((problem.n * dz + problem.y) / total)
+        off = np.abs(ps[0] - one.observation.right[Line("p")]).max()
+        changes.append(bool(np.abs(ps[0] - ps[1]).max() > SAME * off))
+    return any(changes) if changes else None
+
+
+def _is_product(
+    ask: Ask,
+    places: Sequence[Place],
+    chosen: Sequence[tuple[Case, Observation]],
+    inferred: Sequence[Inferred],
+) -> bool:
+    """Whether the mistake is in ∂C/∂h (15) and not in the slope that it is multiplied with (16).
+
+    The slope is a function of z alone: the labels do not change it. And what has passed a ReLU's
+    mask is 0 where that is.
+    """
+    verdicts = []
+    for one, other in _twins(ask, places, chosen, inferred):
+        slopes = []
+        for each in (one, other):
+            problem, depth = each.observation.problem, each.observation.problem.depth
+            lines = evaluate(problem, _held(each.lines))
+            hidden = [line for line in each.lines if line.symbol == "dz" and line.index < depth]
+            slopes.append([each.lines[line] / lines[Line("dh", line.index)] for line in hidden])
+            right = [
+                ACTIVATIONS[problem.activation][1](lines[Line("z", line.index)]) for line in hidden
+            ]
+        off = max(np.abs(a - r).max() for a, r in zip(slopes[0], right, strict=True))
+        change = max(np.abs(a - b).max() for a, b in zip(*slopes, strict=True))
+        passed = all(
+            not np.any(np.abs(a) > SAME, where=r == 0)
+            for a, r in zip(slopes[0], right, strict=True)
+        )
+        verdicts.append(bool(change > SAME * off) and passed)
+    return bool(verdicts) and sum(verdicts) > len(verdicts) / 2
+
+
+def _forward(observations: Sequence[Observation]) -> Located | None:
+    """The first wrong line of the forward pass, from problems of one example with biases.
+
+    There ∂C/∂z_l is ∂C/∂b^{l−1} itself, and a weight's gradient is the product of it with the h
+    that was used. If that h is the same for two units of the same z, it is a function of z, and
+    the mistake in (3); else it is in z (2).
+    """
+    wrong: dict[int, list[bool]] = {}
+    for seen in observations:
+        if seen.problem.n > 1 or any(bias is None for bias in seen.problem.biases):
+            continue
+        used: dict[Line, Array] = {}
+        for l in range(seen.problem.depth):
+            weight, bias = (seen.received[Line(symbol, l)] for symbol in ("dW", "db"))
+            if not np.any(bias):
+                break  # nothing is passed on here, nor to the layers before
+            h = _factor(weight, bias)
+            if h is None:
+                return None
+            was = evaluate(seen.problem, _held(used))[Line("h", l)] if l else seen.problem.x
+            off = np.abs(h - was).max()
+            if off > 1e-6 * max(1.0, np.abs(was).max()):
+                pairs = l == 1 and h.shape[1] == len(PAIRS)
+                alike = pairs and max(abs(h[0, 0] - h[0, 1]), abs(h[0, 2] - h[0, 3])) < SAME * off
+                wrong.setdefault(l, []).append(bool(alike))
+                break
+            used[Line("h", l)] = h
+    if not wrong:
+        return None
+    at = min(wrong)
+    line = Line("h" if at == 0 or all(wrong[at]) else "z", at)
+    says = f"in the forward pass, {line.name} is the first line that is not what it should be"
+    return Located((line,), (line.equation(at + 1),), f"{UNKNOWN}, but {says}")
+
+
+def _factor(weight: Array, bias: Array) -> Array | None:
+    """The h of which `weight` is the product hᵀ bias; None if it is no such product."""
+    most = int(np.argmax(np.abs(bias)))
+    h = weight[:, most] / bias[most]
+    if np.abs(np.outer(h, bias) - weight).max() > SAME * np.abs(weight).max():
+        return None
+    return h[None]
