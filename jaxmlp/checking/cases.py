@@ -56,6 +56,7 @@ KINDS = (
     ("zeros", "one-hot"),
     ("huge logits", "one-hot"),
     ("dense", "classes"),
+    ("dense", "later classes"),  # the first one does not occur
 )
 NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
 DRAWS = 8  # of which the one is taken that shows most
@@ -86,9 +87,9 @@ def network_cases(
         forms: of the labels: classes, rows or both.
     """
     for (place, shape), (kind, labels) in itertools.product(enumerate(shapes), KINDS):
-        if "rows" not in forms:
+        if "rows" not in forms and "classes" not in labels:
             labels = "classes"
-        elif labels == "classes" and ("classes" not in forms or place not in CLASSES):
+        elif "classes" in labels and ("classes" not in forms or place not in CLASSES):
             continue
         rng = np.random.default_rng([seed, place])
         near = NEAR.get(jnp.dtype(dtype).name, 0.0)
@@ -158,8 +159,12 @@ def cast(case: Case, dtype: Any) -> Case:
 def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
     """Cases of one's own: a list of pairs (params, batch), or a Hypothesis strategy of them."""
     pairs = cases if isinstance(cases, Iterable) else _draw(cases, examples, seed)
-    for number, (params, batch) in enumerate(pairs):
-        yield Case(params, batch, f"case {number}")
+    for number, pair in enumerate(pairs):
+        if isinstance(pair, Case):
+            yield pair
+        else:
+            params, batch = pair
+            yield Case(params, batch, f"case {number}")
 
 
 def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:
@@ -184,9 +189,9 @@ def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:
 
 
 def make_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.ndarray:
-    """Classes, or rows: soft ones with exact zeros that sum to 1, or real ones of any sum."""
-    classes = rng.integers(0, n_out, n).astype(np.int32)
-    if kind == "classes":
+    """Classes, or all of them but the first; or rows, soft with exact zeros or of any sum."""
+    classes = rng.integers(kind == "later classes" and n_out > 1, n_out, n).astype(np.int32)
+    if "classes" in kind:
         return classes
     if kind == "any sum":
         return rng.normal(size=(n, n_out)) + 0.5

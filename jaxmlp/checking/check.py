@@ -3,7 +3,7 @@
 import functools
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,13 @@ from jaxmlp.checking.examples import diagnose, work_through
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
-from jaxmlp.checking.oracles import Oracle, compare_oracles
+from jaxmlp.checking.oracles import Oracle, as_float64, compare_oracles
+from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
 
+Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
 AT_KINK = ("zero", "any")
 PROBES = 3  # cases on which the oracles are compared, until they agree
@@ -41,6 +43,7 @@ def examine(
     at_kink: str = "zero",
     examples: int = 30,
     seed: int = 0,
+    known: Known | None = None,
 ) -> Report:
     """Check a gradient, entry by entry of every leaf, against JAX's own in float64.
 
@@ -61,6 +64,7 @@ def examine(
             either side.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
+        known: functions of (params, batch) that might have been computed by mistake, by name.
 
     Returns:
         The report; `examine` gives it back whether the gradient is right or wrong.
@@ -71,8 +75,8 @@ def examine(
     start = time.perf_counter()
     if at_kink not in AT_KINK:
         raise ValueError(f"at_kink is {at_kink!r}: give one of {', '.join(AT_KINK)}")
-    caller = Caller(_with(manual_grad, activation))
-    loss = _with(loss, activation)
+    caller = Caller(with_activation(manual_grad, activation))
+    loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
     model = recognise(loss, given)
     trials = [
@@ -81,7 +85,7 @@ def examine(
         for case in (
             network_cases(_some(shapes, dtype, dtypes), dtype, seed, labels)
             if given is None
-            else (cast(case, dtype) for case in given)
+            else (cast(case, dtype) for case in _some(given, dtype, dtypes))
         )
     ]
     caller.twice = False
@@ -92,7 +96,7 @@ def examine(
     if wrong:
         findings += _wrong(model, wrong, trials)
         with np.errstate(all="ignore"):  # wrong numbers may overflow
-            diagnosis, example = _explain(caller, model, trials, wrong, cases)
+            diagnosis, example = _explain(caller, model, trials, wrong, cases, known or {})
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -110,12 +114,12 @@ def examine(
 check_gradient = demanding(examine, "check_gradient")
 
 
-def _some(shapes: Sequence[Shape], dtype: str, asked: Sequence[str] | None) -> Sequence[Shape]:
-    """All shapes; where no dtypes were asked for, every third one in all but the first dtype."""
-    return shapes if asked or dtype == DTYPES[0] else shapes[1::3] or shapes
+def _some(cases: Sequence[Any], dtype: str, asked: Sequence[str] | None) -> Sequence[Any]:
+    """All of them; where no dtypes were asked for, every third one in all but the first dtype."""
+    return cases if asked or dtype == DTYPES[0] else cases[1::3] or cases
 
 
-def _with(function: Callable[..., Any], activation: str) -> Callable[..., Any]:
+def with_activation(function: Callable[..., Any], activation: str) -> Callable[..., Any]:
     """The function with its keyword `activation` bound, if it has one that is still free."""
     try:
         free = inspect.signature(function).parameters
@@ -270,6 +274,7 @@ def _explain(
     trials: Sequence[Trial],
     wrong: Sequence[Trial],
     cases: Any,
+    known: Known,
 ) -> tuple[Diagnosis | None, Example]:
     """The mistake, and the smallest case that shows it."""
     dtype = wrong[0].dtype  # float64 if wrong there: it tells mistakes apart best
@@ -279,7 +284,7 @@ def _explain(
         lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
     )
     if isinstance(model, Custom):
-        return _by_leaves(model, tried), work_through(model, small, [])
+        return _by_leaves(model, tried, known), work_through(model, small, [])
     rank = {id(trial): (trial not in wrong, _unlike(trial)) for trial in tried}
     tried.sort(key=lambda trial: rank[id(trial)])  # those first that refute most
     seen = [model.observe(trial) for trial in tried]
@@ -295,11 +300,11 @@ def _explain(
     located = locate(ask, pairs, biased)
     if explanations := explain_twice(seen, located.symbols if located else ()):
         return diagnose(explanations, seen), work_through(model, small, explanations)
-    diagnosis = _by_leaves(model, tried)
+    diagnosis = _by_leaves(model, tried, known)
     if located:
         names = tuple(line.name for line in located.lines)
-        known = diagnosis.kind not in (UNEXPLAINED, "precision lost")
-        says = diagnosis.says if known else located.says
+        vague = diagnosis.kind in (UNEXPLAINED, "precision lost")
+        says = located.says if vague else diagnosis.says
         diagnosis = Diagnosis(names, located.equations, diagnosis.kind, says)
     return diagnosis, work_through(model, small, [], located)
 
@@ -309,16 +314,24 @@ def _unlike(trial: Trial) -> bool:
     return trial.case.shape is not None and len(set(trial.case.shape.sizes)) > 1
 
 
-def _by_leaves(model: Network | Custom, tried: Sequence[Trial]) -> Diagnosis:
+def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) -> Diagnosis:
     """What is wrong with each leaf, whatever was computed before it."""
-    found = faults(tried, functools.partial(_row_gradient, model))
+    others = {name: functools.partial(_leaves_of, function) for name, function in known.items()}
+    found = faults(tried, functools.partial(_row_gradient, model), others)
     names = tuple(name for fault in found for name in fault.names)
     kinds = tuple(dict.fromkeys(fault.kind for fault in found))
     kind = UNEXPLAINED if UNEXPLAINED in kinds else " and ".join(kinds)
     says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
-    equations = {"W": 13, "b": 14} if isinstance(model, Network) else {}
-    numbers = tuple(dict.fromkeys(equations[name[4]] for name in names if name[4] in equations))
+    ours = isinstance(model, Network)
+    numbers = tuple(dict.fromkeys(13 if "W" in name else 14 for name in names)) if ours else ()
     return Diagnosis(names, numbers, kind, says)
+
+
+def _leaves_of(function: Callable[..., Any], trial: Trial) -> list[Array]:
+    """The leaves of a function's value on a case, in float64."""
+    with jax.enable_x64(True):
+        arguments = as_float64((trial.case.params, trial.case.batch))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(function(*arguments))]
 
 
 def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:

@@ -9,6 +9,7 @@ from jaxmlp.checking.reference import Array, Problem
 
 Sizes = Mapping[str, int]
 N = "the batch size N"
+VARYING = "varying factor"
 
 POWERS: dict[str, Callable[[float], float]] = {
     "it is multiplied by {}": lambda size: size,
@@ -66,7 +67,7 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     if equals(lambda each: constant):
         says = {2: "it is doubled", 0.5: "it is halved"}.get(round(constant, 9))
         return "constant factor", says or f"it is multiplied by {constant:.6g}"
-    return "varying factor", "it is multiplied by a number that differs from case to case"
+    return VARYING, "it is multiplied by a number that differs from case to case"
 
 
 def _sized(

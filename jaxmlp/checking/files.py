@@ -16,6 +16,7 @@ import jaxmlp
 from jaxmlp.checking.calls import where
 from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.writing import markdown, script
 
 GRACE = 30.0  # seconds for a process to start, and to stop once it is told to
@@ -46,9 +47,10 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
 
     Args:
         target: FILE.py, or FILE.py:function. Without a function, it is `manual_grad`, or the only
-            one of the file with `grad` in its name. A `loss` and `cases` in the file are used.
+            one of the file with `grad`, or else with `lines`, in its name. A `loss` and `cases` in
+            the file are used.
         time_limit: seconds after which the check is stopped, endless loops included.
-        settings: activation, shapes (of a list of [sizes, bias, n]), labels and seed.
+        settings: activation, shapes (of a list of [sizes, bias, n]), labels, at_kink and seed.
 
     Raises:
         ValueError: if there is nothing to check or it could not be run, with the reason.
@@ -100,7 +102,11 @@ def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str,
         function, module = load(target)
         found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
         loss = found.get("loss", jaxmlp.loss)
-        report = examine(function, loss, cases=found.get("cases"), **settings)
+        if "lines" in function.__name__:
+            del settings["at_kink"]
+            report = examine_lines(function, **found, **settings)
+        else:
+            report = examine(function, loss, cases=found.get("cases"), **settings)
     except OutOfTime as error:
         place = where(error, function) if function else ""
         return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}
@@ -128,10 +134,11 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     }
-    grads = [name for name in functions if "grad" in name.lower()]
     wanted = wanted or ("manual_grad" if "manual_grad" in functions else "")
-    if not wanted and len(grads) == 1:
-        wanted = grads[0]
+    for part in ("grad", "lines"):
+        alike = [name for name in functions if part in name.lower()]
+        if not wanted and len(alike) == 1:
+            wanted = alike[0]
     if not callable(function := getattr(module, wanted, None)):
         known = ", ".join(functions) or "none"
         raise ValueError(

@@ -1,19 +1,24 @@
 """What is wrong with a leaf, when nothing is known of how it was computed."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxmlp.checking.factors import N, Sizes, factor_between, name_factor
+from jaxmlp.checking.diagnosis import agree
+from jaxmlp.checking.factors import VARYING, N, Sizes, factor_between, name_factor
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Leaf, Trial
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 UNEXPLAINED = "unknown mistake"
+CLEAR = 1e3  # times what rounding may do
 ROWS = {"last": slice(-1, None), "first": slice(1)}
+
+
+Others = Mapping[str, Callable[[Trial], list[Array]]]
 
 
 class Fault(NamedTuple):
@@ -25,47 +30,61 @@ class Fault(NamedTuple):
 
 
 def faults(
-    trials: Sequence[Trial], row_gradient: Callable[[Trial, slice], list[Array]]
+    trials: Sequence[Trial],
+    row_gradient: Callable[[Trial, slice], list[Array] | None],
+    others: Others | None = None,
 ) -> list[Fault]:
-    """The mistake in every leaf that is wrong, leaves with the same mistake together."""
+    """The mistake in every leaf that is wrong, leaves with the same mistake together.
+
+    Args:
+        trials: what was received, right or wrong.
+        row_gradient: the true leaves for some rows of a case's batch, None if it has no rows.
+        others: the leaves of what might have been computed instead, by name.
+    """
     by_kind: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(leaf.name for trial in trials for leaf in trial.leaves):
         tried = [(t, leaf) for t in trials for leaf in t.leaves if leaf.name == name]
         if all(leaf.right for _, leaf in tried):
             continue
-        found = next(_explanations(name, tried, row_gradient), None)
+        found = next(_explanations(name, tried, row_gradient, others or {}), None)
         by_kind.setdefault(found or (UNEXPLAINED, _pattern(tried)), []).append(name)
     return [Fault(tuple(names), kind, says) for (kind, says), names in by_kind.items()]
 
 
 def _explanations(
-    name: str, tried: Sequence[tuple[Trial, Leaf]], row_gradient: Any
+    name: str, tried: Sequence[tuple[Trial, Leaf]], row_gradient: Any, others: Others
 ) -> Iterator[tuple[str, str]]:
     """Mistakes that explain a leaf on every case, the plainest first."""
 
     def fits(predict: Callable[[Trial, Leaf], Array | None]) -> bool:
         for trial, leaf in tried:
             predicted = predict(trial, leaf)
-            if predicted is None or predicted.shape != leaf.received.shape:
-                return False
-            scale = max(1.0, _size(predicted) / max(_size(leaf.expected), 1e-300))
-            allowed = 8 * np.maximum(leaf.allowed, np.max(leaf.allowed, initial=0) * scale)
-            if not np.all(np.abs(leaf.received - predicted) <= allowed):
+            if predicted is None or not agree(
+                leaf.received, predicted, leaf.allowed, leaf.expected
+            ):
                 return False
         return True
 
-    factors = [factor_between(leaf.expected, leaf.received) for _, leaf in tried]
+    factors = [
+        factor_between(leaf.expected, leaf.received) if _clear(leaf) else np.nan
+        for _, leaf in tried
+    ]
     by_case = {id(leaf): f for (_, leaf), f in zip(tried, factors, strict=True)}
     if np.isfinite(factors).any() and fits(
         lambda _, leaf: np.nan_to_num(by_case[id(leaf)], nan=1.0) * leaf.expected
     ):
-        yield name_factor(factors, [_sizes(trial) for trial, _ in tried])
+        kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
+        if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
+            yield kind, says  # one number is always a multiple of another
     if fits(lambda _, leaf: leaf.expected.T):
         yield "transpose", "it is transposed"
     for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
         if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):
             yield "exchanged", f"it is {other}"
     index = {leaf.name: i for i, leaf in enumerate(tried[0][0].leaves)}[name]
+    for says, leaves in others.items():
+        if fits(lambda trial, _, leaves=leaves: leaves(trial)[index]):
+            yield "another quantity", f"it is {says}"
     for (says, rows), share in itertools.product(ROWS.items(), (False, True)):
 
         def predicted(trial: Trial, _: Leaf, rows: Any = rows, share: bool = share) -> Any:
@@ -92,6 +111,11 @@ def _explanations(
 def _expected(trial: Trial, name: str) -> Array | None:
     """The true leaf of a name, in a trial that has one."""
     return next((leaf.expected for leaf in trial.leaves if leaf.name == name), None)
+
+
+def _clear(leaf: Leaf) -> bool:
+    """Whether a leaf is more than rounding, so that a factor can be read from it."""
+    return _size(leaf.expected) > CLEAR * _size(leaf.allowed)
 
 
 def _size(array: Array) -> float:
@@ -126,22 +150,22 @@ def _decay(tried: Sequence[tuple[Trial, Leaf]]) -> float | None:
     """The multiple of the parameter that the first wrong case seems to have added."""
     for trial, leaf in tried:
         if not leaf.right:
-            found = factor_between(_param(trial, leaf), leaf.received - leaf.expected)
+            param = _param(trial, leaf)
+            if param.shape != leaf.expected.shape:
+                return None  # a line that is no parameter's gradient
+            found = factor_between(param, leaf.received - leaf.expected)
             return found if np.isfinite(found) and found else None
     return None
 
 
 def _rounded(tried: Sequence[tuple[Trial, Leaf]], unit: float) -> bool:
-    """Whether most entries are off, and none by more than roundings of a size can do."""
-    own = {"float64": 2.0**-53, "float32": 2.0**-24}
-    wrong = entries = 0
-    for trial, leaf in tried:
-        allowed = leaf.allowed * unit / own.get(trial.dtype, 2.0**-8)
-        if not np.all(np.abs(leaf.received - leaf.expected) <= allowed):
+    """Whether wherever it is wrong, most entries are, by as much as a rounding changes them."""
+    wrong = [leaf for _, leaf in tried if not leaf.right]
+    for leaf in wrong:
+        off, size = np.abs(leaf.received - leaf.expected), unit * _size(leaf.expected)
+        if not size / 64 < np.max(off) < 4 * size or np.mean(leaf.excess > 1) < 0.3:
             return False
-        wrong += np.sum(leaf.excess > 1)
-        entries += np.sum(leaf.expected != 0)
-    return bool(wrong > 0.3 * entries)
+    return True
 
 
 def _pattern(tried: Sequence[tuple[Trial, Leaf]]) -> str:

@@ -15,13 +15,15 @@ import numpy as np
 
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
-from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, network_cases
+from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, agree, explain
 from jaxmlp.checking.examples import diagnose
+from jaxmlp.checking.leafwise import UNEXPLAINED
 from jaxmlp.checking.naming import named_lines
 from jaxmlp.checking.reference import Array, Line, Problem, Values, all_lines, as_problem, formula
-from jaxmlp.checking.report import Example, Report, Row, demanding
+from jaxmlp.checking.report import Diagnosis, Example, Report, Row, demanding
 from jaxmlp.checking.rounding import Precision, rounding_bounds
+from jaxmlp.checking.tapped import explain_taps, see_taps
 from jaxmlp.checking.taps import tap, true_lines
 from jaxmlp.losses import cross_entropy
 
@@ -46,24 +48,36 @@ class Seen(NamedTuple):
             return "wrong"
         return "follows" if agree(received, follows, allowed, right) else "wrong"
 
+    def wrong(self) -> list[Line]:
+        """The lines that are wrong themselves, the first one first."""
+        return [line for line in self.received if self.status(line) == "wrong"]
+
 
 def examine_lines(
     lines: Callable[..., Any],
+    loss: Callable[..., Any] | None = None,
     *,
+    cases: Any = None,
     activation: str = "relu",
     shapes: Sequence[Shape] = SHAPES,
     labels: Sequence[str] = FORMS,
+    examples: int = 30,
     seed: int = 0,
 ) -> Report:
-    """Check a derivation of our networks' gradient line by line, in float64.
+    """Check a derivation line by line, in float64: by default that of our networks' gradient.
 
     Args:
         lines: takes (params, batch) and returns the intermediates by name, as a dict or a
             NamedTuple: z1, h1, p, dz2, dW1, db1, … or ∂C/∂z₂ and so on, numbered as in
             `derivation.md`; or tuples of them under z, h, dz, dh; and the gradient under grad.
-        activation: of the hidden layers.
-        shapes: widths, biases and batch sizes to try.
-        labels: classes, rows or both.
+            For a loss of one's own, the names are those of its taps.
+        loss: for another model, takes (params, batch), returns a scalar, and names what it goes
+            through by `tap`.
+        cases: for another model, a Hypothesis strategy of pairs (params, batch), or a list.
+        activation: of our networks' hidden layers.
+        shapes: widths, biases and batch sizes of our networks.
+        labels: of our networks: classes, rows or both.
+        examples: how many cases to draw from a strategy.
         seed: of the numbers.
 
     Returns:
@@ -71,31 +85,33 @@ def examine_lines(
 
     Raises:
         GradientMismatch: from `check_lines`, with the first wrong line, if one is wrong.
+        ValueError: if a loss is given without cases, or cases without a loss.
     """
+    if (loss is None) != (cases is None):
+        raise ValueError("a model of your own needs both: its loss, and cases for it")
     start = time.perf_counter()
     caller = Caller(lines)
     seen, findings, count = [], {}, 0
-    for case in network_cases(shapes, np.float64, seed, labels):
+    tried = (
+        network_cases(shapes, np.float64, seed, labels)
+        if cases is None
+        else drawn(cases, examples, seed)
+    )
+    for case in tried:
         count += 1
         try:
-            seen.append(_see(caller, case, activation))
+            seen.append(
+                _see(caller, case, activation) if loss is None else see_taps(caller, case, loss)
+            )
         except Refused as refused:
             findings[refused.finding.says] = refused.finding
-    wrong = [
-        (each, line) for each in seen for line in each.received if each.status(line) == "wrong"
-    ]
     diagnosis = example = None
-    if wrong:
-        symbol = wrong[0][1].symbol
-        first = [each for each, line in wrong if _first(each) == line or line.symbol == symbol]
-        smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
-        example = Example(smallest.case, activation, tuple(_rows(smallest)))
-        line = _first(smallest)
-        observations = [_observe(each, line) for each in seen]
-        says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
-        findings["first"] = Finding("wrong line", f"{says}, on {smallest.case.about}")
-        if explanations := explain(observations):
-            diagnosis = diagnose(explanations, observations)
+    if any(each.wrong() for each in seen):
+        if loss is None:
+            finding, diagnosis, example = _explain(seen, activation)
+        else:
+            finding, diagnosis, example = explain_taps(seen)
+        findings["first"] = finding
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
         findings=(*caller.findings.values(), *findings.values()),
@@ -107,6 +123,23 @@ def examine_lines(
         missed={},
         seconds=time.perf_counter() - start,
     )
+
+
+def _explain(seen: Sequence[Any], activation: str) -> tuple[Finding, Diagnosis, Example]:
+    """The first wrong line of our networks' derivation, why, and the smallest case."""
+    symbol = next(line for each in seen for line in each.wrong()).symbol
+    first = [each for each in seen if any(line.symbol == symbol for line in each.wrong())]
+    smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
+    line = smallest.wrong()[0]
+    says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
+    finding = Finding("wrong line", f"{says}, on {smallest.case.about}")
+    observations = [_observe(each, line) for each in seen]
+    if explanations := explain(observations):
+        diagnosis = diagnose(explanations, observations)
+    else:
+        names, numbers = (line.name,), (line.equation(smallest.problem.depth),)
+        diagnosis = Diagnosis(names, numbers, UNEXPLAINED, "none of the known mistakes explains it")
+    return finding, diagnosis, Example(smallest.case, activation, tuple(_rows(smallest)))
 
 
 check_lines = demanding(examine_lines, "check_lines")
@@ -158,11 +191,6 @@ def _true(case: Case, activation: str) -> dict[Line, Array]:
         **{f"d{name}": each for name, each in derivatives.items() if name[0] in "zh"},
     }
     return named_lines({**named, "grad": grad}, as_problem(case.params, case.batch, activation))
-
-
-def _first(seen: Seen) -> Line:
-    """The first line that is wrong itself."""
-    return next(line for line in seen.received if seen.status(line) == "wrong")
 
 
 def _observe(seen: Seen, wrong: Line) -> Observation:

@@ -152,7 +152,7 @@ class GradientMismatch(AssertionError):  # noqa: N818
 
     def __init__(self, report: Report) -> None:
         """Show the report as the message."""
-        super().__init__(f"\n{report}")
+        super().__init__(str(report))
         self.report = report
 
 
@@ -161,6 +161,7 @@ def demanding(examine: Callable[Given, Report], name: str) -> Callable[Given, Re
 
     @functools.wraps(examine)
     def check(*args: Given.args, **kwargs: Given.kwargs) -> Report:
+        __tracebackhide__ = True  # pytest then shows the line that called, and the report
         report = examine(*args, **kwargs)
         if not report.passed:
             raise GradientMismatch(report)

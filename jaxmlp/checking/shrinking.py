@@ -111,7 +111,7 @@ def _by_hypothesis(strategy: Any, fails: Fails) -> Case | None:
     def case(pair: tuple[Any, Any]) -> Case:
         return Case(params=pair[0], batch=pair[1], about="found by Hypothesis")
 
-    settings = hypothesis.settings(max_examples=300, database=None, deadline=None)
+    settings = hypothesis.settings(max_examples=100, database=None, deadline=None)
     with warnings.catch_warnings(action="ignore"):  # a strategy may be slow to draw from
         try:
             found = hypothesis.find(

@@ -7,22 +7,28 @@
 Outside of a check, `tap` gives back its value and does nothing else.
 """
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.oracles import as_float64
+from jaxmlp.checking.reference import Array
 
 _active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
 
 
 def tap(name: str, value: Any) -> Any:
-    """Give an intermediate of a loss a name, under which a check can find and perturb it."""
+    """Give an intermediate of a loss a name, under which a check can find and perturb it.
+
+    The loss itself may be jitted, but no function inside it that holds a tap.
+    """
     current = _active.get()
     return value if current is None else current.visit(name, value)
 
@@ -30,14 +36,20 @@ def tap(name: str, value: Any) -> Any:
 class _Pass:
     """One forward pass under perturbations, by name."""
 
-    def __init__(self, shifts: Mapping[str, Any]):
-        self.shifts = shifts
+    def __init__(self, shifts: Mapping[str, Any], given: Mapping[str, Any], cut: Mapping[str, Any]):
+        self.shifts, self.given, self.cut = shifts, given, cut
         self.computed: dict[str, Any] = {}
+        self.passed_on: Any = 0.0
 
     def visit(self, name: str, value: Any) -> Any:
         if name in self.computed:
             raise ValueError(f"tap {name!r} is reached twice: give each intermediate its own name")
         self.computed[name] = value
+        if name in self.given:  # go on from this value, whose derivative stays that of `value`
+            value = self.given[name] + value - jax.lax.stop_gradient(value)
+        if name in self.cut:  # what comes after is replaced by the gradient claimed for it
+            self.passed_on += jnp.sum(self.cut[name] * value)
+            value = jax.lax.stop_gradient(value)
         return value + self.shifts[name] if name in self.shifts else value
 
 
@@ -50,20 +62,62 @@ def _passing(current: _Pass):
         _active.reset(token)
 
 
-def true_lines(loss: Callable[..., Any], params: Any, batch: Any) -> tuple[dict, dict, Any]:
-    """The value of every tap, the derivative of the loss there, and the gradient, in float64."""
+class Lines(NamedTuple):
+    """What a loss goes through.
+
+    Attributes:
+        values: of the taps, in the order in which they are reached.
+        derivatives: of the loss at each tap, with every element of it moved on its own.
+        grad: of the parameters.
+    """
+
+    values: dict[str, Any]
+    derivatives: dict[str, Any]
+    grad: Any
+
+
+def true_lines(
+    loss: Callable[..., Any],
+    params: Any,
+    batch: Any,
+    values: Mapping[str, Array] = {},
+    derivatives: Mapping[str, Array] = {},
+) -> Lines:
+    """Every line of a loss and of its gradient, in float64.
+
+    Lines that are claimed take the place of the true ones for all that follows: a tap's value is
+    computed from the claimed values of the taps before it, and a derivative from the claimed
+    derivatives at the next taps that have one.
+    """
+    loss = inspect.unwrap(loss)  # what is jitted is not run again
     with jax.enable_x64(True):
-        params, batch = as_float64((params, batch))
-        shapes = jax.eval_shape(lambda params: _run(loss, params, batch, {})[1], params)
-        zeros = {name: jnp.zeros(value.shape, value.dtype) for name, value in shapes.items()}
+        arguments = as_float64((params, batch, dict(values), dict(derivatives)))
+        lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments))
+        reached = _reached(loss, *arguments[:2])  # trees of JAX forget the order of a dict
+    return lines._replace(values={name: lines.values[name] for name in reached})
 
+
+def _reached(loss: Callable[..., Any], params: Any, batch: Any) -> list[str]:
+    """The names of the taps, in the order in which they are reached."""
+    with _passing(_Pass({}, {}, {})) as current:
+        jax.eval_shape(lambda *arguments: loss(*arguments), params, batch)  # never from a cache
+    return list(current.computed)
+
+
+@functools.lru_cache(maxsize=64)
+def lines_of(loss: Callable[..., Any]) -> Callable[..., Lines]:
+    """The same as one program of (params, batch, values, derivatives)."""
+
+    @jax.jit
+    def lines(params: Any, batch: Any, values: Any, derivatives: Any) -> Lines:
         def total(shifts: Any, params: Any) -> Any:
-            return _run(loss, params, batch, shifts)
+            with _passing(_Pass(shifts, values, derivatives)) as current:
+                value = loss(params, batch)
+            return value + current.passed_on, current.computed
 
+        taps = jax.eval_shape(lambda params: total({}, params)[1], params)
+        zeros = {name: jnp.zeros(each.shape, each.dtype) for name, each in taps.items()}
         (shifts, grad), computed = jax.grad(total, argnums=(0, 1), has_aux=True)(zeros, params)
-        return jax.tree.map(np.asarray, (computed, shifts, grad))
+        return Lines(computed, shifts, grad)
 
-
-def _run(loss: Callable[..., Any], params: Any, batch: Any, shifts: Mapping[str, Any]):
-    with _passing(_Pass(shifts)) as current:
-        return loss(params, batch), current.computed
+    return lines

@@ -90,6 +90,7 @@ def changes() -> Iterator[tuple[str, str, Change]]:
     yield "absolute value", "the signs are lost", np.abs
     yield "sign only", "only the signs are left", np.sign
     yield "squared", "it is squared", np.square
+    yield "transpose", "it is transposed", lambda a: a.T.reshape(a.shape)
     yield "wrong order", "the examples or rows are in reverse order", lambda a: a[::-1]
     yield "wrong order", "the columns are in reverse order", lambda a: a[..., ::-1]
     yield (
@@ -97,7 +98,6 @@ def changes() -> Iterator[tuple[str, str, Change]]:
         "it is reshaped in the other (Fortran) order",
         lambda a: np.reshape(a.reshape(-1), a.shape, order="F"),
     )
-    yield "transpose", "it is transposed", lambda a: a.T.reshape(a.shape)
     yield "symmetrised", "it is averaged with its transpose", lambda a: (a + a.T) / 2
     yield "running sum", "it is a running sum along axis 0", lambda a: np.cumsum(a, axis=0)
     yield "running sum", "it is a running sum along the last axis", lambda a: np.cumsum(a, axis=-1)

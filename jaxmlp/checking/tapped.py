@@ -1,0 +1,141 @@
+"""A derivation of one's own model, line by line: the lines are what its loss names by `tap`."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.calls import Caller, Finding, Refused
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.diagnosis import agree
+from jaxmlp.checking.jitter import SAFETY, rounding_spread
+from jaxmlp.checking.leafwise import faults
+from jaxmlp.checking.models import FLOOR
+from jaxmlp.checking.reference import Array
+from jaxmlp.checking.report import Diagnosis, Example, Row
+from jaxmlp.checking.taps import Lines, lines_of, true_lines
+from jaxmlp.checking.trials import Leaf, Trial
+
+UNIT = float(np.finfo(np.float64).eps) / 2
+DERIVATIVE = ("∂C/∂{}", "∂L/∂{}", "d{}", "d_{}", "dC_d{}", "dL_d{}", "dC/d{}", "dL/d{}", "grad_{}")
+
+
+class Seen(NamedTuple):
+    """The lines of one case by name, in the order of computation: as received, true, following."""
+
+    case: Case
+    leaves: dict[str, Leaf]
+    right: dict[str, Array]
+
+    def status(self, name: str) -> str:
+        """Whether a line is right, wrong itself, or right given the wrong ones before it."""
+        leaf, right = self.leaves[name], self.right[name]
+        if np.all(np.abs(leaf.received - right) <= leaf.allowed):
+            return "right"
+        follows = agree(leaf.received, leaf.expected, leaf.allowed, right)
+        finite = np.array_equal(np.isfinite(leaf.received), np.isfinite(leaf.expected))
+        return "follows" if follows and finite else "wrong"
+
+    def wrong(self) -> list[str]:
+        """The lines that are wrong themselves, the first one first."""
+        return [name for name in self.leaves if self.status(name) == "wrong"]
+
+
+def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
+    """Run a derivation on a case, and its loss with every line moved.
+
+    Raises:
+        Refused: if it raises, or returns what are no lines.
+    """
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        value = caller(case.params, case.batch)
+    true = true_lines(loss, case.params, case.batch)
+    right = dict(_named(true, case.params))
+    received = _received(value, right, case.params)
+    values = {name: received[name] for name in true.values if name in received}
+    derivatives = {
+        name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
+    }
+    given = true_lines(loss, case.params, case.batch, values, derivatives)
+    follows = dict(_named(given, case.params))
+    tiny = float(np.finfo(np.float32).tiny)
+    allowed = {
+        name: np.full(line.shape, FLOOR * UNIT * np.abs(line).max(initial=0) + tiny)
+        for name, line in right.items()
+    }
+    if any(np.any(np.abs(line - right[name]) > allowed[name]) for name, line in received.items()):
+        arguments = (case.params, case.batch, {}, {})
+        spread = rounding_spread(lines_of(inspect.unwrap(loss)), arguments, UNIT)
+        bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
+        for name, bound in _named(bounds, case.params):
+            allowed[name] += SAFETY * bound
+    leaves = {
+        name: Leaf(name, follows[name], line, allowed[name]) for name, line in received.items()
+    }
+    return Seen(case, leaves, right)
+
+
+def _named(lines: Lines, params: Any) -> Iterator[tuple[str, Array]]:
+    """Every line by name: values, derivatives from the last tap on, the gradient's leaves."""
+    yield from lines.values.items()
+    for name in reversed(lines.values):
+        yield f"∂C/∂{name}", lines.derivatives[name]
+    for name, leaf in zip(_paths(params), jax.tree.leaves(lines.grad), strict=True):
+        yield f"∂C/∂{name}", leaf
+
+
+def _paths(params: Any) -> list[str]:
+    paths = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path, _ in paths]
+
+
+def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, Array]:
+    """The lines that a derivation returned, by our names."""
+    items = value._asdict() if hasattr(value, "_asdict") else value
+    names = ", ".join(right)
+    if not isinstance(items, Mapping):
+        says = f"it returns a {type(value).__name__}: return a dict of the lines {names}"
+        raise Refused(Finding("wrong lines", says))
+    spelled = {
+        form.format(name.removeprefix("∂C/∂")): name
+        for name in right
+        if name.startswith("∂C/∂")
+        for form in DERIVATIVE
+    } | {name: name for name in right}
+    found = {}
+    for key, line in items.items():
+        if key == "grad":
+            pairs = zip(_paths(params), jax.tree.leaves(line), strict=False)
+            found |= {f"∂C/∂{path}": np.asarray(leaf, np.float64) for path, leaf in pairs}
+        elif key in spelled:
+            found[spelled[key]] = np.asarray(line, np.float64)
+        else:
+            says = f"it returns a line called {key!r}: the loss has {names}, named by tap"
+            raise Refused(Finding("wrong lines", says))
+    for name, line in found.items():
+        if line.shape != right[name].shape:
+            says = f"{name} has shape {line.shape}, where {right[name].shape} belongs"
+            raise Refused(Finding("wrong shape", says))
+    return {name: found[name] for name in right if name in found}
+
+
+def explain_taps(seen: Sequence[Seen]) -> tuple[Finding, Diagnosis, Example]:
+    """The first wrong line, what is wrong with it, and the smallest case."""
+    wrong = [each for each in seen if each.wrong()]
+    order = list(wrong[0].leaves)
+    name = min((each.wrong()[0] for each in wrong), key=order.index)
+    cases = [each for each in wrong if name in each.wrong()]
+    smallest = min(cases, key=lambda each: sum(line.size for line in each.right.values()))
+    finding = Finding("wrong line", f"{name} is the first wrong line, on {smallest.case.about}")
+    trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
+    (fault,) = faults(trials, lambda trial, rows: None)
+    rows = tuple(
+        Row(line, None, "", each, leaf.received, smallest.status(line))
+        if (leaf := smallest.leaves.get(line))
+        else Row(line, None, "", each, None, "right")
+        for line, each in smallest.right.items()
+    )
+    diagnosis = Diagnosis((name,), (), fault.kind, fault.says)
+    return finding, diagnosis, Example(smallest.case, None, rows)
