@@ -96,3 +96,28 @@ def test_refuses(capsys):
     ):
         assert main(["check", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+LINES = """
+def my_lines(params, batch):
+    (W0, b0), (W1, b1) = params
+    z1 = batch.x @ W0 + b0
+    h1 = np.maximum(z1, 0)
+    z2 = h1 @ W1 + b1
+    dz2 = (np.exp(z2) / np.exp(z2).sum(axis=1, keepdims=True) - batch.labels) / len(z2)
+    return {"z1": z1, "h1": h1, "z2": z2, "dz2": dz2}
+"""
+
+
+def test_lines_in_a_file(capsys):
+    """Homework that shows its lines, with exp z not shifted and label sums taken for 1."""
+    target = write(LINES)
+    assert main(["check", target, *QUICK, "--bias", "with"]) == 1
+    assert "∂C/∂z₂ (12) is the first wrong line" in capsys.readouterr().out
+
+
+def test_at_kink(capsys):
+    target = write(corpus.SOURCE.replace(corpus.MASK, corpus.MASK.replace(">", ">=")))
+    assert main(["check", target, *QUICK]) == 1
+    assert "it is wrong only where the loss has a kink" in capsys.readouterr().out
+    assert main(["check", target, *QUICK, "--at-kink", "any"]) == 0

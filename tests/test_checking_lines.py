@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlp.checking import GradientMismatch, check_lines
+from jaxmlp.checking import GradientMismatch, check_lines, tap
 from jaxmlp.checking.cases import SHAPES
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.naming import parse
@@ -132,3 +132,69 @@ def test_nan_never_passes():
         return {"p": jnp.full((len(batch.x), params[-1].weight.shape[1]), jnp.nan)}
 
     assert not examine_lines(lines, shapes=SOME).passed
+
+
+def loss_of_ones_own(params, batch):
+    x, y = batch
+    z = tap("z", x @ params["w"] + params["b"])
+    h = tap("h", jnp.tanh(z))
+    return jnp.mean((h - y) ** 2)
+
+
+def lines_of_ones_own(**replaced):
+    def lines(params, batch):
+        x, y = batch
+        out = {}
+
+        def put(name, value):
+            out[name] = replaced[name](value) if name in replaced else value
+            return out[name]
+
+        z = put("z", x @ params["w"] + params["b"])
+        h = put("h", np.tanh(z))
+        dh = put("∂C/∂h", 2 * (h - y) / len(y))
+        dz = put("dz", dh * (1 - h**2))
+        put("dw", x.T @ dz)
+        put("db", dz.sum())
+        return out
+
+    return lines
+
+
+def own_cases():
+    rng = np.random.default_rng(0)
+    return [
+        (
+            {"w": rng.normal(size=2), "b": rng.normal()},
+            (rng.normal(size=(n, 2)), rng.normal(size=n)),
+        )
+        for n in (3, 3, 4)
+    ]
+
+
+@pytest.mark.parametrize("loss", [loss_of_ones_own, jax.jit(loss_of_ones_own)])
+def test_lines_of_ones_own(loss):
+    with jax.numpy_rank_promotion("allow"):
+        check_lines(lines_of_ones_own(), loss, cases=own_cases())
+        wrong = {"∂C/∂h": lambda value: -value, "db": lambda value: 2 * value}
+        report = examine_lines(lines_of_ones_own(**wrong), loss, cases=own_cases())
+    assert report.diagnosis
+    assert report.diagnosis.lines == ("∂C/∂h",)
+    assert report.diagnosis.kind == "sign"
+    status = {row.name: row.status for row in report.example.rows}
+    assert status == {
+        "z": "right", "h": "right", "∂C/∂h": "wrong", "∂C/∂z": "follows", "∂C/∂b": "wrong",
+        "∂C/∂w": "follows",
+    }  # fmt: skip
+
+
+def test_what_are_no_lines_of_ones_own():
+    with jax.numpy_rank_promotion("allow"):
+        with pytest.raises(GradientMismatch, match="a line called 'q': the loss has z, h, ∂C/∂h"):
+            check_lines(lambda params, batch: {"q": 1.0}, loss_of_ones_own, cases=own_cases())
+        with pytest.raises(GradientMismatch, match=r"h has shape \(2,\), where \(3,\) belongs"):
+            check_lines(
+                lambda params, batch: {"h": np.zeros(2)}, loss_of_ones_own, cases=own_cases()
+            )
+    with pytest.raises(ValueError, match="a model of your own needs both"):
+        check_lines(lines_of_ones_own(), loss_of_ones_own)

@@ -15,6 +15,7 @@ from jaxmlp.checking.calls import Caller, Finding
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, cast, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
+from jaxmlp.checking.factors import VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
@@ -27,6 +28,7 @@ from jaxmlp.checking.trials import Trial, run
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
 AT_KINK = ("zero", "any")
+VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
 ENOUGH = 100  # parameters of the networks and models on which they are
 
@@ -204,11 +206,10 @@ def _wrong(
         )
         yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
     sharp = [trial for trial in wrong if _within_a_kink(model, trial)]
-    if sharp:
-        some = "" if len(sharp) == len(wrong) else f"on {len(sharp)} of the wrong cases "
+    if len(sharp) == len(wrong):
         says = (
-            f"{some}it is wrong only where the loss has a kink, and within the slopes on either "
-            'side: at a kink jax.grad takes 0 for a ReLU; at_kink="any" lets every slope pass'
+            "it is wrong only where the loss has a kink, and within the slopes on either side: "
+            'jax.grad takes 0 there for a ReLU; at_kink="any" lets every slope pass'
         )
         yield Finding("kink", says)
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
@@ -298,13 +299,14 @@ def _explain(
     pairs = [(trial.case, model.observe(trial)) for trial in wrong if trial.dtype == dtype]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
     located = locate(ask, pairs, biased)
-    if explanations := explain_twice(seen, located.symbols if located else ()):
-        return diagnose(explanations, seen), work_through(model, small, explanations)
     diagnosis = _by_leaves(model, tried, known)
+    if diagnosis.kind in VAGUE and (
+        explanations := explain_twice(seen, located.symbols if located else ())
+    ):
+        return diagnose(explanations, seen), work_through(model, small, explanations)
     if located:
         names = tuple(line.name for line in located.lines)
-        vague = diagnosis.kind in (UNEXPLAINED, "precision lost")
-        says = located.says if vague else diagnosis.says
+        says = located.says if diagnosis.kind in VAGUE else diagnosis.says
         diagnosis = Diagnosis(names, located.equations, diagnosis.kind, says)
     return diagnosis, work_through(model, small, [], located)
 

@@ -30,7 +30,7 @@ from jaxmlp.checking.terms import Term, terms
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 COARSEST = 1e-6  # relative rounding granted to a wrong gradient, whatever the right one's is
 FEW = 4  # observations that are enough to see which mistakes explain a part
-ATTEMPTS = 4_000  # pairs of mistakes that are tried
+ATTEMPTS = 1_500  # pairs of mistakes that are tried
 BEAM = 12  # mistakes that are tried together with every other one
 
 

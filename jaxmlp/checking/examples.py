@@ -91,7 +91,7 @@ def work_through(
             for mistake in found.mistakes:
                 mistaken |= set(mistake.place.lines(observation.problem))
     elif located and located.places and (freed := infer(observation, located.places)):
-        predicted, mistaken = freed.all_lines(), set(freed.lines)
+        predicted, mistaken = freed.explained(located.lines)
     rows = []
     for line, expected in observation.right.items():
         received = observation.received.get(line)

@@ -10,7 +10,7 @@ from jaxmlp.checking import Report
 
 @pytest.fixture(scope="session")
 def check_gradient() -> Callable[..., Report]:
-    """`jaxmlp.checking.check_gradient`: the test fails with the diagnosis if a gradient is wrong."""
+    """`jaxmlp.checking.check_gradient`: fails with the diagnosis if a gradient is wrong."""
     return checking.check_gradient
 
 

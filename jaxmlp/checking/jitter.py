@@ -45,7 +45,7 @@ def rounding_spread(function: Callable[..., Any], arguments: Any, unit: float) -
         enough = max(unit, SCALED)
         near, far = (_spread(function)(size * POOL, arguments) for size in (unit, enough))
         pairs = zip(near, far, strict=True)
-        return [np.maximum(one, np.asarray(other) * unit / enough) for one, other in pairs]
+        return [np.asarray(np.maximum(one, other * unit / enough)) for one, other in pairs]
 
 
 @functools.lru_cache(maxsize=64)

@@ -59,9 +59,11 @@ def _explanations(
     def fits(predict: Callable[[Trial, Leaf], Array | None]) -> bool:
         for trial, leaf in tried:
             predicted = predict(trial, leaf)
-            if predicted is None or not agree(
-                leaf.received, predicted, leaf.allowed, leaf.expected
-            ):
+            if predicted is None:
+                return False
+            if predicted.shape != leaf.expected.shape:
+                predicted = leaf.expected  # a mistake that can be made only where it fits
+            if not agree(leaf.received, predicted, leaf.allowed, leaf.expected):
                 return False
         return True
 

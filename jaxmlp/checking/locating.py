@@ -79,9 +79,27 @@ class Inferred(NamedTuple):
     unique: bool
     spare: int
 
-    def all_lines(self) -> dict[Line, Array]:
-        """Those, and all others as they follow."""
-        return evaluate(self.observation.problem, _held(self.lines))
+    def explained(self, wrong: Sequence[Line]) -> tuple[dict[Line, Array], set[Line]]:
+        """All lines as they follow from the freed ones, and those that are wrong themselves.
+
+        What is wrong may be the line before the freed one, which then is what it has to be.
+        """
+        problem = self.observation.problem
+        lines, symbols = evaluate(problem, _held(self.lines)), {line.symbol for line in wrong}
+        mistaken = set()
+        for line, value in self.lines.items():
+            if line == Line("dz", problem.depth) and "p" in symbols:
+                before = Line("p")
+                lines[before] = (problem.n * value + problem.y) / problem.y.sum(1, keepdims=True)
+            elif line.symbol == "dz" and "dh" in symbols:
+                before = Line("dh", line.index)
+                slope = ACTIVATIONS[problem.activation][1](lines[Line("z", line.index)])
+                known = np.where(slope == 0, 1, slope)
+                lines[before] = np.where(slope == 0, lines[before], value / known)
+            else:
+                before = line
+            mistaken.add(before)
+        return lines, mistaken
 
 
 Ask = Callable[[Case], Observation | None]
