@@ -181,6 +181,7 @@ def test_lines_of_ones_own(loss):
     assert report.diagnosis
     assert report.diagnosis.lines == ("∂C/∂h",)
     assert report.diagnosis.kind == "sign"
+    assert report.example
     status = {row.name: row.status for row in report.example.rows}
     assert status == {
         "z": "right", "h": "right", "∂C/∂h": "wrong", "∂C/∂z": "follows", "∂C/∂b": "wrong",
