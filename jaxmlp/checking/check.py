@@ -286,9 +286,9 @@ def _explain(
     )
     if isinstance(model, Custom):
         return _by_leaves(model, tried, known), work_through(model, small, [])
-    rank = {id(trial): (trial not in wrong, _unlike(trial)) for trial in tried}
-    tried.sort(key=lambda trial: rank[id(trial)])  # those first that refute most
-    seen = [model.observe(trial) for trial in tried]
+    tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
+    observed = {trial: model.observe(trial) for trial in tried}
+    seen = list(observed.values())
     if explanations := explain(seen):
         return diagnose(explanations, seen), work_through(model, small, explanations)
 
@@ -296,7 +296,7 @@ def _explain(
         trial = run(caller, quick, cast(case, dtype), dtype, strict=False)
         return model.observe(trial) if trial.leaves else None
 
-    pairs = [(trial.case, model.observe(trial)) for trial in wrong if trial.dtype == dtype]
+    pairs = [(trial.case, observed[trial]) for trial in wrong if trial.dtype == dtype]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
     located = locate(ask, pairs, biased)
     diagnosis = _by_leaves(model, tried, known)

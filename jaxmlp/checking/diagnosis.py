@@ -23,6 +23,7 @@ from jaxmlp.checking.reference import (
     all_lines,
     evaluate,
     formula,
+    held,
 )
 from jaxmlp.checking.suspects import Suspect, suspects, without_layers
 from jaxmlp.checking.terms import Term, terms
@@ -86,6 +87,15 @@ def agree(received: Array, predicted: Array, allowed: Array, right: Array) -> bo
 
 
 GIVEN = {"x": INPUTS, "y": LABELS}
+
+
+def standing(received: Array, follows: Array, allowed: Array, right: Array) -> str:
+    """Whether a line is right, wrong itself, or right given the wrong ones before it."""
+    if np.all(np.abs(received - right) <= allowed):
+        return "right"
+    if not np.array_equal(np.isfinite(received), np.isfinite(follows)):
+        return "wrong"
+    return "follows" if agree(received, follows, allowed, right) else "wrong"
 
 
 class Place(NamedTuple):
@@ -162,7 +172,7 @@ class Bench:
     """The observations, with what has been worked out about them."""
 
     def __init__(self, observations: Sequence[Observation]) -> None:
-        """Put those first that tell most hypotheses apart."""
+        """Work on `observations`, of which the first ones should refute most."""
         self.observations = observations
         self._known: dict[tuple[int, Line], dict[str, Suspect]] = {}
         self._terms: dict[tuple[int, Line], dict[str, Term]] = {}
@@ -190,9 +200,7 @@ class Bench:
         """All lines under some mistakes; an amount that is not known counts as none."""
         times = amount if np.isfinite(amount) else 0.0
         problem, given = self.observations[number].problem, self.observations[number].given
-        replaced: dict[Line, Formula] = {
-            line: lambda v, l, value=value: value for line, value in given.items()
-        }
+        replaced = held(given)
         for place, key in mistakes:
             for line in place.lines(problem):
                 if line in given:

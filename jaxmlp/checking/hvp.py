@@ -53,11 +53,15 @@ def examine_hvp(
         GradientMismatch: from `check_hvp`, if the product is wrong, with the report.
     """
     networks = cases is None
-    given = network_cases(shapes, np.float64, seed, labels) if networks else None
+    tried = (
+        network_cases(shapes, np.float64, seed, labels)
+        if networks
+        else drawn(cases, examples, seed)
+    )
     rng = np.random.default_rng(seed)
     directed = [
         replace(case, batch=(case.batch, _direction(case.params, rng)), shape=None)
-        for case in (drawn(cases, examples, seed) if given is None else given)
+        for case in tried
     ]
     loss = with_activation(loss, activation)
     hvp = with_activation(manual_hvp, activation)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, drawn, network_cases
-from jaxmlp.checking.diagnosis import Observation, agree, explain
+from jaxmlp.checking.diagnosis import Observation, explain, standing
 from jaxmlp.checking.examples import diagnose
 from jaxmlp.checking.leafwise import UNEXPLAINED
 from jaxmlp.checking.naming import named_lines
@@ -40,13 +40,9 @@ class Seen(NamedTuple):
 
     def status(self, line: Line) -> str:
         """Whether a line is right, wrong itself, or right given the wrong ones before it."""
-        received, follows = self.received[line], self.follows[line]
-        right, allowed = self.right[line], self.allowed[line]
-        if np.all(np.abs(received - right) <= allowed):
-            return "right"
-        if not np.array_equal(np.isfinite(received), np.isfinite(follows)):
-            return "wrong"
-        return "follows" if agree(received, follows, allowed, right) else "wrong"
+        return standing(
+            self.received[line], self.follows[line], self.allowed[line], self.right[line]
+        )
 
     def wrong(self) -> list[Line]:
         """The lines that are wrong themselves, the first one first."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxmlp.checking.cases import Case, Shape, network_cases
 from jaxmlp.checking.diagnosis import Observation, Place, agree
-from jaxmlp.checking.reference import ACTIVATIONS, Array, Formula, Line, evaluate
+from jaxmlp.checking.reference import ACTIVATIONS, Array, Line, Problem, evaluate, held
 from jaxmlp.params import Layer
 
 # Few examples for their widths: so what is inferred of a line is the only thing possible.
@@ -35,10 +35,11 @@ ALIKE = {
     "p": {"p", "dzL", "y"}, "dz": {"dz", "dh", "y"}, "dh": {"dz", "dh"}, "dW": {"dW"},
     "db": {"db"}, "h": {"h", "z", "x"}, "z": {"h", "z", "x"},
 }  # fmt: skip
-LEAVES = [Place(s, end) for end in ("input", "output", "every") for s in ("dW", "db")]
-ERRORS = [Place("dz", end) for end in ("input", "output", "every")] + [Place("dzL", "every")]
-
-SINGLE = [(place,) for place in (*LEAVES, *ERRORS)]  # the last lines first
+PLACES = (  # the last lines first
+    *(Place(symbol, end) for end in ("input", "output", "every") for symbol in ("dW", "db")),
+    *(Place("dz", end) for end in ("input", "output", "every")),
+    Place("dzL", "every"),
+)
 
 
 class Located(NamedTuple):
@@ -85,12 +86,12 @@ class Inferred(NamedTuple):
         What is wrong may be the line before the freed one, which then is what it has to be.
         """
         problem = self.observation.problem
-        lines, symbols = evaluate(problem, _held(self.lines)), {line.symbol for line in wrong}
+        lines, symbols = evaluate(problem, held(self.lines)), {line.symbol for line in wrong}
         mistaken = set()
         for line, value in self.lines.items():
             if line == Line("dz", problem.depth) and "p" in symbols:
                 before = Line("p")
-                lines[before] = (problem.n * value + problem.y) / problem.y.sum(1, keepdims=True)
+                lines[before] = _needed(problem, self.lines)
             elif line.symbol == "dz" and "dh" in symbols:
                 before = Line("dh", line.index)
                 slope = ACTIVATIONS[problem.activation][1](lines[Line("z", line.index)])
@@ -100,6 +101,12 @@ class Inferred(NamedTuple):
                 before = line
             mistaken.add(before)
         return lines, mistaken
+
+
+def _needed(problem: Problem, lines: Mapping[Line, Array]) -> Array:
+    """The p that (12) needs for what ∂C/∂z_L is."""
+    dz = lines[Line("dz", problem.depth)]
+    return (problem.n * dz + problem.y) / problem.y.sum(axis=1, keepdims=True)
 
 
 Ask = Callable[[Case], Observation | None]
@@ -123,14 +130,14 @@ def locate(ask: Ask, failing: Sequence[tuple[Case, Observation]], bias: bool) ->
     if not chosen:
         return None
     observations = [seen for _, seen in chosen]
-    for places in SINGLE:
-        if (inferred := _fits(observations, places)) and _spare(inferred):
-            return _name(ask, places, chosen, inferred)
+    for place in PLACES:
+        if (inferred := _fits(observations, [place])) and _spare(inferred):
+            return _name(ask, [place], chosen, inferred)
     if found := _forward(observations):
         return found
     pairs = {
         pair: inferred
-        for pair in itertools.combinations((place for (place,) in SINGLE), 2)
+        for pair in itertools.combinations(PLACES, 2)
         if (inferred := _fits(observations, pair)) and _spare(inferred)
     }
     if not pairs:
@@ -207,16 +214,11 @@ def infer(seen: Observation, places: Sequence[Place]) -> Inferred | None:
     return Inferred(seen, lines, rank == columns.shape[1], len(wanted) - int(rank))
 
 
-def _held(values: Mapping[Line, Array]) -> dict[Line, Formula]:
-    """Formulas that give lines the values that they have."""
-    return {line: lambda v, l, value=value: value for line, value in values.items()}
-
-
 def _linear(seen: Observation, free: Sequence[Line], bound: Sequence[Line]) -> tuple[Array, Array]:
     """The bound leaves as they follow from the freed lines: with those right, and by each entry."""
 
     def leaves(values: dict[Line, Array]) -> Array:
-        lines = evaluate(seen.problem, _held(values))
+        lines = evaluate(seen.problem, held(values))
         return np.concatenate([np.ravel(lines[line]) for line in bound] or [np.zeros(0)])
 
     right = {line: seen.right[line] for line in free}
@@ -238,13 +240,17 @@ def _name(
     """The lines meant by places, and which of two neighbours each is."""
     deepest = max(inferred, key=lambda each: each.observation.problem.depth)
     depth = deepest.observation.problem.depth
-    lines: list[Line] = []
-    for line in deepest.lines:
-        if line == Line("dz", depth):
-            line = Line("p") if _depends_on_labels(ask, places, chosen, inferred) is False else line
-        elif line.symbol == "dz" and _is_product(ask, places, chosen, inferred):
-            line = Line("dh", line.index)
-        lines.append(line)
+    lines: list[Line] = list(deepest.lines)
+    if any(line.symbol == "dz" for line in lines):
+        twins = list(_twins(ask, places, chosen, inferred))
+        if Line("dz", depth) in lines and _depends_on_labels(twins) is False:
+            lines[lines.index(Line("dz", depth))] = Line("p")
+        if any(line.symbol == "dz" and line.index < depth for line in lines) and _is_product(twins):
+            hidden = (line.symbol == "dz" and line.index < depth for line in lines)
+            lines = [
+                Line("dh", line.index) if inner else line
+                for line, inner in zip(lines, hidden, strict=True)
+            ]
     numbers = tuple(dict.fromkeys(line.equation(depth) for line in lines))
     alone = "this line is" if len(lines) == 1 else "these lines are"
     says = f"all of them fit if {alone} wrong and every other one is right"
@@ -266,53 +272,34 @@ def _twins(
             if labels.ndim == 1
             else labels + rng.normal(size=labels.shape).astype(labels.dtype)
         )
-        seen = ask(_with_labels(case, others))
+        seen = ask(replace(case, batch=case.batch._replace(labels=others)))
         other = infer(seen, places) if seen and _finite(seen) else None
         if one.unique and other and other.unique:
             yield one, other
 
 
-def _with_labels(case: Case, labels: Array) -> Case:
-    return replace(case, batch=case.batch._replace(labels=labels))
-
-
-def _depends_on_labels(
-    ask: Ask,
-    places: Sequence[Place],
-    chosen: Sequence[tuple[Case, Observation]],
-    inferred: Sequence[Inferred],
-) -> bool | None:
+def _depends_on_labels(twins: Sequence[tuple[Inferred, Inferred]]) -> bool | None:
     """Whether p, as (12) would need it for what was received, changes with the labels."""
     changes = []
-    for one, other in _twins(ask, places, chosen, inferred):
-        ps = []
-        for each in (one, other):
-            problem = each.observation.problem
-            total = problem.y.sum(axis=1, keepdims=True)
-            dz = each.lines[Line("dz", problem.depth)]
-            ps.append((problem.n * dz + problem.y) / total)
+    for one, other in twins:
+        ps = [_needed(e.observation.problem, e.lines) for e in (one, other)]
         off = np.abs(ps[0] - one.observation.right[Line("p")]).max()
         changes.append(bool(np.abs(ps[0] - ps[1]).max() > SAME * off))
     return any(changes) if changes else None
 
 
-def _is_product(
-    ask: Ask,
-    places: Sequence[Place],
-    chosen: Sequence[tuple[Case, Observation]],
-    inferred: Sequence[Inferred],
-) -> bool:
+def _is_product(twins: Sequence[tuple[Inferred, Inferred]]) -> bool:
     """Whether the mistake is in ∂C/∂h (15) and not in the slope that it is multiplied with (16).
 
     The slope is a function of z alone: the labels do not change it. And what has passed a ReLU's
     mask is 0 where that is.
     """
     verdicts = []
-    for one, other in _twins(ask, places, chosen, inferred):
+    for one, other in twins:
         slopes = []
         for each in (one, other):
             problem, depth = each.observation.problem, each.observation.problem.depth
-            lines = evaluate(problem, _held(each.lines))
+            lines = evaluate(problem, held(each.lines))
             hidden = [line for line in each.lines if line.symbol == "dz" and line.index < depth]
             slopes.append([each.lines[line] / lines[Line("dh", line.index)] for line in hidden])
             right = [
@@ -347,7 +334,7 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
             h = _factor(weight, bias)
             if h is None:
                 return None
-            was = evaluate(seen.problem, _held(used))[Line("h", l)] if l else seen.problem.x
+            was = evaluate(seen.problem, held(used))[Line("h", l)] if l else seen.problem.x
             off = np.abs(h - was).max()
             if off > 1e-6 * max(1.0, np.abs(was).max()):
                 pairs = l == 1 and h.shape[1] == len(PAIRS)

@@ -49,14 +49,10 @@ class Custom:
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
-        paths, _ = jax.tree_util.tree_flatten_with_path(case.params)
-        return [
-            f"∂C/∂{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
-            for path, _ in paths
-        ]
+        return leaf_names(case.params)
 
     def judge(
-        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+        self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
     ) -> list[tuple[Array, Array]]:
         """The true leaves, and what random rounding spreads them by.
 
@@ -71,9 +67,9 @@ class Custom:
         ]
         if self.rough:
             return list(zip(expected, (ROUGH * each for each in allowed), strict=True))
-        right = received is not None and _within(received, expected, allowed)
+        right = _within(received, expected, allowed)
         tame = self.refuted and case.kind != "huge logits"  # where nearly all cancels
-        if not right and received and tame and _settled(received, expected, allowed):
+        if not right and tame and _settled(received, expected, allowed):
             allowed = [
                 each * (ROUGH if _far(r, e) else 1)
                 for r, e, each in zip(received, expected, allowed, strict=True)
@@ -81,9 +77,9 @@ class Custom:
         elif not right:
             spread = self._spread(case, expected, unit)
             allowed = [least + SAFETY * off for least, off in zip(allowed, spread, strict=True)]
-            if received is not None and not _within(received, expected, allowed):
+            if not _within(received, expected, allowed):
                 self.refuted = self.refuted or any(map(_far, received, expected))
-        if any_slope and received is not None and not _within(received, expected, allowed):
+        if any_slope and not _within(received, expected, allowed):
             slopes = self._slopes_nearby(case, expected)
             allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
         return list(zip(expected, allowed, strict=True))
@@ -116,6 +112,15 @@ class Custom:
         other = copy.copy(self)
         other.rough = True
         return other
+
+
+def leaf_names(params: Any) -> list[str]:
+    """The name of the derivative by every leaf, from its path."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [
+        f"∂C/∂{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
+        for path, _ in paths
+    ]
 
 
 def _within(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
@@ -172,7 +177,7 @@ class Network:
         return [line.name for line in gradient_lines(self.problem(case))]
 
     def judge(
-        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+        self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
     ) -> list[tuple[Array, Array]]:
         """The true leaves with their rounding bounds."""
         bounds = gradient_bounds(self.problem(case), Precision.of(dtype), any_slope)

@@ -292,6 +292,11 @@ def gradient_lines(problem: Problem) -> list[Line]:
     ]
 
 
+def held(values: Mapping[Line, Array]) -> dict[Line, Formula]:
+    """Formulas that give lines the values that they have."""
+    return {line: lambda v, l, value=value: value for line, value in values.items()}
+
+
 def evaluate(
     problem: Problem,
     replaced: Mapping[Line, Formula] | None = None,

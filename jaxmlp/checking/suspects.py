@@ -445,13 +445,6 @@ def _preactivation_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
             f"the mask is taken from the sign of {Line('dh', at).name}, not of {z}",
             lambda v, l: v.dh(l) > 0,
         )
-        for threshold in (*(10.0**-power for power in range(1, 13)), 0.5):
-            for says, low in ((f"{threshold:g}", threshold), (f"−{threshold:g}", -threshold)):
-                yield _masked(
-                    "mask threshold",
-                    f"the mask is 1[{z} > {says}] where 1[{z} > 0] belongs",
-                    lambda v, l, low=low: v.z(l) > low,
-                )
         yield _masked(
             "mask of the error",
             f"the mask is taken from the signs of {Line('dh', at).name} and {z} together",

@@ -9,10 +9,10 @@ import numpy as np
 
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis import agree
+from jaxmlp.checking.diagnosis import standing
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
 from jaxmlp.checking.leafwise import faults
-from jaxmlp.checking.models import FLOOR
+from jaxmlp.checking.models import FLOOR, leaf_names
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.taps import Lines, lines_of, true_lines
@@ -32,11 +32,7 @@ class Seen(NamedTuple):
     def status(self, name: str) -> str:
         """Whether a line is right, wrong itself, or right given the wrong ones before it."""
         leaf, right = self.leaves[name], self.right[name]
-        if np.all(np.abs(leaf.received - right) <= leaf.allowed):
-            return "right"
-        follows = agree(leaf.received, leaf.expected, leaf.allowed, right)
-        finite = np.array_equal(np.isfinite(leaf.received), np.isfinite(leaf.expected))
-        return "follows" if follows and finite else "wrong"
+        return standing(leaf.received, leaf.expected, leaf.allowed, right)
 
     def wrong(self) -> list[str]:
         """The lines that are wrong themselves, the first one first."""
@@ -82,13 +78,7 @@ def _named(lines: Lines, params: Any) -> Iterator[tuple[str, Array]]:
     yield from lines.values.items()
     for name in reversed(lines.values):
         yield f"∂C/∂{name}", lines.derivatives[name]
-    for name, leaf in zip(_paths(params), jax.tree.leaves(lines.grad), strict=True):
-        yield f"∂C/∂{name}", leaf
-
-
-def _paths(params: Any) -> list[str]:
-    paths = jax.tree_util.tree_flatten_with_path(params)[0]
-    return [jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path, _ in paths]
+    yield from zip(leaf_names(params), jax.tree.leaves(lines.grad), strict=True)
 
 
 def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, Array]:
@@ -107,8 +97,8 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
     found = {}
     for key, line in items.items():
         if key == "grad":
-            pairs = zip(_paths(params), jax.tree.leaves(line), strict=False)
-            found |= {f"∂C/∂{path}": np.asarray(leaf, np.float64) for path, leaf in pairs}
+            pairs = zip(leaf_names(params), jax.tree.leaves(line), strict=False)
+            found |= {name: np.asarray(leaf, np.float64) for name, leaf in pairs}
         elif key in spelled:
             found[spelled[key]] = np.asarray(line, np.float64)
         else:

@@ -76,15 +76,14 @@ class Model(Protocol):
         ...
 
     def judge(
-        self, case: Case, dtype: str, received: Sequence[Array] | None, any_slope: bool
+        self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
     ) -> list[tuple[Array, Array]]:
         """The true leaves, each with how far rounding may put a right one from it.
 
         Args:
             case: parameters and batch.
             dtype: of the parameters.
-            received: the leaves to be judged, for which a smaller bound may be enough; None for
-                the whole bound.
+            received: the leaves to be judged, for which a smaller bound may be enough.
             any_slope: whether every slope at a kink is allowed.
         """
         ...
