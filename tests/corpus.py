@@ -356,3 +356,6 @@ RIGHT: dict[str, Callable[..., Any]] = {
         )
     ),
 }
+
+# Those in JAX that are not compiled as they stand: many runs of them are faster jitted.
+JITTABLE = {"source, jax.numpy", "jax.grad", "vjp", "jvp", "recomputing", "one loss in one line"}

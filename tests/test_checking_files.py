@@ -121,3 +121,30 @@ def test_at_kink(capsys):
     assert main(["check", target, *QUICK]) == 1
     assert "it is wrong only where the loss has a kink" in capsys.readouterr().out
     assert main(["check", target, *QUICK, "--at-kink", "any"]) == 0
+
+
+OWN = """
+import jax.numpy as jnp
+
+
+def loss(params, batch):
+    return jnp.mean((jnp.tanh(batch["x"] @ params["w"]) - batch["y"]) ** 2)
+
+
+def grad(params, batch):
+    h = np.tanh(batch["x"] @ params["w"])
+    return {"w": batch["x"].T @ (2 * (h - batch["y"])) / len(h)}
+
+
+cases = [({"w": np.ones(2)}, {"x": np.ones((3, 2)), "y": np.zeros(3)})]
+"""
+
+
+def test_a_model_of_ones_own_in_a_script(capsys):
+    assert main(["check", write(OWN), "--report", "shown.py"]) == 1
+    said = capsys.readouterr().out
+    assert "∂C/∂w: constant factor: it is multiplied by" in said
+    shown = subprocess.run(
+        [sys.executable, "shown.py"], capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert re.match(r"∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.9", shown.stdout)

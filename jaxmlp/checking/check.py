@@ -2,16 +2,16 @@
 
 import functools
 import inspect
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import Caller, Finding
+from jaxmlp.checking.calls import Caller
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, cast, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
@@ -24,6 +24,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
+from jaxmlp.checking.verdict import limits, merged, smallest_seen, wrong_numbers
 
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
@@ -91,12 +92,12 @@ def examine(
         )
     ]
     caller.twice = False
-    findings = [*caller.findings.values(), *_merge(trials), *_limits(trials)]
+    findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
     oracles = _oracles(model, loss, trials)
     wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
     diagnosis = example = None
     if wrong:
-        findings += _wrong(model, wrong, trials)
+        findings += wrong_numbers(model, wrong, trials)
         with np.errstate(all="ignore"):  # wrong numbers may overflow
             diagnosis, example = _explain(caller, model, trials, wrong, cases, known or {})
     return Report(
@@ -107,8 +108,9 @@ def examine(
         cases=len(trials),
         compared=sum(bool(trial.leaves) for trial in trials),
         dtypes=tuple(dtypes or DTYPES),
-        missed=_missed(trials),
+        missed=smallest_seen(trials),
         oracles=tuple(oracles),
+        loss=_importable(loss) if isinstance(model, Network) or model.truth.traceable else None,
         seconds=time.perf_counter() - start,
     )
 
@@ -137,39 +139,12 @@ def with_activation(function: Callable[..., Any], activation: str) -> Callable[.
     return functools.update_wrapper(functools.partial(function, activation=activation), function)
 
 
-def _merge(trials: Sequence[Trial]) -> list[Finding]:
-    """Each finding once, with the cases on which it was made."""
-    found: dict[Finding, list[Trial]] = {}
-    for trial in trials:
-        for finding in trial.findings:
-            found.setdefault(finding, []).append(trial)
-    merged = []
-    for finding, where in found.items():
-        says = f"{finding.says}; on {len(where)} of {len(trials)} cases, such as {where[0].about}"
-        merged.append(Finding(finding.kind, says, finding.fails))
-    return merged
-
-
-def _limits(trials: Sequence[Trial]) -> list[Finding]:
-    """What the networks that it can take have in common, if it cannot take them all."""
-    takes = {
-        "layers": lambda case: case.shape.depth,
-        "bias": lambda case: "with" if case.shape.bias else "without",
-        "labels": lambda case: "classes" if np.ndim(case.batch.labels) == 1 else "rows",
-    }
-    cases = [(trial.case, bool(trial.leaves)) for trial in trials if trial.case.shape]
-    ran, failed = ([case for case, went in cases if went == ok] for ok in (True, False))
-    common = {
-        name: values.pop()
-        for name, of in takes.items()
-        if len(values := {of(case) for case in ran}) == 1
-    }
-    beyond = [name for name in common if any(takes[name](case) != common[name] for case in failed)]
-    if not beyond:
-        return []
-    flags = " ".join(f"--{name} {common[name]}" for name in beyond)
-    says = f"it works on some networks only; if that is all it is meant for, check it with {flags}"
-    return [Finding("partial", says, fails=False)]
+def _importable(function: Any) -> tuple[str, str] | None:
+    """The module and the name under which a function can be imported, if it can."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__name__", None)
+    if module and name and getattr(sys.modules.get(module), name, None) is function:
+        return module, name
+    return None
 
 
 def _oracles(model: Network | Custom, loss: Any, trials: Sequence[Trial]) -> list[Oracle]:
@@ -193,80 +168,6 @@ def _size(trial: Trial) -> int:
 def _nonzero(trial: Trial) -> int:
     """How many entries of the true gradient say something."""
     return sum(int(np.count_nonzero(leaf.expected)) for leaf in trial.leaves)
-
-
-def _wrong(
-    model: Network | Custom, wrong: Sequence[Trial], trials: Sequence[Trial]
-) -> Iterator[Finding]:
-    """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off."""
-    wild = [t for t in wrong if not all(np.isfinite(leaf.received).all() for leaf in t.leaves)]
-    if wild:
-        says = (
-            f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"
-        )
-        yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
-    sharp = [trial for trial in wrong if _within_a_kink(model, trial)]
-    if len(sharp) == len(wrong):
-        says = (
-            "it is wrong only where the loss has a kink, and within the slopes on either side: "
-            'jax.grad takes 0 there for a ReLU; at_kink="any" lets every slope pass'
-        )
-        yield Finding("kink", says)
-    plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
-    if rest := plain or sharp:
-        yield _worst(rest, len(wrong), len(trials))
-
-
-def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
-    """What sets some cases apart from all others, if their kind does."""
-    kinds = {trial.case.kind for trial in some}
-    others = {trial.case.kind for trial in trials} - kinds
-    return f"all with {' or '.join(sorted(kinds))}, " if others else ""
-
-
-def _within_a_kink(model: Network | Custom, trial: Trial) -> bool:
-    """Whether a wrong gradient is one that `at_kink="any"` would let pass."""
-    received = [leaf.received for leaf in trial.leaves]
-    judged = model.judge(trial.case, trial.dtype, received, True)
-    return all(
-        replace(leaf, expected=expected, allowed=allowed).right
-        for leaf, (expected, allowed) in zip(trial.leaves, judged, strict=True)
-    )
-
-
-def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
-    """The entry that is farthest off, in units of what rounding may do."""
-    trial, leaf = max(
-        ((trial, leaf) for trial in some for leaf in trial.leaves if leaf.received.size),
-        key=lambda pair: np.max(pair[1].excess),
-    )
-    place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
-    at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
-    says = (
-        f"{at} is {leaf.received[place]:.6g} and should be {leaf.expected[place]:.6g}, give or "
-        f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
-    )
-    return Finding("wrong numbers", says)
-
-
-def _missed(trials: Sequence[Trial]) -> dict[str, float]:
-    """For every dtype, the relative error of an entry above which it is sure to be seen.
-
-    Relative to the largest entry of its leaf; in the leaf where that is largest, on the case
-    of its shape where it is smallest.
-    """
-    shares: dict[tuple[Any, ...], float] = {}
-    for trial in trials:
-        for leaf in trial.leaves:
-            if np.any(leaf.expected):
-                key = (trial.dtype, trial.case.shape, leaf.name, leaf.expected.shape)
-                share = float(np.max(leaf.allowed) / np.max(np.abs(leaf.expected)))
-                shares[key] = min(share, shares.get(key, np.inf))
-    dtypes = dict.fromkeys(trial.dtype for trial in trials)
-    return {
-        dtype: max((share for key, share in shares.items() if key[0] == dtype), default=np.inf)
-        for dtype in dtypes
-    }
 
 
 def _explain(
@@ -324,7 +225,11 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
     kinds = tuple(dict.fromkeys(fault.kind for fault in found))
     kind = UNEXPLAINED if UNEXPLAINED in kinds else " and ".join(kinds)
     says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
+    if len(found) == 1:
+        says = found[0].says
     ours = isinstance(model, Network)
+    if kind == UNEXPLAINED and not ours:
+        says += "; to find the line, name what the loss goes through by `tap`, and use check_lines"
     numbers = tuple(dict.fromkeys(13 if "W" in name else 14 for name in names)) if ours else ()
     return Diagnosis(names, numbers, kind, says)
 

@@ -61,7 +61,8 @@ class Diagnosis:
     def __str__(self) -> str:
         """One sentence."""
         numbers = ", ".join(f"({number})" for number in self.equations)
-        return f"{', '.join(self.lines)} {numbers}: {self.kind}: {self.says}"
+        where = f"{', '.join(self.lines)} {numbers}".rstrip()
+        return f"{where}: {self.kind}: {self.says}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Report:
             above which it is sure to be seen.
         seconds: how long it took.
         oracles: how other ways to the true gradient compare with `jax.grad`.
+        loss: the module and the name of a loss that can be imported and differentiated by JAX.
     """
 
     subject: str
@@ -107,6 +109,7 @@ class Report:
     missed: dict[str, float]
     seconds: float
     oracles: tuple[Oracle, ...] = ()
+    loss: tuple[str, str] | None = None
 
     @property
     def passed(self) -> bool:

@@ -1,6 +1,7 @@
 """A report as Markdown with formulas, and as a script that shows the smallest example."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -83,40 +84,74 @@ def script(report: Report) -> str:
     example = report.example
     if example is None:
         return f"# {report.subject} is right: there is nothing to show\n"
-    if example.activation is None:
-        return "# an example of your own model: see the numbers in the report\n"
-    layers = "".join(
-        f"    Layer(np.array({numbers(weight, 17)}, float), "
-        f"{None if bias is None else f'np.array({numbers(bias, 17)}, float)'}),\n"
-        for weight, bias in example.case.params
+    rows = [row for row in example.rows if row.received is not None and not row.inferred]
+    if example.activation is not None:
+        rows = sorted(
+            (row for row in rows if LEAF.match(row.name)), key=lambda row: _order(row.name)
+        )
+    imports: set[str] = set()
+    try:
+        given = [_literal(tree, imports) for tree in (example.case.params, example.case.batch)]
+    except ValueError as error:
+        return f"# {error}: the numbers are in the report\n"
+    loss = ("jaxmlp", "loss") if example.activation else report.loss
+    if loss:
+        imports |= {f"from {loss[0]} import {loss[1]}"}
+        setting = f", activation={example.activation!r}" if example.activation else ""
+        truth = f"jax.tree.leaves(jax.grad({loss[1]})(params, batch{setting}))"
+    else:
+        truth = _lines("[", (_literal(row.expected, imports) for row in rows), "]")
+    received = _lines(
+        "{",
+        (f"{row.name!r}: {_literal(row.received, imports)}" for row in rows),
+        "}",
     )
-    labels = np.asarray(example.case.batch.labels)
-    kind = "int" if labels.ndim == 1 else "float"
-    returned = {
-        row.name: numbers(row.received, 10)
-        for row in example.rows
-        if row.received is not None and not row.inferred and LEAF.match(row.name)
-    }
-    received = {name: returned[name] for name in sorted(returned, key=_order)}
-    return f'''"""The smallest network on which {report.subject} is wrong."""
+    return f'''"""The smallest case on which {report.subject} is wrong."""
 
 import jax
-import numpy as np
+from numpy import array, asarray, inf, nan
 
-from jaxmlp import Batch, Layer, loss
-
+{"".join(f"{line}{chr(10)}" for line in sorted(imports))}
 jax.config.update("jax_enable_x64", True)
-params = (
-{layers})
-x = np.array({numbers(example.case.batch.x, 17)}, float)
-labels = np.array({numbers(labels, 17)}, {kind})
-params, batch = jax.tree.map(jax.numpy.asarray, (params, Batch(x, labels)))
-received = {received!r}
+params = {given[0]}
+batch = {given[1]}
+params, batch = jax.tree.map(jax.numpy.asarray, (params, batch))
+received = {received}
+expected = {truth}
 
-grad = jax.grad(loss)(params, batch, activation={example.activation!r})
-for (name, was), leaf in zip(received.items(), jax.tree.leaves(grad)):
-    print(f"{{name}} should be {{(np.asarray(leaf) + 0.0).tolist()}}, but was {{was}}")
+for (name, was), leaf in zip(received.items(), expected, strict=True):
+    print(f"{{name}} should be {{(asarray(leaf) + 0.0).tolist()}}, but was {{was.tolist()}}")
 '''
+
+
+def _lines(start: str, entries: Iterable[str], end: str) -> str:
+    """Entries of a list or dict, one in a line."""
+    return "".join([f"{start}\n", *(f"    {entry},\n" for entry in entries), end])
+
+
+def _literal(tree: Any, imports: set[str]) -> str:
+    """A tree of arrays as Python, which needs some imports.
+
+    Raises:
+        ValueError: if it holds what has no such form.
+    """
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        imports.add(f"from {type(tree).__module__} import {type(tree).__qualname__}")
+        inside = ", ".join(_literal(leaf, imports) for leaf in tree)
+        return f"{type(tree).__qualname__}({inside})"
+    if isinstance(tree, (tuple, list)):
+        inside = ", ".join(_literal(leaf, imports) for leaf in tree)
+        return f"[{inside}]" if isinstance(tree, list) else f"({inside}{',' * (len(tree) == 1)})"
+    if isinstance(tree, dict):
+        pairs = (f"{key!r}: {_literal(value, imports)}" for key, value in tree.items())
+        return "{" + ", ".join(pairs) + "}"
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return repr(tree)
+    if not hasattr(tree, "dtype"):
+        raise ValueError(f"a {type(tree).__name__} cannot be written down as Python")
+    values = np.asarray(tree)
+    plain = values.dtype in (np.float64, np.int64, np.bool_)
+    return f"array({values.tolist()}{'' if plain else f', {str(values.dtype)!r}'})"
 
 
 def _order(name: str) -> tuple[str, bool]:

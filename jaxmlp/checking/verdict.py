@@ -1,0 +1,121 @@
+"""What is to be said of all trials together: who fails, how far, where, and what went unseen."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.trials import Model, Trial
+
+
+def merged(trials: Sequence[Trial]) -> list[Finding]:
+    """Findings that are the same but for numbers become one, with the cases it was made on."""
+    found: dict[tuple[str, str], list[tuple[Finding, Trial]]] = {}
+    for trial in trials:
+        for finding in trial.findings:
+            like = (finding.kind, re.sub(r"\d+", "", finding.says))
+            found.setdefault(like, []).append((finding, trial))
+    every = []
+    for each in found.values():
+        finding, first = each[0]
+        says = f"{finding.says}; on {len(each)} of {len(trials)} cases, such as {first.about}"
+        every.append(Finding(finding.kind, says, any(other.fails for other, _ in each)))
+    return every
+
+
+def limits(trials: Sequence[Trial]) -> list[Finding]:
+    """What the networks that it can take have in common, if it cannot take them all."""
+    takes = {
+        "layers": lambda case: case.shape.depth,
+        "bias": lambda case: "with" if case.shape.bias else "without",
+        "labels": lambda case: "classes" if np.ndim(case.batch.labels) == 1 else "rows",
+    }
+    cases = [(trial.case, bool(trial.leaves)) for trial in trials if trial.case.shape]
+    ran, failed = ([case for case, went in cases if went == ok] for ok in (True, False))
+    common = {
+        name: values.pop()
+        for name, of in takes.items()
+        if len(values := {of(case) for case in ran}) == 1
+    }
+    beyond = [name for name in common if any(takes[name](case) != common[name] for case in failed)]
+    if not beyond:
+        return []
+    flags = " ".join(f"--{name} {common[name]}" for name in beyond)
+    says = f"it works on some networks only; if that is all it is meant for, check it with {flags}"
+    return [Finding("partial", says, fails=False)]
+
+
+def wrong_numbers(
+    model: Model, wrong: Sequence[Trial], trials: Sequence[Trial]
+) -> Iterator[Finding]:
+    """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off."""
+    wild = [t for t in wrong if not all(np.isfinite(leaf.received).all() for leaf in t.leaves)]
+    if wild:
+        says = (
+            f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"
+        )
+        yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
+    sharp = [trial for trial in wrong if _within_a_kink(model, trial)]
+    if len(sharp) == len(wrong):
+        says = (
+            "it is wrong only where the loss has a kink, and within the slopes on either side: "
+            'jax.grad takes 0 there for a ReLU; at_kink="any" lets every slope pass'
+        )
+        yield Finding("kink", says)
+    plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
+    if rest := plain or sharp:
+        yield _worst(rest, len(wrong), len(trials))
+
+
+def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
+    """What sets some cases apart from all others, if their kind does."""
+    kinds = {trial.case.kind for trial in some}
+    others = {trial.case.kind for trial in trials} - kinds
+    return f"all with {' or '.join(sorted(kinds))}, " if others else ""
+
+
+def _within_a_kink(model: Model, trial: Trial) -> bool:
+    """Whether a wrong gradient is one that `at_kink="any"` would let pass."""
+    received = [leaf.received for leaf in trial.leaves]
+    judged = model.judge(trial.case, trial.dtype, received, True)
+    return all(
+        replace(leaf, expected=expected, allowed=allowed).right
+        for leaf, (expected, allowed) in zip(trial.leaves, judged, strict=True)
+    )
+
+
+def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
+    """The entry that is farthest off, in units of what rounding may do."""
+    trial, leaf = max(
+        ((trial, leaf) for trial in some for leaf in trial.leaves if leaf.received.size),
+        key=lambda pair: np.max(pair[1].excess),
+    )
+    place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
+    at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
+    says = (
+        f"{at} is {leaf.received[place]:.6g} and should be {leaf.expected[place]:.6g}, give or "
+        f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
+    )
+    return Finding("wrong numbers", says)
+
+
+def smallest_seen(trials: Sequence[Trial]) -> dict[str, float]:
+    """For every dtype, the relative error of an entry above which it is sure to be seen.
+
+    Relative to the largest entry of its leaf; in the leaf where that is largest, on the case
+    of its shape where it is smallest.
+    """
+    shares: dict[tuple[object, ...], float] = {}
+    for trial in trials:
+        for leaf in trial.leaves:
+            if np.any(leaf.expected):
+                key = (trial.dtype, trial.case.shape, leaf.name, leaf.expected.shape)
+                share = float(np.max(leaf.allowed) / np.max(np.abs(leaf.expected)))
+                shares[key] = min(share, shares.get(key, np.inf))
+    dtypes = dict.fromkeys(trial.dtype for trial in trials)
+    return {
+        dtype: max((share for key, share in shares.items() if key[0] == dtype), default=np.inf)
+        for dtype in dtypes
+    }
