@@ -116,6 +116,18 @@ def test_lines_in_a_file(capsys):
     assert "∂C/∂z₂ (12) is the first wrong line" in capsys.readouterr().out
 
 
+def test_on_a_terminal(capsys, monkeypatch):
+    """The table of lines folds into the width that there is."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    target = write(corpus.SOURCE.replace(corpus.BIAS, "dz.mean(axis=0)"))
+    assert main(["check", target, *QUICK, "--bias", "with"]) == 1
+    said = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
+    lines = said[said.index("formula") :].splitlines()
+    assert [line for line in lines if line.startswith(" ✗")]
+    assert max(map(len, lines)) <= 60
+
+
 def test_at_kink(capsys):
     target = write(corpus.SOURCE.replace(corpus.MASK, corpus.MASK.replace(">", ">=")))
     assert main(["check", target, *QUICK]) == 1

@@ -17,6 +17,7 @@ from jaxmlp.checking.calls import where
 from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.lines import examine_lines
+from jaxmlp.checking.report import table
 from jaxmlp.checking.writing import markdown, script
 
 GRACE = 30.0  # seconds for a process to start, and to stop once it is told to
@@ -32,12 +33,18 @@ class Outcome(NamedTuple):
     Attributes:
         passed: whether the gradient is right.
         text: the report for people.
+        summary: the same without the table of lines.
+        table: of lines, as rows of cells, the head first; nothing if no case is shown.
+        foot: what goes below the table.
         markdown: the same with formulas.
         script: a script that shows the smallest example.
     """
 
     passed: bool
     text: str
+    summary: str
+    table: list[list[str]]
+    foot: list[str]
     markdown: str
     script: str
 
@@ -117,6 +124,9 @@ def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str,
     return {
         "passed": report.passed,
         "text": str(report),
+        "summary": report.summary(),
+        "table": table(report.example) if report.example else [],
+        "foot": report.foot(),
         "markdown": markdown(report),
         "script": script(report),
     }

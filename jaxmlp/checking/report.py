@@ -118,6 +118,12 @@ class Report:
 
     def __str__(self) -> str:
         """The report as plain text."""
+        if self.example is None:
+            return self.summary()
+        return "\n".join([self.summary(), "", *_aligned(table(self.example)), *self.foot()])
+
+    def summary(self) -> str:
+        """The report without the table of lines."""
         tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
         notes = [
             f"  {'' if finding.fails else 'note: '}{finding.kind}: {finding.says}"
@@ -136,8 +142,13 @@ class Report:
             parts += [f"  or: {other}" for other in self.diagnosis.also]
         parts += [*notes, *self._truth()]
         if self.example:
-            parts += ["", _example_text(self.example)]
+            parts += ["", *_given(self.example)]
         return "\n".join(parts)
+
+    def foot(self) -> list[str]:
+        """What a mark in the table of lines means, if it is there."""
+        inferred = self.example is not None and any(row.inferred for row in self.example.rows)
+        return ["  * not returned: it follows from the diagnosis"] * inferred
 
     def _truth(self) -> list[str]:
         """The line on the oracles."""
@@ -185,29 +196,24 @@ def numbers(array: Array, digits: int = 4) -> str:
     ).replace("\n", "")
 
 
-def _example_text(example: Example) -> str:
-    table = [("", "line", "", "formula", "expected", "received")]
+def table(example: Example) -> list[tuple[str, ...]]:
+    """The lines of an example in words: mark, line, equation, formula, expected, received."""
+    cells = [("", "line", "", "formula", "expected", "received")]
     note = {"wrong": "  ← wrong", "follows": "  right, given the lines above"}
     for row in example.rows:
         received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
-        table.append(
-            (
-                MARKS[row.status],
-                row.name,
-                f"({row.equation})" if row.equation else "",
-                row.formula,
-                numbers(row.expected),
-                received + note.get(row.status, ""),
-            )
-        )
-    widths = [max(len(cells[i]) for cells in table) for i in range(5)]
-    lines = [
-        "  "
-        + "  ".join([*(c.ljust(w) for c, w in zip(cells, widths, strict=False)), cells[5]]).rstrip()
-        for cells in table
-    ]
-    foot = ["  * not returned: it follows from the diagnosis"]
-    return "\n".join([*_given(example), "", *lines, *foot * any(r.inferred for r in example.rows)])
+        equation = f"({row.equation})" if row.equation else ""
+        received += note.get(row.status, "")
+        mark = MARKS[row.status]
+        cells.append((mark, row.name, equation, row.formula, numbers(row.expected), received))
+    return cells
+
+
+def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as text in columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ("  ".join(map(str.ljust, row, widths)) for row in cells)
+    return [f"  {row}".rstrip() for row in rows]
 
 
 def _given(example: Example) -> list[str]:

@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from jaxmlp.checking.cases import FORMS, SHAPES
-from jaxmlp.checking.files import examine_file
+from jaxmlp.checking.files import Outcome, examine_file
 from jaxmlp.runs import write_text
 from jaxmlp.settings import check_integer
+
+COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Check:
                 at_kink=self.at_kink,
                 seed=self.seed,
             )
-        _show(console, outcome.text)
+        _show(console, outcome)
         if self.report:
             as_script = self.report.suffix == ".py"
             write_text(self.report, outcome.script if as_script else outcome.markdown)
@@ -76,8 +80,15 @@ class Check:
         return 0 if outcome.passed else 1
 
 
-def _show(console: Console, text: str) -> None:
-    """A report, its marks in colour on a terminal."""
-    colours = {"✓": "green", "✗": "bold red", "↳": "yellow"}
-    for line in text.splitlines():
-        console.print(line, style=colours.get(line.strip()[:1]), markup=False)
+def _show(console: Console, outcome: Outcome) -> None:
+    """A report; on a terminal with marks in colour, and a table that fits its width."""
+    if not console.is_terminal:
+        console.print(outcome.text, markup=False)
+        return
+    for line in outcome.summary.splitlines():
+        console.print(line, style=COLOURS.get(line.strip()[:1]), markup=False)
+    head, *rows = outcome.table or [[]]
+    grid = Table(*map(escape, head), box=None, padding=(0, 1), header_style="dim")
+    for row in rows:
+        grid.add_row(*map(escape, row), style=COLOURS[row[0]] if row[0] != "✓" else None)
+    console.print(*[grid] * bool(rows), *map(escape, outcome.foot), sep="\n")
