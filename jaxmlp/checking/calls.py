@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+RANDOM = "not deterministic"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -85,7 +87,7 @@ class Caller:
             self._note("mutates its input", "it writes into its arguments: work on copies")
         if again is not value and not _same(value, again):
             says = "two calls with the same arguments give different results"
-            self._note("not deterministic", says)
+            self._note(RANDOM, says)
         return value
 
     def _array(self, leaf: Any) -> Any:
@@ -96,7 +98,7 @@ class Caller:
 
     def _raised(self, error: BaseException) -> Finding:
         place = where(error, self.function)
-        says = f"it raises {type(error).__name__}: {_first_line(error)}{place}"
+        says = f"it raises {type(error).__name__}: {first_line(error)}{place}"
         return Finding("raises", says)
 
 
@@ -109,7 +111,8 @@ def _same(one: Any, other: Any) -> bool:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
     return (str(error).strip() or "no message").splitlines()[0]
 
 

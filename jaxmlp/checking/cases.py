@@ -45,6 +45,7 @@ SHAPES = (
     Shape((2, 4, 3, 5), True, 6),  # two hidden layers, all sizes different
     Shape((3, 3, 3, 3), True, 3),  # weights and masks of another layer fit
     Shape((2, 1, 1), True, 2),  # width one, and one class
+    Shape((2, 3, 4), True, 1),  # one example with biases: nothing to sum
     Shape((40, 30, 10), True, 20),  # large enough to have a corner
 )
 # What the numbers are like, with labels to go with them. Classes are tried with the dense numbers
@@ -55,10 +56,12 @@ KINDS = (
     ("near kinks", "soft"),
     ("zeros", "one-hot"),
     ("huge logits", "one-hot"),
+    ("confident", "foreseen"),  # the gradient is next to nothing
     ("dense", "classes"),
     ("dense", "later classes"),  # the first one does not occur
 )
 NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
+LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
 CLASSES = (0, 1, 3, 5)  # the shapes that are also tried with classes, where both forms are
@@ -94,7 +97,10 @@ def network_cases(
         rng = np.random.default_rng([seed, place])
         near = NEAR.get(jnp.dtype(dtype).name, 0.0)
         params, x = max((_numbers(rng, shape, kind, near) for _ in range(DRAWS)), key=_alive)
-        y = make_labels(rng, labels, shape.n, shape.sizes[-1])
+        if kind == "confident":
+            params, y = foreseen(params, x, labels)
+        else:
+            y = make_labels(rng, labels, shape.n, shape.sizes[-1])
         case = Case(params, Batch(x, y), f"{shape}, {kind}, labels {labels}", kind, shape)
         yield cast(case, dtype)
 
@@ -136,14 +142,32 @@ def _alive(numbers: tuple[Params, np.ndarray]) -> float:
 
     In the layer where they are fewest, since a layer that is off hides all that is before it.
     """
-    params, h = numbers
+    params, x = numbers
     shares = [1.0]
-    for weight, bias in params[:-1]:
-        z = h @ weight + (0 if bias is None else bias)
-        h = np.maximum(z, 0)
+    for z in _affine(params, x)[:-1]:
         on, off = (z > 0).any(axis=0), (z < 0).any(axis=0)
         shares.append(float(np.mean(on) + np.mean(on & off)))
     return min(shares)
+
+
+def _affine(params: Params, x: np.ndarray) -> list[np.ndarray]:
+    """Every layer's z, with ReLUs between."""
+    h, zs = x, []
+    for weight, bias in params:
+        zs.append(h @ weight + (0 if bias is None else bias))
+        h = np.maximum(zs[-1], 0)
+    return zs
+
+
+def foreseen(params: Params, x: np.ndarray, form: str) -> tuple[Params, np.ndarray]:
+    """Labels that a network is sure of: the last layer is scaled until every one leads by LEAD."""
+    z = _affine(params, x)[-1]
+    classes = z.argmax(axis=1).astype(np.int32)
+    if z.shape[1] > 1:
+        leads = np.diff(np.sort(z, axis=1)[:, -2:])
+        scale = LEAD / max(leads.min(), 1e-3)
+        params = (*params[:-1], jax.tree.map(lambda leaf: scale * leaf, params[-1]))
+    return params, classes if form == "classes" else np.eye(z.shape[1])[classes]
 
 
 def cast(case: Case, dtype: Any) -> Case:

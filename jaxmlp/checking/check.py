@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import Caller
+from jaxmlp.checking.calls import RANDOM, Caller, Finding
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, cast, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
@@ -93,11 +93,14 @@ def examine(
     ]
     caller.twice = False
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
+    if isinstance(model, Custom):
+        findings += _coarse(model, trials)
     oracles = _oracles(model, loss, trials)
     wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
     diagnosis = example = None
     if wrong:
         findings += wrong_numbers(model, wrong, trials)
+    if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
         with np.errstate(all="ignore"):  # wrong numbers may overflow
             diagnosis, example = _explain(caller, model, trials, wrong, cases, known or {})
     return Report(
@@ -137,6 +140,20 @@ def with_activation(function: Callable[..., Any], activation: str) -> Callable[.
     ):
         return function
     return functools.update_wrapper(functools.partial(function, activation=activation), function)
+
+
+def _coarse(model: Custom, trials: Sequence[Trial]) -> list[Finding]:
+    """A note, if the loss has fewer digits than it is given."""
+    some = next((trial.case for trial in trials if trial.leaves), None)
+    if some is None or not model.truth.traceable:
+        return []
+    if not (narrow := model.truth.narrow(some.params, some.batch)):
+        return []
+    says = (
+        f"the loss computes in {narrow} in places, even for numbers in float64: what a gradient "
+        "has beyond those digits cannot be checked"
+    )
+    return [Finding("coarse loss", says, fails=False)]
 
 
 def _importable(function: Any) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from jaxmlp.checking.reference import Array, Problem
 Sizes = Mapping[str, int]
 N = "the batch size N"
 VARYING = "varying factor"
+CLOSE = 1e-5  # relative difference up to which a measured factor equals another number
 
 POWERS: dict[str, Callable[[float], float]] = {
     "it is multiplied by {}": lambda size: size,
@@ -54,7 +55,7 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     known = [(f, each) for f, each in zip(factors, sizes, strict=True) if np.isfinite(f)]
 
     def equals(value: Callable[[Sizes], float]) -> bool:
-        return all(np.isclose(factor, value(each), rtol=1e-4) for factor, each in known)
+        return all(np.isclose(factor, value(each), rtol=CLOSE) for factor, each in known)
 
     if equals(lambda each: -1):
         return "sign", "the sign is wrong"
@@ -67,6 +68,11 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     if equals(lambda each: constant):
         says = {2: "it is doubled", 0.5: "it is halved"}.get(round(constant, 9))
         return "constant factor", says or f"it is multiplied by {constant:.6g}"
+    wrong = [pair for pair in zip(factors, sizes, strict=True) if not np.isclose(pair[0], 1, CLOSE)]
+    if 1 < len([pair for pair in wrong if np.isfinite(pair[0])]) < len(known):
+        kind, says = name_factor(*zip(*wrong, strict=True))
+        if kind != VARYING:
+            return kind, f"on some cases {says}"
     return VARYING, "it is multiplied by a number that differs from case to case"
 
 
@@ -74,9 +80,11 @@ def _sized(
     equals: Callable[[Callable[[Sizes], float]], bool], known: Sequence[tuple[float, Sizes]]
 ) -> tuple[str, str] | None:
     """A factor made of sizes, if it is one and those sizes differ from case to case."""
-    names = [name for name in known[0][1] if all(name in each for _, each in known)]
-    if len({tuple(each[name] for name in names) for _, each in known}) < 2:
+    shared = [name for name in known[0][1] if all(name in each for _, each in known)]
+    columns = {name: tuple(each[name] for _, each in known) for name in shared}
+    if len(set(zip(*columns.values(), strict=True))) < 2:
         return None  # one size only: a constant would do as well
+    names = list({column: name for name, column in reversed(columns.items())}.values())[::-1]
     if N in names:
         if equals(lambda each: each[N]):
             return "1/N missing", "it is N times too large: the 1/N of the mean is missing"

@@ -23,6 +23,7 @@ SCALED = 2.0**-43  # large enough for float64 to be exact beside it
 SAFETY = 8.0  # between the largest spread seen and what is allowed
 POOL = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, 4096))  # drawing inside would be slow
 STRIDE = 977  # from where one operation reads its random numbers to where the next one does
+TURN = 331  # from where one round of a loop does to where the next one does
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where calls keep the program that they call
 SUMS = {"dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "reduce_prod", "cumprod"}
 WHOLE = {"add", "sub", "mul", "dot_general", "reduce_sum", "add_any", "integer_pow", "cumsum"}
@@ -43,7 +44,7 @@ def rounding_spread(function: Callable[..., Any], arguments: Any, unit: float) -
     with jax.enable_x64(True):
         arguments = as_float64(arguments)
         enough = max(unit, SCALED)
-        near, far = (_spread(function)(size * POOL, arguments) for size in (unit, enough))
+        near, far = (_spread(function)(POOL, size, arguments) for size in (unit, enough))
         pairs = zip(near, far, strict=True)
         return [np.asarray(np.maximum(one, other * unit / enough)) for one, other in pairs]
 
@@ -53,11 +54,12 @@ def _spread(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     """The spread of a function as one program for all numbers of the same shapes."""
 
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    def spread(pool: Any, arguments: Any) -> list[Any]:
+    def spread(pool: Any, size: Any, arguments: Any) -> list[Any]:
         closed = jax.make_jaxpr(function)(*arguments)
 
         def sample(numbers: Any) -> list[Any]:
-            return _run(closed.jaxpr, closed.consts, jax.tree.leaves(arguments), _Noise(numbers))
+            noise = _Noise(numbers, size)
+            return _run(closed.jaxpr, closed.consts, jax.tree.leaves(arguments), noise)
 
         exact = sample(jnp.zeros_like(pool[0]))
         rounded = jax.vmap(sample)(pool)
@@ -67,18 +69,26 @@ def _spread(function: Callable[..., Any]) -> Callable[..., list[Any]]:
 
 
 class _Noise:
-    """Rounds by numbers from a pool; every call reads it from another place."""
+    """Rounds by numbers from a pool; every call reads it from another place.
 
-    def __init__(self, numbers: Any) -> None:
-        self.numbers, self.calls = numbers, 0
+    What the program itself computes in fewer digits is rounded as those are.
+    """
+
+    def __init__(self, numbers: Any, size: Any) -> None:
+        self.numbers, self.size, self.calls = numbers, size, 0
 
     def __call__(self, value: Any, exact: Any = False) -> Any:
-        if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        if not jnp.issubdtype(dtype := jnp.result_type(value), jnp.floating):
             return value
         self.calls += 1
         start = STRIDE * self.calls % len(self.numbers)
-        numbers = jnp.resize(self.numbers[start:], jnp.shape(value))
-        return value * (1 + jnp.where(exact, 0, numbers.astype(value.dtype)))
+        size = jnp.maximum(self.size, 0.0 if dtype == jnp.float64 else jnp.finfo(dtype).eps)
+        numbers = size * jnp.resize(self.numbers[start:], jnp.shape(value))
+        return value * (1 + jnp.where(exact, 0, numbers).astype(dtype))
+
+    def turned(self, round_: Any) -> "_Noise":
+        """The same with the pool read from elsewhere in every round of a loop."""
+        return _Noise(jnp.roll(self.numbers, TURN * round_), self.size)
 
 
 def _whole(values: list[Any]) -> Any:
@@ -115,17 +125,19 @@ def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
 
 
 def _scan(params: Any, values: list[Any], noise: _Noise) -> list[Any]:
-    """A loop, unrolled, so that every round has its own roundings."""
+    """A loop, in which every round has its own roundings."""
     constants, carries = params["num_consts"], params["num_carry"]
     fixed, carry = values[:constants], values[constants : constants + carries]
     slices, body = values[constants + carries :], params["jaxpr"]
-    rounds = range(params["length"])
-    outputs: list[list[Any]] = []
-    for number in reversed(rounds) if params["reverse"] else rounds:
-        given = [*fixed, *carry, *(each[number] for each in slices)]
-        results = _run(body.jaxpr, body.consts, given, noise)
-        carry = results[:carries]
-        outputs.append(results[carries:])
-    if params["reverse"]:
-        outputs.reverse()
-    return [*carry, *(jnp.stack(each) for each in zip(*outputs, strict=True))]
+
+    def round_(carry: list[Any], given: tuple[Any, list[Any]]) -> tuple[list[Any], list[Any]]:
+        number, slices = given
+        results = _run(body.jaxpr, body.consts, [*fixed, *carry, *slices], noise.turned(number))
+        return results[:carries], results[carries:]
+
+    numbers = jnp.arange(1, params["length"] + 1)
+    carry, outputs = jax.lax.scan(
+        round_, carry, (numbers, slices), params["length"], params["reverse"]
+    )
+    noise.calls += 1
+    return [*carry, *outputs]

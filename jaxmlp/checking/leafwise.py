@@ -63,7 +63,8 @@ def _explanations(
                 return False
             if predicted.shape != leaf.expected.shape:
                 predicted = leaf.expected  # a mistake that can be made only where it fits
-            if not agree(leaf.received, predicted, leaf.allowed, leaf.expected):
+            alike = np.isfinite(predicted).all() == np.isfinite(leaf.received).all()
+            if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
                 return False
         return True
 
@@ -83,15 +84,15 @@ def _explanations(
     for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
         if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):
             yield "exchanged", f"it is {other}"
-    index = {leaf.name: i for i, leaf in enumerate(tried[0][0].leaves)}[name]
     for says, leaves in others.items():
-        if fits(lambda trial, _, leaves=leaves: leaves(trial)[index]):
+        if fits(lambda trial, leaf, leaves=leaves: leaves(trial)[_index(trial, leaf)]):
             yield "another quantity", f"it is {says}"
     for (says, rows), share in itertools.product(ROWS.items(), (False, True)):
 
-        def predicted(trial: Trial, _: Leaf, rows: Any = rows, share: bool = share) -> Any:
-            found = row_gradient(trial, rows)
-            return None if found is None else found[index] / (_rows(trial) if share else 1)
+        def predicted(trial: Trial, leaf: Leaf, rows: Any = rows, share: bool = share) -> Any:
+            if (found := row_gradient(trial, rows)) is None:
+                return None
+            return found[_index(trial, leaf)] / (_rows(trial) if share else 1)
 
         if fits(predicted):
             yield "batch rows", f"only the {says} example of the batch is used"
@@ -143,9 +144,12 @@ def _rows(trial: Trial) -> int:
     return lengths.pop() if len(lengths) == 1 else 0
 
 
+def _index(trial: Trial, leaf: Leaf) -> int:
+    return [each.name for each in trial.leaves].index(leaf.name)
+
+
 def _param(trial: Trial, leaf: Leaf) -> Array:
-    names = [each.name for each in trial.leaves]
-    return np.asarray(jax.tree.leaves(trial.case.params)[names.index(leaf.name)], np.float64)
+    return np.asarray(jax.tree.leaves(trial.case.params)[_index(trial, leaf)], np.float64)
 
 
 def _decay(tried: Sequence[tuple[Trial, Leaf]]) -> float | None:

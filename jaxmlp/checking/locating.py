@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.cases import Case, Shape, network_cases
+from jaxmlp.checking.cases import FORMS, Case, Shape, network_cases
 from jaxmlp.checking.diagnosis import Observation, Place, agree
 from jaxmlp.checking.reference import ACTIVATIONS, Array, Line, Problem, evaluate, held
 from jaxmlp.params import Layer
@@ -120,7 +120,11 @@ def locate(ask: Ask, failing: Sequence[tuple[Case, Observation]], bias: bool) ->
         failing: cases on which it is wrong.
         bias: whether it can take biases.
     """
-    probes = [(case, seen) for case in _probes(bias) if (seen := ask(case)) and not _right(seen)]
+    probes: list[tuple[Case, Observation]] = []
+    for form in FORMS[::-1]:  # some mistakes can be made with classes only
+        if not probes:
+            tried = [(case, seen) for case in _probes(bias, form) if (seen := ask(case))]
+            probes = [(case, seen) for case, seen in tried if not _right(seen)]
     chosen = probes or [
         (case, seen)
         for case, seen in failing
@@ -162,11 +166,11 @@ def _spare(inferred: Sequence[Inferred]) -> int:
     return sum(each.spare for each in inferred)
 
 
-def _probes(bias: bool) -> Iterator[Case]:
+def _probes(bias: bool, form: str) -> Iterator[Case]:
     """Dense cases of few examples; of a single one, with pairs of units that have the same z."""
     shapes = [shape if bias else replace(shape, bias=False) for shape in PROBES]
     for seed in range(2):
-        for case in network_cases(shapes, np.float64, seed, ("rows",)):
+        for case in network_cases(shapes, np.float64, seed, (form,)):
             if case.kind != "dense":
                 continue
             if case.shape and case.shape.n == 1 and bias:
@@ -296,15 +300,16 @@ def _is_product(twins: Sequence[tuple[Inferred, Inferred]]) -> bool:
     """
     verdicts = []
     for one, other in twins:
+        problem = one.observation.problem
+        hidden = [line for line in one.lines if line.symbol == "dz" and line.index < problem.depth]
+        if not hidden:
+            continue
         slopes = []
         for each in (one, other):
-            problem, depth = each.observation.problem, each.observation.problem.depth
-            lines = evaluate(problem, held(each.lines))
-            hidden = [line for line in each.lines if line.symbol == "dz" and line.index < depth]
+            lines = evaluate(each.observation.problem, held(each.lines))
             slopes.append([each.lines[line] / lines[Line("dh", line.index)] for line in hidden])
-            right = [
-                ACTIVATIONS[problem.activation][1](lines[Line("z", line.index)]) for line in hidden
-            ]
+        slope = ACTIVATIONS[problem.activation][1]
+        right = [slope(one.observation.right[Line("z", line.index)]) for line in hidden]
         off = max(np.abs(a - r).max() for a, r in zip(slopes[0], right, strict=True))
         change = max(np.abs(a - b).max() for a, b in zip(*slopes, strict=True))
         passed = all(

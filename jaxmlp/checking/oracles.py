@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.reference import Array
 
 Loss = Callable[[Any, Any], Any]
@@ -30,7 +31,25 @@ class Truth:
         self.traceable = True
 
     def __call__(self, params: Any, batch: Any) -> list[Estimate]:
-        """The leaves of the gradient at parameters of any float dtype."""
+        """The leaves of the gradient at parameters of any float dtype.
+
+        Raises:
+            ValueError: if the loss raises, or returns no number.
+        """
+        try:
+            return self._estimate(params, batch)
+        except Exception as error:
+            says = f"{type(error).__name__}: {first_line(error)}{where(error, self.loss)}"
+            raise ValueError(f"the loss cannot be differentiated: {says}") from error
+
+    def narrow(self, params: Any, batch: Any) -> str:
+        """The dtypes of fewer digits in which the loss computes even when given float64."""
+        with jax.enable_x64(True):
+            program = str(jax.make_jaxpr(self.loss)(*as_float64((params, batch))))
+        names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+        return " and ".join(name for short, name in names.items() if f":{short}[" in program)
+
+    def _estimate(self, params: Any, batch: Any) -> list[Estimate]:
         with jax.enable_x64(True):
             if self.traceable:
                 try:
@@ -204,4 +223,7 @@ def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: A
     """The loss at every row of `points`, in float64."""
     with jax.enable_x64(True):
         arrays = jax.tree.map(np.asarray, batch)
-        return np.asarray([float(loss(unravel(point), arrays)) for point in points])
+        values = [loss(unravel(point), arrays) for point in points]
+        if (shape := np.shape(values[0])) != ():
+            raise ValueError(f"it returns an array of shape {shape}, and has to return one number")
+        return np.asarray([float(value) for value in values])

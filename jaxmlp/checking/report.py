@@ -14,6 +14,7 @@ from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.reference import Array
 
 Given = ParamSpec("Given")
+MANY = 40  # numbers in an array that is not shown in full
 MARKS = {"right": "✓", "wrong": "✗", "follows": "↳"}
 
 
@@ -185,15 +186,17 @@ def demanding(examine: Callable[Given, Report], name: str) -> Callable[Given, Re
     return check
 
 
-def numbers(array: Array, digits: int = 4) -> str:
-    """An array in one line, such as [[1, -0.5]]."""
-    return np.array2string(
+def numbers(array: Array) -> str:
+    """An array in one line, such as [[1, -0.5]]; of a large one its corners and its shape."""
+    text = np.array2string(
         np.asarray(array) + 0.0,  # no −0
         separator=", ",
         max_line_width=10_000,
-        threshold=40,
-        formatter={"float_kind": lambda value: f"{value:.{digits}g}"},
+        threshold=MANY,
+        edgeitems=1,
+        formatter={"float_kind": lambda value: f"{value:.4g}"},
     ).replace("\n", "")
+    return text if np.size(array) <= MANY else f"{text} of shape {np.shape(array)}"
 
 
 def table(example: Example) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlp.checking.cases import NEAR, Case, Shape
+from jaxmlp.checking.cases import NEAR, Case, Shape, foreseen
 from jaxmlp.checking.models import Custom, Network
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
@@ -60,8 +60,11 @@ def draws(shape: Shape, kind: str, forms: Sequence[str]) -> Iterator[Case]:
         n_out = shape.sizes[-1]
         classes = draw(size=shape.n).astype(np.int32) % n_out
         rows = np.eye(n_out)[classes] if form == "one-hot" else draw(size=(shape.n, n_out))
-        batch = Batch(draw(size=(shape.n, shape.sizes[0])), classes if form == "classes" else rows)
-        yield Case(tuple(Layer(*layer) for layer in layers), batch, str(shape), kind, shape)
+        x, y = draw(size=(shape.n, shape.sizes[0])), classes if form == "classes" else rows
+        params = tuple(Layer(*layer) for layer in layers)
+        if kind == "confident":
+            params, y = foreseen(params, x, form)
+        yield Case(params, Batch(x, y), str(shape), kind, shape)
 
 
 def find_smallest(
@@ -69,10 +72,12 @@ def find_smallest(
 ) -> Trial:
     """The smallest case found on which the gradient is clearly wrong, tried again."""
     kinds = [trial.case.kind for trial in wrong]
-    kind = min(kinds, key=("dense", "huge logits", "zeros", "kinks", "near kinks").index)
+    kind = min(
+        kinds, key=("dense", "huge logits", "confident", "zeros", "kinks", "near kinks").index
+    )
 
     def fails(case: Case) -> bool:
-        smooth = kind in ("dense", "huge logits")
+        smooth = kind in ("dense", "huge logits", "confident")
         if smooth and isinstance(model, Network) and _at_a_kink(case, model.activation):
             return False
         return any(np.max(leaf.excess, initial=0) > CLEAR for leaf in attempt(case).leaves)

@@ -140,6 +140,10 @@ def _of_logits(kind: str, says: str, function: Callable[[Array], Array]) -> Susp
     return Suspect(kind, says, lambda v, l: function(v.z(v.depth)))
 
 
+def _normalised(e: Array) -> Array:
+    return e / e.sum(axis=1, keepdims=True)
+
+
 def _probabilities(line: Line, problem: Problem) -> Iterator[Suspect]:
     """Mistakes in p = softmax(z) (4), (5)."""
     yield _of_logits(
@@ -162,13 +166,18 @@ def _probabilities(line: Line, problem: Problem) -> Iterator[Suspect]:
     yield _of_logits(
         "overflow",
         "exp z overflows for large logits: subtract the largest one first (5)",
-        lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+        lambda z: _normalised(np.exp(z)),
     )
     yield _of_logits(
         "overflow",
         "one shift for the whole batch lets the other rows underflow: shift each row by its "
         "own largest logit (5)",
-        lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum(axis=1, keepdims=True),
+        lambda z: _normalised(np.exp(z - z.max())),
+    )
+    yield _of_logits(
+        "overflow",
+        "logits that are all very negative underflow: subtract the largest one, even below 0 (5)",
+        lambda z: _normalised(np.exp(z - np.maximum(z.max(axis=1, keepdims=True), 0))),
     )
     yield _of_logits("wrong probabilities", "a sigmoid of each logit is used instead", expit)
     yield _of_logits(

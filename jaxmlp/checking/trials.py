@@ -129,6 +129,9 @@ def _leaves(
         says = (
             f"it returns {describe(value)}, where {describe(params)} belongs, like the parameters"
         )
+        pair = leaves and isinstance(value, tuple) and len(value) == 2
+        if pair and jax.tree.structure(value[1]) == jax.tree.structure(params):
+            says += ": return the second of the two alone"
         findings.append(Finding("wrong tree", says))
         if len(leaves) != len(wanted):
             return None, findings
@@ -166,7 +169,7 @@ def describe(tree: Any) -> str:
         return f"{type(tree).__name__}({inside})"
     if isinstance(tree, (tuple, list)):
         inside = ", ".join(map(describe, tree[:4])) + (", …" if len(tree) > 4 else "")
-        return f"[{inside}]" if isinstance(tree, list) else f"({inside})"
+        return f"[{inside}]" if isinstance(tree, list) else f"({inside}{',' * (len(tree) == 1)})"
     if isinstance(tree, dict):
         return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in tree.items()) + "}"
     if tree is None:

@@ -15,7 +15,8 @@ def merged(trials: Sequence[Trial]) -> list[Finding]:
     found: dict[tuple[str, str], list[tuple[Finding, Trial]]] = {}
     for trial in trials:
         for finding in trial.findings:
-            like = (finding.kind, re.sub(r"\d+", "", finding.says))
+            says = "" if finding.kind == "wrong tree" else re.sub(r"\d+", "", finding.says)
+            like = (finding.kind, says)
             found.setdefault(like, []).append((finding, trial))
     every = []
     for each in found.values():
