@@ -66,7 +66,8 @@ def wrong_numbers(
         )
         yield Finding("kink", says)
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
-    if rest := plain or sharp:
+    dense = [trial for trial in plain if trial.case.kind == "dense"]
+    if rest := dense or plain or sharp:
         yield _worst(rest, len(wrong), len(trials))
 
 
