@@ -5,9 +5,10 @@
 Every mistake of `tests/corpus.py` is given to `jaxmlp.checking`, to `jax.test_util.check_grads`
 (through its vjp), to PyTorch's gradcheck in slow and in fast mode, and to a comparison with
 central differences, all with their default settings. The others see two ordinary problems: two
-and three layers, biases, a few examples of dense numbers with one-hot labels. Then every right
-gradient of the corpus is checked with other numbers again and again: a false alarm is a failure.
-Result: `checking.json` and `checking.md` in `experiments/results`.
+and three layers, biases, a few examples of dense numbers with one-hot labels. Then the
+mistakes of `tests/unseen.py`, which were not made with the checker in mind; and every right
+gradient of the corpus, with other numbers again and again: a false alarm is a failure. Result:
+`checking.json` and `checking.md` in `experiments/results`; it takes some 25 minutes.
 """
 
 import importlib
@@ -28,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from jaxmlp.checking.cases import SHAPES, network_cases  # noqa: E402
 from jaxmlp.checking.check import examine  # noqa: E402
 from jaxmlp.checking.oracles import as_float64, central_differences  # noqa: E402
-from tests import corpus  # noqa: E402
+from tests import corpus, unseen  # noqa: E402
 
 RUNS = 1_000  # of right gradients, at least
 
@@ -60,7 +61,28 @@ def main() -> None:
             row[name] = any(caught(wrong, *each) for each in problems(mistake.activation))
         rows.append(row)
         print(", ".join(f"{name}: {value}" for name, value in row.items()), flush=True)
-    write(rows, list(checkers), right_runs())
+    write(rows, list(checkers), unseen_mistakes(), right_runs())
+
+
+def unseen_mistakes() -> list[dict[str, Any]]:
+    """Whether mistakes that it was not made for are caught, and where they are said to be."""
+    rows = []
+    for mistake in unseen.MISTAKES:
+        report = examine(mistake.grad, activation=mistake.activation)
+        said = report.diagnosis.equations if report.diagnosis else ()
+        rows.append(
+            {
+                "mistake": mistake.name.replace("_", " "),
+                "kind": mistake.kind,
+                "equations": mistake.lines,
+                "caught": not report.passed,
+                "said": said,
+                "right line": len(said) == 1 and said[0] in mistake.lines,
+                "as": report.diagnosis.kind if report.diagnosis else "",
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
 
 
 def right_runs() -> dict[str, Any]:
@@ -164,12 +186,24 @@ def by_torch(fast: bool) -> Callable[..., bool]:
     return caught
 
 
-def write(rows: list[dict[str, Any]], others: list[str], right: dict[str, Any]) -> None:
+def write(
+    rows: list[dict[str, Any]],
+    others: list[str],
+    strange: list[dict[str, Any]],
+    right: dict[str, Any],
+) -> None:
     """The table as JSON and as Markdown, with the totals first."""
     folder = ROOT / "experiments/results"
     columns = ["jaxmlp", "right line", "right kind", *others]
     totals = {column: sum(row[column] for row in rows) for column in columns}
-    result = {"mistakes": len(rows), "totals": totals, "right": right, "rows": rows}
+    unforeseen = {name: sum(row[name] for row in strange) for name in ("caught", "right line")}
+    result = {
+        "mistakes": len(rows),
+        "totals": totals,
+        "right": right,
+        "unseen": {"mistakes": len(strange), "totals": unforeseen, "rows": strange},
+        "rows": rows,
+    }
     (folder / "checking.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     lines = [f"# {len(rows)} mistakes, and who catches them", ""]
     lines += [
@@ -184,6 +218,19 @@ def write(rows: list[dict[str, Any]], others: list[str], right: dict[str, Any]) 
     for row in rows:
         cells = [row["mistake"], f"({row['equation']})", row["kind"]]
         cells += ["✓" if row[column] else "✗" for column in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", f"# {len(strange)} mistakes that it was not made for", ""]
+    lines += [
+        f"Caught: {unforeseen['caught']}; the right line: {unforeseen['right line']}. When they "
+        "were new, before what they showed was mended: 56 and 50.",
+        "",
+        "| mistake | what is wrong | equations | caught | said to be in | as |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in strange:
+        wrong, said = (", ".join(f"({n})" for n in row[key]) for key in ("equations", "said"))
+        caught = "✓" if row["caught"] else "✗"
+        cells = [row["mistake"], row["kind"], wrong, caught, said, row["as"]]
         lines.append("| " + " | ".join(cells) + " |")
     (folder / "checking.md").write_text("\n".join(lines) + "\n")
     print(totals)

@@ -52,6 +52,13 @@ def as_users_see_it():
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
+@pytest.fixture
+def as_people_run_it():
+    """Foreign code runs under JAX's defaults, not under this suite's stricter ones."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist_directory() -> Path:
     """The folder with MNIST's four IDX files, where there is one."""

@@ -43,10 +43,16 @@ def test_mutation():
 
 
 def test_checking():
-    """Every mistake of the corpus is in the table, caught, and named."""
+    """Every mistake of the corpus is in the table, caught, and named; nothing right is refused."""
     result = json.loads((RESULTS / "checking.json").read_text())
     assert [row["mistake"] for row in result["rows"]] == [each.name for each in MISTAKES]
     mistakes, totals = len(MISTAKES), result["totals"]
     assert totals["jaxmlp"] == totals["right line"] == totals["right kind"] == mistakes
     assert f"names all {mistakes} mistakes" in README
     assert f"gradcheck catches {totals['gradcheck']} of them" in README
+    right, unseen = result["right"], result["unseen"]
+    assert right["false alarms"] == []
+    assert right["runs"] >= 1_000
+    assert f"{right['runs']:,} checks of right gradients" in README
+    assert f"{unseen['totals']['caught']} of {unseen['mistakes']}" in README
+    assert f"the right line for {unseen['totals']['right line']}" in README

@@ -20,7 +20,7 @@ from jaxmlp.params import Layer
 Fails = Callable[[Case], bool]
 TRIES = 3  # random draws for each shape and form of the labels
 ATTEMPTS = 200  # after which the smallest case tried so far has to do
-CLEAR = 1e3  # times what rounding may do: a failure that no rounding explains
+CLEAR = 1e3  # times what rounding may do: a failure that no rounding explains, if there is one
 PLAIN = (0.0, 1.0, -1.0, 2.0)  # numbers from the plainest on
 
 
@@ -76,11 +76,14 @@ def find_smallest(
         kinds, key=("dense", "huge logits", "confident", "zeros", "kinks", "near kinks").index
     )
 
+    worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
+    clear = max(1.0, min(CLEAR, worst / 4))
+
     def fails(case: Case) -> bool:
         smooth = kind in ("dense", "huge logits", "confident")
         if smooth and isinstance(model, Network) and _at_a_kink(case, model.activation):
             return False
-        return any(np.max(leaf.excess, initial=0) > CLEAR for leaf in attempt(case).leaves)
+        return any(np.max(leaf.excess, initial=0) > clear for leaf in attempt(case).leaves)
 
     found = None
     if isinstance(model, Network) and cases is None:

@@ -1,0 +1,33 @@
+"""The checker on mistakes that were not made with it in mind; needs PyTorch, as some of them do."""
+
+import pytest
+
+from jaxmlp.checking import check_gradient
+from jaxmlp.checking.check import examine
+from tests.strategies import LONG
+
+pytest.importorskip("torch", reason="some of them are written in PyTorch: the extra `peers`")
+from tests import unseen
+
+pytestmark = [pytest.mark.peers, pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")]
+
+# What is subtracted from p is a function of p alone, so p might be wrong as well; and what changes
+# from call to call is not looked into.
+OTHERWISE = {"max_differentiated_once", "zero_grad_forgotten"}
+
+
+@pytest.mark.parametrize(
+    "mistake", unseen.MISTAKES[:: 1 if LONG else 10], ids=lambda mistake: mistake.name
+)
+def test_mistakes_are_caught_and_located(mistake):
+    report = examine(mistake.grad, activation=mistake.activation)
+    assert not report.passed
+    if mistake.name not in OTHERWISE:
+        assert report.diagnosis
+        (equation,) = report.diagnosis.equations
+        assert equation in mistake.lines, report
+
+
+@pytest.mark.parametrize("right", unseen.RIGHT[:: 1 if LONG else 5], ids=lambda right: right.name)
+def test_right_gradients_pass(right):
+    check_gradient(right.grad, activation=right.activation)
