@@ -71,7 +71,7 @@ class Caller:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         given = jax.tree.map(self._array, arguments)
-        before = jax.tree.map(np.array, given) if self.numpy else None
+        before = jax.tree.map(as_array, given) if self.numpy else None
         printed = io.StringIO()
         with (
             warnings.catch_warnings(action="ignore"),
@@ -91,7 +91,7 @@ class Caller:
         return value
 
     def _array(self, leaf: Any) -> Any:
-        return np.array(leaf) if self.numpy else jnp.asarray(leaf)
+        return as_array(leaf) if self.numpy else jnp.asarray(leaf)
 
     def _note(self, kind: str, says: str, fails: bool = True) -> None:
         self.findings.setdefault(kind, Finding(kind, says, fails))
@@ -105,10 +105,20 @@ class Caller:
 def _same(one: Any, other: Any) -> bool:
     """Whether two trees hold the same bits, NaN included."""
     leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
-    return len(leaves) == len(others) and all(
-        np.asarray(a).tobytes() == np.asarray(b).tobytes()
-        for a, b in zip(leaves, others, strict=True)
-    )
+    if len(leaves) != len(others):
+        return False
+    try:
+        pairs = [(as_array(a), as_array(b)) for a, b in zip(leaves, others, strict=True)]
+    except Exception:  # no arrays at all, which is said elsewhere
+        return True
+    return all(a is b or a.dtype == object or a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def as_array(leaf: Any) -> Any:
+    """A leaf as a new NumPy array; a random key, which NumPy cannot hold, as it is."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return leaf
+    return np.array(leaf)
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.calls import as_array
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
 
@@ -174,7 +175,7 @@ def cast(case: Case, dtype: Any) -> Case:
     """The case with every floating leaf in a dtype."""
 
     def to(leaf: Any) -> Any:
-        leaf = np.asarray(leaf)
+        leaf = as_array(leaf)
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return replace(case, params=jax.tree.map(to, case.params), batch=jax.tree.map(to, case.batch))
@@ -186,9 +187,25 @@ def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
     for number, pair in enumerate(pairs):
         if isinstance(pair, Case):
             yield pair
+        elif not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(
+                f"case {number} is a {type(pair).__name__}{_length(pair)}: cases are pairs "
+                "(params, batch), in a list or drawn by a Hypothesis strategy"
+            )
         else:
-            params, batch = pair
-            yield Case(params, batch, f"case {number}")
+            for path, leaf in jax.tree_util.tree_flatten_with_path(pair[0])[0]:
+                if not jnp.issubdtype(np.asarray(leaf).dtype, jnp.floating):
+                    name = f"params{jax.tree_util.keystr(path)}"
+                    what = getattr(leaf, "dtype", type(leaf).__name__)
+                    raise ValueError(
+                        f"{name} of case {number} is of type {what}: parameters are a tree of "
+                        "arrays of floats; put all else into the batch or the loss"
+                    )
+            yield Case(pair[0], pair[1], f"case {number}")
+
+
+def _length(pair: Any) -> str:
+    return f" of length {len(pair)}" if isinstance(pair, (tuple, list)) else ""
 
 
 def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:

@@ -81,6 +81,14 @@ def examine(
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
+    for name, value in (
+        ("cases", given),
+        ("shapes", shapes),
+        ("labels", labels),
+        ("dtypes", dtypes),
+    ):
+        if value is not None and not len(value):
+            raise ValueError(f"no {name} are given: there would be nothing to compare")
     model = recognise(loss, given)
     trials = [
         run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
@@ -93,6 +101,8 @@ def examine(
     ]
     caller.twice = False
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
+    if not any(trial.leaves for trial in trials) and not any(each.fails for each in findings):
+        raise ValueError("the loss has no finite gradient on any case: there is nothing to compare")
     if isinstance(model, Custom):
         findings += _coarse(model, trials)
     oracles = _oracles(model, loss, trials)
@@ -196,7 +206,14 @@ def _explain(
     known: Known,
 ) -> tuple[Diagnosis | None, Example]:
     """The mistake, and the smallest case that shows it."""
-    dtype = wrong[0].dtype  # float64 if wrong there: it tells mistakes apart best
+    if wrong[0].dtype != "float64":  # which tells mistakes apart best, if they are made there too
+        wide = [
+            run(caller, model, cast(trial.case, "float64"), "float64", strict=False)
+            for trial in trials
+        ]
+        if off := [trial for trial in wide if not all(leaf.right for leaf in trial.leaves)]:
+            trials, wrong = wide, off
+    dtype = wrong[0].dtype
     tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
     quick = model.quick()
     small = find_smallest(
@@ -263,4 +280,7 @@ def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:
     batch = trial.case.batch
     if any(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(batch)):
         return None
-    return model.expected(trial.case.params, jax.tree.map(lambda leaf: leaf[rows], batch))
+    try:
+        return model.expected(trial.case.params, jax.tree.map(lambda leaf: leaf[rows], batch))
+    except ValueError:
+        return None  # a batch that cannot be cut, or a loss that wants all of it

@@ -67,7 +67,9 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     constant = known[0][0]
     if equals(lambda each: constant):
         says = {2: "it is doubled", 0.5: "it is halved"}.get(round(constant, 9))
-        return "constant factor", says or f"it is multiplied by {constant:.6g}"
+        digits = 6 if f"{constant:.6g}" != "1" else 12
+        says = says or f"it is multiplied by {constant:.{digits}g}"
+        return "constant factor", says + _same_everywhere(constant, [each for _, each in known])
     wrong = [pair for pair in zip(factors, sizes, strict=True) if not np.isclose(pair[0], 1, CLOSE)]
     if 1 < len([pair for pair in wrong if np.isfinite(pair[0])]) < len(known):
         kind, says = name_factor(*zip(*wrong, strict=True))
@@ -76,15 +78,23 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     return VARYING, "it is multiplied by a number that differs from case to case"
 
 
+def _same_everywhere(constant: float, sizes: Sequence[Sizes]) -> str:
+    """What a constant may come from: a size that is the same in all cases, if they are several."""
+    for name in sizes[0] if len(sizes) > 1 and constant not in (2, 0.5) else ():
+        for value, inverse in ((constant, ""), (1 / constant, "1 / ")):
+            if all(name in each and np.isclose(each[name], value, CLOSE) for each in sizes):
+                return f", which is {inverse}{name} in all cases"
+    return ""
+
+
 def _sized(
     equals: Callable[[Callable[[Sizes], float]], bool], known: Sequence[tuple[float, Sizes]]
 ) -> tuple[str, str] | None:
     """A factor made of sizes, if it is one and those sizes differ from case to case."""
     shared = [name for name in known[0][1] if all(name in each for _, each in known)]
     columns = {name: tuple(each[name] for _, each in known) for name in shared}
-    if len(set(zip(*columns.values(), strict=True))) < 2:
-        return None  # one size only: a constant would do as well
-    names = list({column: name for name, column in reversed(columns.items())}.values())[::-1]
+    varied = {column: name for name, column in reversed(columns.items()) if len(set(column)) > 1}
+    names = list(varied.values())[::-1]  # of a size that is always the same a constant says more
     if N in names:
         if equals(lambda each: each[N]):
             return "1/N missing", "it is N times too large: the 1/N of the mean is missing"

@@ -10,14 +10,22 @@ import numpy as np
 from jaxmlp.checking.diagnosis import agree
 from jaxmlp.checking.factors import VARYING, N, Sizes, factor_between, name_factor
 from jaxmlp.checking.reference import Array
+from jaxmlp.checking.terms import changes
 from jaxmlp.checking.trials import Leaf, Trial
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 UNEXPLAINED = "unknown mistake"
+MANY = 20  # errors from which their mean says something
 CLEAR = 1e3  # times what rounding may do
+ADDED = {
+    "the parameter, as by weight decay,": lambda param: param,
+    "the parameter's sign, as by an L1 penalty,": np.sign,
+    "a constant": np.ones_like,
+}
 ROWS = {"last": slice(-1, None), "first": slice(1)}
 
 
+Tried = tuple[Trial, Leaf]
 Others = Mapping[str, Callable[[Trial], list[Array]]]
 
 
@@ -47,40 +55,24 @@ def faults(
         if all(leaf.right for _, leaf in tried):
             continue
         found = next(_explanations(name, tried, row_gradient, others or {}), None)
+        if not found and all(np.isnan(leaf.received).any() for _, leaf in tried if not leaf.right):
+            found = ("NaN", _pattern(tried))
         by_kind.setdefault(found or (UNEXPLAINED, _pattern(tried)), []).append(name)
     return [Fault(tuple(names), kind, says) for (kind, says), names in by_kind.items()]
 
 
 def _explanations(
-    name: str, tried: Sequence[tuple[Trial, Leaf]], row_gradient: Any, others: Others
+    name: str, tried: Sequence[Tried], row_gradient: Any, others: Others
 ) -> Iterator[tuple[str, str]]:
     """Mistakes that explain a leaf on every case, the plainest first."""
 
     def fits(predict: Callable[[Trial, Leaf], Array | None]) -> bool:
-        for trial, leaf in tried:
-            predicted = predict(trial, leaf)
-            if predicted is None:
-                return False
-            if predicted.shape != leaf.expected.shape:
-                predicted = leaf.expected  # a mistake that can be made only where it fits
-            alike = np.isfinite(predicted).all() == np.isfinite(leaf.received).all()
-            if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
-                return False
-        return True
+        return _fits([(leaf, predict(trial, leaf)) for trial, leaf in tried])
 
-    factors = [
-        factor_between(leaf.expected, leaf.received) if _clear(leaf) else np.nan
-        for _, leaf in tried
-    ]
-    by_case = {id(leaf): f for (_, leaf), f in zip(tried, factors, strict=True)}
-    if np.isfinite(factors).any() and fits(
-        lambda _, leaf: np.nan_to_num(by_case[id(leaf)], nan=1.0) * leaf.expected
-    ):
-        kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
-        if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
-            yield kind, says  # one number is always a multiple of another
-    if fits(lambda _, leaf: leaf.expected.T):
-        yield "transpose", "it is transposed"
+    yield from _multiples(tried)
+    for kind, says, change in changes():
+        if fits(lambda _, leaf, change=change: _changed(change, leaf.expected)):
+            yield kind, says
     for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
         if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):
             yield "exchanged", f"it is {other}"
@@ -96,19 +88,99 @@ def _explanations(
 
         if fits(predicted):
             yield "batch rows", f"only the {says} example of the batch is used"
-    if fits(lambda _, leaf: np.abs(leaf.expected)):
-        yield "absolute value", "the signs are lost"
-    if fits(lambda _, leaf: np.sign(leaf.expected)):
-        yield "sign only", "only the signs are left"
-    decay = _decay(tried)
-    if decay is not None and fits(lambda trial, leaf: leaf.expected + decay * _param(trial, leaf)):
-        yield (
-            "extra term",
-            f"{decay:.6g} times the parameter is added, which the loss does not have",
-        )
+    yield from _sums(tried, [_param(trial, leaf) for trial, leaf in tried])
+    yield from _in_some_entries(tried)
     for called, unit in PRECISIONS:
         if _rounded(tried, unit):
-            yield "precision lost", f"its errors are those of {called}"
+            yield "precision lost", f"its errors are of the size that rounding to {called} makes"
+
+
+def _fits(pairs: Sequence[tuple[Leaf, Array | None]]) -> bool:
+    """Whether every leaf is what is predicted for it, and finite where that is."""
+    for leaf, predicted in pairs:
+        if predicted is None:
+            return False
+        if predicted.shape != leaf.expected.shape:
+            predicted = leaf.expected  # a mistake that can be made only where it fits
+        alike = np.isfinite(predicted).all() == np.isfinite(leaf.received).all()
+        if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
+            return False
+    return True
+
+
+def _changed(change: Callable[[Array], Array], array: Array) -> Array:
+    """An array as something befell it, where that can befall an array of its shape."""
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(change(array))
+    except (ValueError, IndexError):
+        return array
+
+
+def _multiples(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
+    """The leaf times a number, which is the same or a size of the case."""
+    factors = [
+        factor_between(leaf.expected, leaf.received) if _clear(leaf) else np.nan
+        for _, leaf in tried
+    ]
+    pairs = zip(tried, factors, strict=True)
+    scaled = [(leaf, np.nan_to_num(factor, nan=1.0) * leaf.expected) for (_, leaf), factor in pairs]
+    if np.isfinite(factors).any() and _fits(scaled):
+        kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
+        if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
+            yield kind, says  # one number is always a multiple of another
+
+
+def _sums(tried: Sequence[Tried], params: Sequence[Array]) -> Iterator[tuple[str, str]]:
+    """The leaf plus the same multiple everywhere of something that does not belong there."""
+    for says, of in ADDED.items():
+        for over, share in (("", False), (" / N", True)):
+            terms = [
+                np.asarray(of(param)) / (max(_rows(trial), 1) if share else 1)
+                for (trial, _), param in zip(tried, params, strict=True)
+            ]
+            pairs = [(leaf, term) for (_, leaf), term in zip(tried, terms, strict=True)]
+            if any(term.shape != leaf.expected.shape for leaf, term in pairs):
+                continue  # a line that is no parameter's gradient
+            leaf, term = max(pairs, key=lambda pair: _size(pair[1]) * (not pair[0].right))
+            amount = factor_between(term, leaf.received - leaf.expected)
+            summed = [(leaf, leaf.expected + amount * term) for leaf, term in pairs]
+            if amount and np.isfinite(amount) and _fits(summed):
+                if amount > 0:
+                    yield "extra term", f"{amount:.6g} × {says}{over} is added, and does not belong"
+                else:
+                    yield "missing term", f"{-amount:.6g} × {says}{over} is missing"
+
+
+def _in_some_entries(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
+    """The same of those entries only that are wrong on any case."""
+    masks = _wrong_entries(tried)
+    if all(mask.all() for mask in masks.values()):
+        return
+    parts: list[Tried] = []
+    params = []
+    for trial, leaf in tried:
+        mask = masks.get(leaf.expected.shape)
+        param = _param(trial, leaf)
+        if mask is None or param.shape != mask.shape:
+            continue
+        cut = (each[mask] for each in (leaf.expected, leaf.received, leaf.allowed))
+        parts.append((trial, Leaf(leaf.name, *cut)))
+        params.append(param[mask])
+    if parts and len(parts) > 1:
+        for kind, says in (*_multiples(parts), *_sums(parts, params)):
+            if kind != VARYING:
+                yield kind, f"{_described(list(masks.values()))}: {says}"
+
+
+def _wrong_entries(tried: Sequence[Tried]) -> dict[tuple[int, ...], np.ndarray]:
+    """For every shape of the leaf that is ever wrong, where it is."""
+    masks: dict[tuple[int, ...], np.ndarray] = {}
+    for _, leaf in tried:
+        if not leaf.right:
+            wrong, shape = leaf.excess > 1, leaf.expected.shape
+            masks[shape] = masks.get(shape, np.zeros(shape, bool)) | wrong
+    return masks
 
 
 def _expected(trial: Trial, name: str) -> Array | None:
@@ -152,21 +224,17 @@ def _param(trial: Trial, leaf: Leaf) -> Array:
     return np.asarray(jax.tree.leaves(trial.case.params)[_index(trial, leaf)], np.float64)
 
 
-def _decay(tried: Sequence[tuple[Trial, Leaf]]) -> float | None:
-    """The multiple of the parameter that the first wrong case seems to have added."""
-    for trial, leaf in tried:
-        if not leaf.right:
-            param = _param(trial, leaf)
-            if param.shape != leaf.expected.shape:
-                return None  # a line that is no parameter's gradient
-            found = factor_between(param, leaf.received - leaf.expected)
-            return found if np.isfinite(found) and found else None
-    return None
+def _rounded(tried: Sequence[Tried], unit: float) -> bool:
+    """Whether wherever it is wrong, most entries are, by as much as a rounding changes them.
 
-
-def _rounded(tried: Sequence[tuple[Trial, Leaf]], unit: float) -> bool:
-    """Whether wherever it is wrong, most entries are, by as much as a rounding changes them."""
+    For few digits that says little: then there have to be many errors, on either side of 0.
+    """
     wrong = [leaf for _, leaf in tried if not leaf.right]
+    errors = np.concatenate([np.ravel(leaf.received - leaf.expected) for leaf in wrong])
+    if unit > np.finfo(np.float32).eps:
+        few = len(errors) < MANY
+        if few or abs(errors.mean()) > 3 * errors.std() / len(errors) ** 0.5:
+            return False
     for leaf in wrong:
         off, size = np.abs(leaf.received - leaf.expected), unit * _size(leaf.expected)
         if not size / 64 < np.max(off) < 4 * size or np.mean(leaf.excess > 1) < 0.3:
@@ -174,21 +242,29 @@ def _rounded(tried: Sequence[tuple[Trial, Leaf]], unit: float) -> bool:
     return True
 
 
-def _pattern(tried: Sequence[tuple[Trial, Leaf]]) -> str:
+def _pattern(tried: Sequence[Tried]) -> str:
     """Which entries are wrong, where no mistake explains them."""
     wrong = [leaf for _, leaf in tried if not leaf.right]
-    if any(np.isnan(leaf.received).any() for leaf in wrong):
-        return f"it holds NaN on {sum(np.isnan(leaf.received).any() for leaf in wrong)} cases"
-    masks = [leaf.excess > 1 for leaf in wrong]
-    share = np.mean([mask.mean() for mask in masks])
-    if share > 0.9:
-        return "none of the known mistakes explains it; nearly every entry is wrong"
-    first = wrong[0]
+    if any(not np.isfinite(leaf.received).all() for leaf in wrong):
+        count = sum(not np.isfinite(leaf.received).all() for leaf in wrong)
+        return f"it holds NaN or infinity on {count} of {len(tried)} cases"
+    where = _described([leaf.excess > 1 for leaf in wrong])
+    if all(np.all(leaf.expected[leaf.excess > 1] == 0) for leaf in wrong):
+        where += "; all of them should be 0"
+    return f"none of the known mistakes explains it; wrong {where}"
+
+
+def _described(masks: Sequence[np.ndarray]) -> str:
+    """Which entries some masks have in common."""
     places = [tuple(int(i) for i in place) for place in np.argwhere(masks[0])]
+    if all(mask.all() for mask in masks):
+        return "in every entry"
     if all(mask.sum() == 1 for mask in masks):
-        return f"a single entry is wrong, such as {list(places[0])} of shape {first.received.shape}"
+        return f"in one entry, such as {list(places[0])} of shape {masks[0].shape}"
     for axis in range(masks[0].ndim):
         others = tuple(i for i in range(masks[0].ndim) if i != axis)
-        if all(mask.any(axis=others).sum() == 1 for mask in masks):
-            return f"only entries with index {places[0][axis]} on axis {axis} are wrong"
-    return f"none of the known mistakes explains it; {share:.0%} of the entries are wrong"
+        if all(mask.ndim == masks[0].ndim and mask.any(axis=others).sum() == 1 for mask in masks):
+            numbers = {int(np.argmax(mask.any(axis=others))) for mask in masks}
+            which = ", ".join(map(str, sorted(numbers)))
+            return f"at index {which} of axis {axis}{' by case' * (len(numbers) > 1)}"
+    return f"in {np.mean([mask.mean() for mask in masks]):.0%} of the entries"

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
+from jaxmlp.checking.calls import as_array
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
@@ -33,6 +34,7 @@ FAR = 1e-3  # of a leaf's largest entry: a mistake, not a rounding
 CANCELLING = ("huge logits", "confident")  # cases in which nearly all of a gradient cancels
 NEAR = 1e-7  # how far from a point to look for the other slopes of a kink
 LOOKS = 16
+SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
 
 class Custom:
@@ -79,6 +81,11 @@ class Custom:
             spread = self._spread(case, expected, unit)
             allowed = [least + SAFETY * off for least, off in zip(allowed, spread, strict=True)]
             if not _within(received, expected, allowed):
+                natural = self._natural(case)
+                allowed = [
+                    a + FLOOR * unit * most for a, most in zip(allowed, natural, strict=True)
+                ]
+            if not _within(received, expected, allowed):
                 self.refuted = self.refuted or any(map(_far, received, expected))
         if any_slope and not _within(received, expected, allowed):
             slopes = self._slopes_nearby(case, expected)
@@ -94,6 +101,19 @@ class Custom:
         arguments = (case.params, case.batch)
         moved = (self.expected(*_moved(arguments, seed, unit, 0.0)) for seed in range(4))
         return _largest_change(expected, moved)
+
+    def _natural(self, case: Case) -> list[float]:
+        """The largest entry of every leaf with the parameters scaled down.
+
+        Where a model is sure of itself its gradient is next to nothing, and may be the difference
+        of numbers of that size, such as a probability and a label, whatever the loss does.
+        """
+        found: list[list[float]] = []
+        for scale in SHRUNK:
+            params = jax.tree.map(lambda leaf, scale=scale: scale * np.asarray(leaf), case.params)
+            leaves = self.expected(params, case.batch)
+            found.append([float(np.abs(leaf).max(initial=0)) for leaf in leaves])
+        return [max(filter(np.isfinite, sizes), default=0.0) for sizes in zip(*found, strict=True)]
 
     def _slopes_nearby(self, case: Case, expected: list[Array]) -> list[Array]:
         """How far the gradient jumps around a point: 0 in the entries that only bend there.
@@ -147,7 +167,7 @@ def _moved(tree: Any, seed: int, relative: float, absolute: float) -> Any:
     rng = np.random.default_rng(seed)
 
     def move(leaf: Any) -> Any:
-        leaf = np.asarray(leaf)
+        leaf = as_array(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
         by = rng.uniform(-1, 1, (2, *leaf.shape))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import first_line, where
+from jaxmlp.checking.calls import as_array, first_line, where
 from jaxmlp.checking.reference import Array
 
 Loss = Callable[[Any, Any], Any]
@@ -54,11 +54,23 @@ class Truth:
             if self.traceable:
                 try:
                     leaves = jax.tree.leaves(self._grad(*as_float64((params, batch))))
-                    arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
-                    return [Estimate(each, np.zeros_like(each)) for each in arrays]
-                except (jax.errors.JAXTypeError, TypeError):
+                except Exception:  # of a loss that is not JAX: whatever its library raises
+                    estimated = central_differences(self.loss, params, batch)
                     self.traceable = False
+                    return estimated
+                else:
+                    arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
+                    exact = [Estimate(each, np.zeros_like(each)) for each in arrays]
+                    if _finite(exact):
+                        return exact
+                    # such as a norm at 0, where the chain rule fails but not the derivative
+                    estimated = central_differences(self.loss, params, batch)
+                    return estimated if _finite(estimated) else exact
             return central_differences(self.loss, params, batch)
+
+
+def _finite(estimates: list[Estimate]) -> bool:
+    return all(np.isfinite(each.value).all() for each in estimates)
 
 
 @functools.lru_cache(maxsize=64)
@@ -71,7 +83,7 @@ def as_float64(tree: Any) -> Any:
     """The same tree with every floating leaf as a float64 array; needs the x64 mode."""
 
     def cast(leaf: Any) -> Any:
-        leaf = np.asarray(leaf)
+        leaf = as_array(leaf)
         return jnp.asarray(leaf, jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
 
     return jax.tree.map(cast, tree)
@@ -219,10 +231,15 @@ def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
     return np.concatenate(flat).astype(float), unravel
 
 
+def _widened(leaf: Any) -> Array:
+    leaf = as_array(leaf)
+    return leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
 def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: Any) -> Array:
     """The loss at every row of `points`, in float64."""
     with jax.enable_x64(True):
-        arrays = jax.tree.map(np.asarray, batch)
+        arrays = jax.tree.map(_widened, batch)
         values = [loss(unravel(point), arrays) for point in points]
         if (shape := np.shape(values[0])) != ():
             raise ValueError(f"it returns an array of shape {shape}, and has to return one number")

@@ -1,14 +1,14 @@
 """What a check found, and how it reads as text."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec
 
 import jax
 import numpy as np
 
-from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.calls import Finding, as_array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.reference import Array
@@ -188,8 +188,11 @@ def demanding(examine: Callable[Given, Report], name: str) -> Callable[Given, Re
 
 def numbers(array: Array) -> str:
     """An array in one line, such as [[1, -0.5]]; of a large one its corners and its shape."""
+    values = as_array(array)
+    if not isinstance(values, np.ndarray):
+        return str(values)  # a random key
     text = np.array2string(
-        np.asarray(array) + 0.0,  # no −0
+        values + 0.0,  # no −0
         separator=", ",
         max_line_width=10_000,
         threshold=MANY,
@@ -219,12 +222,16 @@ def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
     return [f"  {row}".rstrip() for row in rows]
 
 
+def _keys(path: Sequence[object]) -> list[str]:
+    return [jax.tree_util.keystr((key,), simple=True) for key in path]
+
+
 def _given(example: Example) -> list[str]:
     """The parameters and the batch of an example."""
     case = example.case
     if example.activation is None:
         leaves = [
-            f"  {what}.{jax.tree_util.keystr(path, simple=True, separator='.')} = {numbers(leaf)}"
+            f"  {'.'.join((what, *_keys(path)))} = {numbers(leaf)}"
             for what, tree in (("params", case.params), ("batch", case.batch))
             for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
         ]

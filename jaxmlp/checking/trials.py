@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import Caller, Finding, Refused
+from jaxmlp.checking.calls import Caller, Finding, Refused, first_line
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.reference import Array
 
@@ -112,6 +112,9 @@ def run(
     if received is None:
         return Trial(case, dtype, (), tuple(findings))
     judged = model.judge(case, dtype, received, any_slope)
+    if not all(np.isfinite(expected).all() for expected, _ in judged):
+        says = "not compared where the loss itself has no finite gradient"
+        return Trial(case, dtype, (), (*findings, Finding("undefined", says, fails=False)))
     leaves = tuple(
         Leaf(name, expected, value, allowed)
         for name, value, (expected, allowed) in zip(names, received, judged, strict=True)
@@ -137,8 +140,16 @@ def _leaves(
             return None, findings
     received = []
     for name, leaf, param in zip(names, leaves, wanted, strict=True):
-        array = np.asarray(leaf)
-        if array.shape != param.shape:
+        try:
+            array = np.asarray(leaf)
+        except Exception as error:
+            says = f"{name} is a {type(leaf).__name__} that NumPy cannot read: {first_line(error)}"
+            findings.append(Finding("wrong type", says))
+            continue
+        if array.dtype == object:
+            says = f"{name} is a {type(leaf).__name__}, where an array belongs"
+            findings.append(Finding("wrong type", says))
+        elif array.shape != param.shape:
             turned = array.shape == param.shape[::-1]
             says = (
                 f"{name} has shape {array.shape}, where {param.shape} belongs, the shape of its "
@@ -167,6 +178,8 @@ def describe(tree: Any) -> str:
         fields = zip(names, tree, strict=True)
         inside = ", ".join(f"{name} {describe(value)}" for name, value in fields)
         return f"{type(tree).__name__}({inside})"
+    if isinstance(tree, (tuple, list)) and all(np.isscalar(each) for each in tree) and tree:
+        return f"a {type(tree).__name__} of {len(tree)} numbers"
     if isinstance(tree, (tuple, list)):
         inside = ", ".join(map(describe, tree[:4])) + (", …" if len(tree) > 4 else "")
         return f"[{inside}]" if isinstance(tree, list) else f"({inside}{',' * (len(tree) == 1)})"

@@ -96,8 +96,10 @@ def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
     )
     place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
     at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
+    digits = 6 if f"{leaf.received[place]:.6g}" != f"{leaf.expected[place]:.6g}" else 17
     says = (
-        f"{at} is {leaf.received[place]:.6g} and should be {leaf.expected[place]:.6g}, give or "
+        f"{at} is {leaf.received[place]:.{digits}g} and should be "
+        f"{leaf.expected[place]:.{digits}g}, give or "
         f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
     )
     return Finding("wrong numbers", says)
