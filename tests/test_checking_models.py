@@ -1,0 +1,184 @@
+"""The checker on other models: losses with loops, saturation, undefined points, and bad input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import expit, logsumexp
+
+from jaxmlp.checking import check_gradient
+from jaxmlp.checking.check import examine
+
+pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
+RNG = np.random.default_rng(0)
+WEIGHTS = [
+    (RNG.normal(size=4), (RNG.normal(size=(n, 4)), RNG.integers(0, 2, n).astype(float)))
+    for n in (3, 5)
+]
+
+
+def logistic(w, batch, decay=0.0):
+    x, y = batch
+    penalty = decay / 2 * jnp.sum(w[:-1] ** 2)  # not of the intercept
+    return -jnp.sum(jax.nn.log_sigmoid((2 * y - 1) * (x @ w))) + penalty
+
+
+def logistic_grad(w, batch):
+    x, y = batch
+    return x.T @ (expit(x @ w) - y)
+
+
+def test_a_saturated_model():
+    """p − y loses the digits that the loss's own derivative keeps, as any such gradient does."""
+    saturated = [(np.array([7.0, 0, 0]), (np.array([[3.0, 0, 0]] * 2), np.ones(2)))]
+    report = check_gradient(logistic_grad, logistic, cases=saturated)
+    assert report.passed
+    assert not examine(lambda w, b: 1.1 * logistic_grad(w, b), logistic, cases=saturated).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (lambda w: np.r_[-0.7 * w[:-1], 0], "missing term", "0.7 × the parameter, as by weight"),
+        (lambda w: np.r_[0, 0, 0, 0.7 * w[-1]], "extra term", "in one entry, such as [3]"),
+        (lambda w: 1.0, "extra term", "1 × a constant"),
+    ],
+)
+def test_what_is_wrong_with_some_entries(change, kind, says):
+    def loss(w, batch):
+        return logistic(w, batch, decay=0.7)
+
+    def grad(w, batch):
+        return logistic_grad(w, batch) + np.r_[0.7 * w[:-1], 0] + change(w)
+
+    found = examine(grad, loss, cases=WEIGHTS, dtypes=["float64"]).diagnosis
+    assert found
+    assert found.kind == kind
+    assert says in found.says
+
+
+def test_a_factor_is_named_by_a_size_only_where_that_changes():
+    cases = [(RNG.normal(size=(n, 4)), None) for n in (2, 3)]
+    report = examine(lambda p, _: 4 * p, lambda p, _: jnp.sum(p**2), cases=cases)
+    assert report.diagnosis
+    assert report.diagnosis.says == "it is doubled"
+    report = examine(lambda p, _: 8 * p, lambda p, _: jnp.sum(p**2), cases=cases)
+    assert report.diagnosis
+    assert report.diagnosis.says == (
+        "it is multiplied by 4, which is the length of axis 1 of params in all cases"
+    )
+
+
+def test_a_loss_with_a_long_loop():
+    """The forward algorithm of a hidden Markov model, and its gradient by forward and backward."""
+
+    def loss(log_a, scores):
+        def step(alpha, score):
+            return jax.nn.logsumexp(alpha[:, None] + log_a, axis=0) + score, None
+
+        return -jax.nn.logsumexp(jax.lax.scan(step, scores[0], scores[1:])[0])
+
+    def grad(log_a, scores, share=1.0):
+        alphas, beta = [scores[0]], np.zeros(3)
+        for score in scores[1:]:
+            alphas.append(logsumexp(alphas[-1][:, None] + log_a, axis=0) + score)
+        total, found = logsumexp(alphas[-1]), np.zeros((3, 3))
+        for alpha, score in zip(alphas[-2::-1], scores[:0:-1], strict=True):
+            found -= np.exp(alpha[:, None] + log_a + (score + beta)[None, :] - total)
+            beta = logsumexp(log_a + (score + beta)[None, :], axis=1)
+        return share * found
+
+    cases = [(RNG.normal(size=(3, 3)), RNG.normal(size=(60, 3)))]
+    check_gradient(grad, loss, cases=cases)
+    wrong = examine(lambda p, b: grad(p, b, 1 + 1e-9), loss, cases=cases, dtypes=["float64"])
+    assert not wrong.passed
+
+
+def test_where_the_chain_rule_fails_but_not_the_derivative():
+    def grad(p, _):
+        size = np.linalg.norm(p - 1) ** 2
+        return 0 * p if size == 0 else 3 * np.sqrt(size) * (p - 1)
+
+    def loss(p, _):
+        return jnp.linalg.norm(p - 1) ** 3  # of which jax.grad is NaN at p = 1
+
+    cases = [(np.ones(3), None), (np.zeros(3), None)]
+    check_gradient(grad, loss, cases=cases)
+    assert not examine(lambda p, _: grad(p, _) + 1e-3, loss, cases=cases[:1]).passed
+
+
+def test_a_loss_with_few_digits_of_its_own():
+    def loss(w, batch):
+        x, y = batch
+        z = x @ w
+        return jnp.sum(jnp.logaddexp(0, z.astype(jnp.float32)) - y * z)
+
+    report = check_gradient(logistic_grad, loss, cases=WEIGHTS)
+    assert "the loss computes in float32 in places" in str(report)
+    assert report.missed["float64"] > 1e-8
+    assert not examine(lambda w, b: 1.001 * logistic_grad(w, b), loss, cases=WEIGHTS).passed
+
+
+def test_a_batch_that_cannot_be_cut():
+    cases = [(RNG.normal(size=3), RNG.normal(size=(3, 3))) for _ in range(2)]
+    report = examine(lambda p, a: a @ p, lambda p, a: p @ a @ p / 2, cases=cases)
+    assert not report.passed
+    assert report.diagnosis
+
+
+def test_a_loss_of_another_library():
+    torch = pytest.importorskip("torch", reason="the loss is in PyTorch: the extra `peers`")
+
+    def loss(p, batch):
+        x, y = (torch.as_tensor(np.asarray(each)) for each in batch)
+        return torch.mean((x @ torch.as_tensor(np.asarray(p)) - y) ** 2)
+
+    def grad(p, batch):
+        x, y = batch
+        return 2 * x.T @ (x @ p - y) / len(y)
+
+    check_gradient(grad, loss, cases=WEIGHTS)
+    assert not examine(lambda p, b: 1.001 * grad(p, b), loss, cases=WEIGHTS).passed
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "message"),
+    [
+        (logistic, {"cases": []}, "no cases are given"),
+        (
+            logistic,
+            {"cases": WEIGHTS[0]},
+            r"case 0 is a ndarray: cases are pairs \(params, batch\)",
+        ),
+        (logistic, {"cases": [(1, 2, 3)]}, "case 0 is a tuple of length 3"),
+        (
+            logistic,
+            {"cases": [({"w": np.arange(3)}, 0)]},
+            r"params\['w'\] of case 0 is of type int",
+        ),
+        (logistic, {"cases": [({"f": np.tanh}, 0)]}, r"params\['f'\] of case 0 is of type ufunc"),
+        (lambda p, b: p, {"cases": WEIGHTS}, r"it returns an array of shape \(4,\), and has to"),
+        (lambda p, b: undefined, {"cases": WEIGHTS}, r"NameError.*\(test_checking_models.py line "),
+        (lambda p, b: jnp.sum(p) / 0.0, {"cases": WEIGHTS}, "no finite gradient on any case"),
+    ],
+)
+def test_bad_input(loss, settings, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradient(logistic_grad, loss, **settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "says"),
+    [
+        (lambda g: (1.0, g), "wrong tree", "return the second of the two alone"),
+        (lambda g: g[:, None], "wrong shape", "has shape (4, 1), where (4,) belongs"),
+        (lambda g: list(g), "wrong tree", "it returns a list of 4 numbers"),
+        (lambda g: np.array([None] * 4), "wrong type", "is a ndarray, where an array"),
+        (lambda g: g + 1j, "wrong dtype", "has dtype complex128: it is no real"),
+    ],
+)
+def test_what_is_no_gradient(value, kind, says):
+    report = examine(lambda w, b: value(logistic_grad(w, b)), logistic, cases=WEIGHTS)
+    (finding,) = [each for each in report.findings if each.fails]
+    assert finding.kind == kind
+    assert says in finding.says
