@@ -168,31 +168,34 @@ def _where_it_fits(wrong: Formula, right: Formula, v: Values, l: int) -> Array:
     return value if value.shape == expected.shape else expected
 
 
+# What is suspected of a line in every network of the same form (`Problem.form`), by key.
+SUSPECTS: dict[tuple[tuple[bool, ...], str, Line], dict[str, Suspect]] = {}
+TERMS: dict[tuple[tuple[bool, ...], str, Line], dict[str, Term]] = {}
+
+
 class Bench:
     """The observations, with what has been worked out about them."""
 
     def __init__(self, observations: Sequence[Observation]) -> None:
         """Work on `observations`, of which the first ones should refute most."""
         self.observations = observations
-        self._known: dict[tuple[int, Line], dict[str, Suspect]] = {}
-        self._terms: dict[tuple[int, Line], dict[str, Term]] = {}
 
     def suspects(self, number: int, line: Line) -> dict[str, Suspect]:
         """The suspects for a line of an observation's problem, by key."""
-        if (number, line) not in self._known:
-            problem = self.observations[number].problem
-            self._known[number, line] = {each.key: each for each in suspects(line, problem)}
-        return self._known[number, line]
+        problem = self.observations[number].problem
+        if (where := (*problem.form, line)) not in SUSPECTS:
+            SUSPECTS[where] = {each.key: each for each in suspects(line, problem)}
+        return SUSPECTS[where]
 
     def terms(self, number: int, line: Line) -> dict[str, Term]:
         """The terms that a line may have too much or too little of, by key."""
-        if (number, line) not in self._terms:
-            problem = self.observations[number].problem
+        problem = self.observations[number].problem
+        if (where := (*problem.form, line)) not in TERMS:
             whole = Term(WHOLE, formula(line, problem.depth), True)
             backward = line.symbol.startswith("d")
             known = (whole, *terms(line, problem)) if backward else ()
-            self._terms[number, line] = {TERM + without_layers(each.says): each for each in known}
-        return self._terms[number, line]
+            TERMS[where] = {TERM + without_layers(each.says): each for each in known}
+        return TERMS[where]
 
     def predict(
         self, number: int, mistakes: Sequence[Mistake], amount: float = 0.0
@@ -212,7 +215,8 @@ class Bench:
                     replaced[line] = lambda v, l, right=right, of=of: right(v, l) + times * of(v, l)
                 elif known := self.suspects(number, line).get(key):
                     replaced[line] = functools.partial(_where_it_fits, known.formula, right)
-        return evaluate(problem, replaced, without=[Line("C")])
+        right = self.observations[number].right
+        return evaluate(problem, replaced, without=[Line("C")], right=right)
 
     def amount(self, number: int, mistakes: Sequence[Mistake]) -> float:
         """How many times a term seems to be added, by the first line that it touches."""

@@ -122,6 +122,11 @@ class Problem(NamedTuple):
         return len(self.x)
 
     @property
+    def form(self) -> tuple[tuple[bool, ...], str]:
+        """All that formulas depend on: which layers have a bias, and the activation."""
+        return tuple(bias is not None for bias in self.biases), self.activation
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The widths from input to output."""
         return (len(self.weights[0]), *(weight.shape[1] for weight in self.weights))
@@ -263,7 +268,7 @@ def formula(line: Line, depth: int) -> Formula:
 
 def all_lines(problem: Problem) -> list[Line]:
     """Every line in the order of computation: forward, then backward."""
-    return list(_all_lines(tuple(bias is not None for bias in problem.biases)))
+    return list(_all_lines(problem.form[0]))
 
 
 @functools.cache
@@ -302,8 +307,12 @@ def evaluate(
     replaced: Mapping[Line, Formula] | None = None,
     last: Line | None = None,
     without: Container[Line] = (),
+    right: Mapping[Line, Array] | None = None,
 ) -> dict[Line, Array]:
-    """Compute every line up to the last one asked for, some of them by other formulas."""
+    """Compute every line up to the last one asked for, some of them by other formulas.
+
+    Those before the first replaced one need not be computed, if all right lines are known.
+    """
     replaced = replaced or {}
     lines: dict[Line, Array] = {}
     values = Values(problem, lines)
@@ -312,8 +321,12 @@ def evaluate(
         for line in (*given, *all_lines(problem)):
             if line in without:
                 continue
-            by = replaced.get(line) or formula(line, problem.depth)
-            lines[line] = by(values, line.index)
+            right = None if line in replaced else right
+            if right is None:
+                by = replaced.get(line) or formula(line, problem.depth)
+                lines[line] = by(values, line.index)
+            else:
+                lines[line] = right[line]
             if line == last:
                 break
     return lines
