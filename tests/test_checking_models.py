@@ -69,6 +69,16 @@ def test_a_factor_is_named_by_a_size_only_where_that_changes():
     )
 
 
+def test_a_gradient_whose_norm_is_clipped():
+    def grad(w, batch):
+        found = logistic_grad(w, batch)
+        return found * min(1.0, 1.5 / np.linalg.norm(found))
+
+    found = examine(grad, logistic, cases=WEIGHTS, dtypes=["float64"]).diagnosis
+    assert found
+    assert found.says == "the norm of the whole gradient is 1.5 wherever it is wrong"
+
+
 def test_a_loss_with_a_long_loop():
     """The forward algorithm of a hidden Markov model, and its gradient by forward and backward."""
 
@@ -158,7 +168,7 @@ def test_a_loss_of_another_library():
         ),
         (logistic, {"cases": [({"f": np.tanh}, 0)]}, r"params\['f'\] of case 0 is of type ufunc"),
         (lambda p, b: p, {"cases": WEIGHTS}, r"it returns an array of shape \(4,\), and has to"),
-        (lambda p, b: undefined, {"cases": WEIGHTS}, r"NameError.*\(test_checking_models.py line "),
+        (lambda p, b: 1 // 0, {"cases": WEIGHTS}, r"ZeroDivisionError.*\(test_checking_models.py line "),
         (lambda p, b: jnp.sum(p) / 0.0, {"cases": WEIGHTS}, "no finite gradient on any case"),
     ],
 )

@@ -561,7 +561,7 @@ def _by_tape(params, batch, accumulate):
         return _Node(np.maximum(z.value, 0), tape, lambda g: z.receive(g * (z.value > 0), take))
 
     def logsumexp(z):
-        value = scipy.special.logsumexp(z.value, axis=1)
+        value = np.asarray(scipy.special.logsumexp(z.value, axis=1))
         return _Node(
             value, tape, lambda g: z.receive(g[:, None] * np.exp(z.value - value[:, None]), take)
         )

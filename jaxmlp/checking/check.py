@@ -24,7 +24,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
-from jaxmlp.checking.verdict import limits, merged, smallest_seen, wrong_numbers
+from jaxmlp.checking.verdict import clipped, limits, merged, smallest_seen, wrong_numbers
 
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
@@ -219,6 +219,9 @@ def _explain(
     small = find_smallest(
         lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
     )
+    if whole := clipped([trial for trial in wrong if trial.dtype == dtype]):
+        names = tuple(dict.fromkeys(leaf.name for trial in wrong for leaf in trial.leaves))
+        return Diagnosis(names, _equations(model, names), *whole), work_through(model, small, [])
     if isinstance(model, Custom):
         return _by_leaves(model, tried, known), work_through(model, small, [])
     tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
@@ -264,8 +267,13 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
     ours = isinstance(model, Network)
     if kind == UNEXPLAINED and not ours:
         says += "; to find the line, name what the loss goes through by `tap`, and use check_lines"
-    numbers = tuple(dict.fromkeys(13 if "W" in name else 14 for name in names)) if ours else ()
-    return Diagnosis(names, numbers, kind, says)
+    return Diagnosis(names, _equations(model, names), kind, says)
+
+
+def _equations(model: Network | Custom, names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the lines that are the leaves of our networks' gradient."""
+    ours = isinstance(model, Network)
+    return tuple(dict.fromkeys(13 if "W" in name else 14 for name in names if ours))
 
 
 def _leaves_of(function: Callable[..., Any], trial: Trial) -> list[Array]:

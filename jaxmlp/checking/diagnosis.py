@@ -163,7 +163,7 @@ def _where_it_fits(wrong: Formula, right: Formula, v: Values, l: int) -> Array:
     expected = right(v, l)
     try:
         value = np.asarray(wrong(v, l))
-    except ValueError:
+    except (ValueError, IndexError):
         return expected
     return value if value.shape == expected.shape else expected
 

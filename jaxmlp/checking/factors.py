@@ -80,10 +80,16 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
 
 def _same_everywhere(constant: float, sizes: Sequence[Sizes]) -> str:
     """What a constant may come from: a size that is the same in all cases, if they are several."""
-    for name in sizes[0] if len(sizes) > 1 and constant not in (2, 0.5) else ():
-        for value, inverse in ((constant, ""), (1 / constant, "1 / ")):
+    telling = len(sizes) > 1 and constant > 0 and constant not in (2, 0.5)
+    for name in sizes[0] if telling else ():
+        for value, by in {
+            constant: "",
+            1 / constant: "1 / ",
+            constant**2: "the square root of ",
+            constant**-2: "1 / the square root of ",
+        }.items():
             if all(name in each and np.isclose(each[name], value, CLOSE) for each in sizes):
-                return f", which is {inverse}{name} in all cases"
+                return f", which is {by}{name} in all cases"
     return ""
 
 

@@ -93,6 +93,7 @@ def changes() -> Iterator[tuple[str, str, Change]]:
     yield "transpose", "it is transposed", lambda a: a.T.reshape(a.shape)
     yield "wrong order", "the examples or rows are in reverse order", lambda a: a[::-1]
     yield "wrong order", "the columns are in reverse order", lambda a: a[..., ::-1]
+    yield "wrong order", "the first two axes are in reverse order", lambda a: a[::-1, ::-1]
     yield (
         "wrong order",
         "it is reshaped in the other (Fortran) order",

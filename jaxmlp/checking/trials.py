@@ -139,6 +139,7 @@ def _leaves(
         if len(leaves) != len(wanted):
             return None, findings
     received = []
+    others: dict[tuple[Any, Any, bool], list[str]] = {}
     for name, leaf, param in zip(names, leaves, wanted, strict=True):
         try:
             array = np.asarray(leaf)
@@ -164,12 +165,24 @@ def _leaves(
             received.append(array.astype(np.float64))
             if array.dtype != param.dtype:
                 wide = not isinstance(leaf, jax.Array) and array.dtype == np.float64
-                says = (
-                    f"{name} has dtype {array.dtype} for parameters in {param.dtype}: return it "
-                    "in the dtype of its parameter"
-                )
-                findings.append(Finding("wrong dtype", says, fails=strict or not wide))
+                others.setdefault((array.dtype, param.dtype, strict or not wide), []).append(name)
+    for (dtype, wanted_dtype, fails), names_ in others.items():
+        says = (
+            f"{listed(names_)} dtype {dtype} for parameters in {wanted_dtype}: return every leaf "
+            "in the dtype of its parameter"
+        )
+        findings.append(Finding("wrong dtype", says, fails))
     return (received if len(received) == len(wanted) else None), findings
+
+
+def listed(names: Sequence[str]) -> str:
+    """Such as ∂C/∂W⁰ has, or ∂C/∂W⁰ and 3 other leaves have."""
+    more = len(names) - 1
+    return (
+        f"{names[0]} and {more} other lea{'ves' if more > 1 else 'f'} have"
+        if more
+        else (f"{names[0]} has")
+    )
 
 
 def describe(tree: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Model, Trial
 
 
@@ -103,6 +104,24 @@ def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
         f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
     )
     return Finding("wrong numbers", says)
+
+
+def clipped(wrong: Sequence[Trial]) -> tuple[str, str] | None:
+    """The kind and a sentence, if every wrong gradient is the right one scaled to the same norm."""
+    norms = []
+    for trial in wrong:
+        expected, received = (
+            np.concatenate([np.ravel(getattr(leaf, part)) for leaf in trial.leaves])
+            for part in ("expected", "received")
+        )
+        factor = factor_between(expected, received)
+        norms.append(float(np.linalg.norm(received)))
+        off = np.abs(received - factor * expected)
+        if not (factor > 0 and np.all(off <= CLOSE * norms[-1])):
+            return None
+    if len(norms) < 2 or not np.allclose(norms, norms[0], CLOSE):
+        return None
+    return "clipped", f"the norm of the whole gradient is {norms[0]:.6g} wherever it is wrong"
 
 
 def smallest_seen(trials: Sequence[Trial]) -> dict[str, float]:
