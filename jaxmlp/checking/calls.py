@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 RANDOM = "not deterministic"
+ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Finding:
     kind: str
     says: str
     fails: bool = True
+
+    def __str__(self) -> str:
+        """The kind and the sentence."""
+        return f"{'' if self.fails else 'note: '}{self.kind}: {self.says}"
 
 
 class Refused(Exception):  # noqa: N818
@@ -50,7 +55,14 @@ class Caller:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        """Get ready to call `function`."""
+        """Get ready to call `function`.
+
+        Raises:
+            ValueError: if it is no function that can be called as it is.
+        """
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            what = "an async function" if callable(function) else f"a {type(function).__name__}"
+            raise ValueError(f"what is to be checked is {what}: give a plain function")
         self.function = function
         self.twice = True
         self.numpy = True
@@ -107,8 +119,9 @@ def _same(one: Any, other: Any) -> bool:
     leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
     if len(leaves) != len(others):
         return False
+    some = zip(leaves[:ENOUGH], others[:ENOUGH], strict=True)
     try:
-        pairs = [(as_array(a), as_array(b)) for a, b in zip(leaves, others, strict=True)]
+        pairs = [(as_array(a), as_array(b)) for a, b in some]
     except Exception:  # no arrays at all, which is said elsewhere
         return True
     return all(a is b or a.dtype == object or a.tobytes() == b.tobytes() for a, b in pairs)
@@ -123,14 +136,26 @@ def as_array(leaf: Any) -> Any:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
-    return (str(error).strip() or "no message").splitlines()[0]
+    try:
+        return (str(error).strip() or "no message").splitlines()[0]
+    except Exception as another:
+        return f"a message that itself raises {type(another).__name__}"
 
 
 def where(error: BaseException, function: Callable[..., Any]) -> str:
     """The line of the user's own file at which an error arose, as ` (file.py line 7: code)`."""
+    return where_in(error, _file(function))
+
+
+def where_in(error: BaseException, file: str | None) -> str:
+    """The same in a file, or in what it imports from its own folder."""
+    folder = Path(file).resolve().parent if file else None
     frames = traceback.extract_tb(error.__traceback__)
-    own = _file(function)
-    mine = [frame for frame in frames if own and frame.filename == own]
+    mine = [
+        frame
+        for frame in frames
+        if frame.filename[0] != "<" and Path(frame.filename).resolve().parent == folder
+    ]
     if not mine:
         return ""
     return f" ({Path(mine[-1].filename).name} line {mine[-1].lineno}: {mine[-1].line})"

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import as_array
+from jaxmlp.activations import get_activation
+from jaxmlp.checking.calls import as_array, first_line
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
 
@@ -55,6 +56,7 @@ KINDS = (
     ("dense", "any sum"),
     ("kinks", "soft"),
     ("near kinks", "soft"),
+    ("tiny kinks", "soft"),  # nearer than any threshold
     ("zeros", "one-hot"),
     ("huge logits", "one-hot"),
     ("confident", "foreseen"),  # the gradient is next to nothing
@@ -62,6 +64,7 @@ KINDS = (
     ("dense", "later classes"),  # the first one does not occur
 )
 NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
+TINY = 2.0**-100  # the scale of the first layer's z, whose sums are exact at any scale
 LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
@@ -77,6 +80,30 @@ class Case:
     about: str
     kind: str = "dense"
     shape: Shape | None = None
+
+
+def check_settings(
+    activation: str,
+    shapes: Sequence[Shape],
+    labels: Sequence[str],
+    dtypes: Sequence[str] | None = None,
+) -> None:
+    """Raise ValueError if one of a check's settings is none."""
+    get_activation(activation)
+    for name, values, known in (
+        ("shapes", shapes, None),
+        ("labels", labels, FORMS),
+        ("dtypes", dtypes, NEAR),
+    ):
+        if values is not None and not len(values):
+            raise ValueError(f"no {name} are given: there would be nothing to compare")
+        if isinstance(values, str):
+            raise ValueError(f"{name} is {values!r}: give a list, such as [{values!r}]")
+        for value in values or ():
+            if known and value not in known:
+                raise ValueError(f"{name} hold {value!r}: give some of {', '.join(known)}")
+            if not known and not isinstance(value, Shape):
+                raise ValueError(f"{name} hold {value!r}: give Shape(widths, bias, examples)")
 
 
 def network_cases(
@@ -132,6 +159,8 @@ def _numbers(
     if kind == "near kinks":  # in the first layer's bias, or in what takes its place
         first = x if (bias := layers[0][1]) is None else bias
         first += near * rng.integers(-1, 2, first.shape)
+    if kind == "tiny kinks":
+        layers[0] = tuple(None if leaf is None else TINY * leaf for leaf in layers[0])
     if kind == "huge logits":
         weight, bias = layers[-1]
         layers[-1] = (1e4 * weight, bias)
@@ -183,7 +212,10 @@ def cast(case: Case, dtype: Any) -> Case:
 
 def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
     """Cases of one's own: a list of pairs (params, batch), or a Hypothesis strategy of them."""
-    pairs = cases if isinstance(cases, Iterable) else _draw(cases, examples, seed)
+    if isinstance(cases, (str, bytes)) or not isinstance(cases, Iterable):
+        pairs = _draw(cases, examples, seed)
+    else:
+        pairs = cases
     for number, pair in enumerate(pairs):
         if isinstance(pair, Case):
             yield pair
@@ -210,7 +242,14 @@ def _length(pair: Any) -> str:
 
 def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:
     import hypothesis
+    from hypothesis.errors import HypothesisException
+    from hypothesis.strategies import SearchStrategy
 
+    if not isinstance(strategy, SearchStrategy):
+        raise ValueError(
+            f"cases is a {type(strategy).__name__}: give a list of pairs (params, batch), or a "
+            "Hypothesis strategy of them"
+        )
     pairs: list[Any] = []
 
     @hypothesis.seed(seed)
@@ -225,7 +264,10 @@ def _draw(strategy: Any, examples: int, seed: int) -> list[Any]:
     def collect(pair: Any) -> None:
         pairs.append(pair)
 
-    collect()
+    try:
+        collect()
+    except HypothesisException as error:
+        raise ValueError(f"the strategy of cases gives none: {first_line(error)}") from error
     return pairs
 
 

@@ -5,6 +5,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,7 +13,16 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.calls import RANDOM, Caller, Finding
-from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, cast, drawn, network_cases
+from jaxmlp.checking.cases import (
+    FORMS,
+    SHAPES,
+    Case,
+    Shape,
+    cast,
+    check_settings,
+    drawn,
+    network_cases,
+)
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
 from jaxmlp.checking.factors import VARYING
@@ -76,19 +86,14 @@ def examine(
         GradientMismatch: from `check_gradient`, if the gradient is wrong, with the report.
     """
     start = time.perf_counter()
+    check_settings(activation, shapes, labels, dtypes)
     if at_kink not in AT_KINK:
         raise ValueError(f"at_kink is {at_kink!r}: give one of {', '.join(AT_KINK)}")
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
-    for name, value in (
-        ("cases", given),
-        ("shapes", shapes),
-        ("labels", labels),
-        ("dtypes", dtypes),
-    ):
-        if value is not None and not len(value):
-            raise ValueError(f"no {name} are given: there would be nothing to compare")
+    if given is not None and not given:
+        raise ValueError("no cases are given: there would be nothing to compare")
     model = recognise(loss, given)
     trials = [
         run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
@@ -112,7 +117,16 @@ def examine(
         findings += wrong_numbers(model, wrong, trials)
     if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
         with np.errstate(all="ignore"):  # wrong numbers may overflow
-            diagnosis, example = _explain(caller, model, trials, wrong, cases, known or {})
+            diagnosis, example = _explain(
+                functools.partial(run, caller, strict=False, any_slope=at_kink == "any"),
+                model,
+                trials,
+                wrong,
+                cases,
+                known or {},
+            )
+        if diagnosis and not _told(diagnosis) and any(each.kind == "kink" for each in findings):
+            diagnosis = replace(diagnosis, kind="kink", says="it differs at a kink only")
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -198,7 +212,7 @@ def _nonzero(trial: Trial) -> int:
 
 
 def _explain(
-    caller: Caller,
+    attempt: Callable[..., Trial],
     model: Network | Custom,
     trials: Sequence[Trial],
     wrong: Sequence[Trial],
@@ -207,17 +221,14 @@ def _explain(
 ) -> tuple[Diagnosis | None, Example]:
     """The mistake, and the smallest case that shows it."""
     if wrong[0].dtype != "float64":  # which tells mistakes apart best, if they are made there too
-        wide = [
-            run(caller, model, cast(trial.case, "float64"), "float64", strict=False)
-            for trial in trials
-        ]
+        wide = [attempt(model, cast(trial.case, "float64"), "float64") for trial in trials]
         if off := [trial for trial in wide if not all(leaf.right for leaf in trial.leaves)]:
             trials, wrong = wide, off
     dtype = wrong[0].dtype
     tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
     quick = model.quick()
     small = find_smallest(
-        lambda case: run(caller, quick, cast(case, dtype), dtype, strict=False), model, wrong, cases
+        lambda case: attempt(quick, cast(case, dtype), dtype), model, wrong, cases
     )
     if whole := clipped([trial for trial in wrong if trial.dtype == dtype]):
         names = tuple(dict.fromkeys(leaf.name for trial in wrong for leaf in trial.leaves))
@@ -231,22 +242,28 @@ def _explain(
         return diagnose(explanations, seen), work_through(model, small, explanations)
 
     def ask(case: Case) -> Observation | None:
-        trial = run(caller, quick, cast(case, dtype), dtype, strict=False)
+        trial = attempt(quick, cast(case, dtype), dtype)
         return model.observe(trial) if trial.leaves else None
 
     pairs = [(trial.case, observed[trial]) for trial in wrong if trial.dtype == dtype]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
-    located = locate(ask, pairs, biased)
+    located = locate(ask, pairs, biased, {each.problem.depth for each in seen})
     diagnosis = _by_leaves(model, tried, known)
-    if diagnosis.kind in VAGUE and (
+    if not _told(diagnosis) and (
         explanations := explain_twice(seen, located.symbols if located else ())
     ):
         return diagnose(explanations, seen), work_through(model, small, explanations)
-    if located:
+    if located and not (_told(diagnosis) and located.at_ends):
         names = tuple(line.name for line in located.lines)
-        says = located.says if diagnosis.kind in VAGUE else diagnosis.says
-        diagnosis = Diagnosis(names, located.equations, diagnosis.kind, says)
+        told = _told(diagnosis) and ";" not in diagnosis.says  # one sentence for all leaves
+        kind, says = (diagnosis.kind, diagnosis.says) if told else (UNEXPLAINED, located.says)
+        diagnosis = Diagnosis(names, located.equations, kind, says)
     return diagnosis, work_through(model, small, [], located)
+
+
+def _told(diagnosis: Diagnosis) -> bool:
+    """Whether it is said what the mistake is, and not only what it looks like."""
+    return not any(vague in diagnosis.kind for vague in VAGUE)
 
 
 def _unlike(trial: Trial) -> bool:

@@ -249,12 +249,14 @@ class Bench:
 
     def _natural(self, mistake: Mistake, amounts: Sequence[float]) -> bool:
         """Whether a term that does not belong is added to the same amount everywhere."""
-        first = next(
+        found = (
             terms[mistake.key]
             for number, observation in enumerate(self.observations)
             for line in mistake.place.lines(observation.problem)[:1]
             if mistake.key in (terms := self.terms(number, line))
         )
+        if (first := next(found, None)) is None:
+            return True  # there is no such line here, such as that of a bias
         known = [amount for amount in amounts if np.isfinite(amount)]
         return first.part or bool(known and known[0] and np.allclose(known, known[0], rtol=1e-4))
 

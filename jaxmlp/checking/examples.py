@@ -92,18 +92,33 @@ def work_through(
                 mistaken |= set(mistake.place.lines(observation.problem))
     elif located and located.places and (freed := infer(observation, located.places)):
         predicted, mistaken = freed.explained(located.lines)
+    elif located:  # in the forward pass, of which nothing was returned
+        here = {*located.lines} & {*observation.right}
+        alike = {line.symbol for line in located.lines}
+        mistaken = here or {line for line in observation.right if line.symbol in alike}
     rows = []
     for line, expected in observation.right.items():
         received = observation.received.get(line)
         inferred = received is None and predicted is not None
         if inferred and predicted:
             received = predicted.get(line)
-        status = "right"
-        off = 0.0 if received is None else np.abs(received - expected)
-        if not np.all(off <= observation.allowed[line]):
-            status = "wrong" if line in mistaken or predicted is None else "follows"
+        off = np.inf if received is None else np.abs(received - expected)
+        if np.all(off <= observation.allowed[line]):
+            status = "right"
+        elif line in mistaken or not (mistaken or received is None):
+            status = "wrong"
+        else:
+            status = "unknown" if received is None else "follows"
         formula = line.formula(observation.problem)
         rows.append(
-            Row(line.name, line.equation(depth), formula, expected, received, status, inferred)
+            Row(
+                line.name,
+                line.equation(depth),
+                formula,
+                expected,
+                received,
+                status,
+                inferred and received is not None,
+            )
         )
     return Example(trial.case, model.activation, tuple(rows))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jaxmlp
-from jaxmlp.checking.calls import where
+from jaxmlp.checking.calls import first_line, where_in
 from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.lines import examine_lines
@@ -65,7 +65,8 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         job = {"target": target, "time_limit": time_limit, "settings": settings}
-        command = [sys.executable, "-m", "jaxmlp.checking.files", json.dumps(job), str(answer)]
+        module = ("-P", "-m", "jaxmlp.checking.files")  # -P: no file beside the target is imported
+        command = [sys.executable, *module, json.dumps(job), str(answer)]
         try:
             ended = subprocess.run(
                 command, timeout=time_limit + GRACE, check=False, env=_with_cache()
@@ -97,7 +98,7 @@ def main() -> None:
 
 
 def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
-    function: Any = None
+    path = split(target)[0]
 
     def stop(*_: Any) -> None:
         raise OutOfTime
@@ -109,18 +110,27 @@ def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str,
         function, module = load(target)
         found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
         loss = found.get("loss", jaxmlp.loss)
-        if "lines" in function.__name__:
+        if "lines" in function.__name__ and "grad" not in function.__name__:
             del settings["at_kink"]
             report = examine_lines(function, **found, **settings)
         else:
             report = examine(function, loss, cases=found.get("cases"), **settings)
     except OutOfTime as error:
-        place = where(error, function) if function else ""
+        place = where_in(error, str(path))
         return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}
     except ValueError as error:
         return {"error": str(error)}
-    if not report.compared:
-        return {"error": f"{target}: nothing to compare: {report.findings[0].says}"}
+    except BaseException as error:  # such as SystemExit, which no check can go on after
+        place = where_in(error, str(path))
+        if not place:  # then it is ours
+            raise
+        return {"error": f"{target}: it raises {type(error).__name__}: {first_line(error)}{place}"}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    unfit = [each for each in report.findings if each.kind == "wrong tree"]
+    if unfit or not report.compared:
+        says = (unfit or report.findings)[0].says
+        return {"error": f"{target}: nothing to compare: {says}"}
     return {
         "passed": report.passed,
         "text": str(report),
@@ -132,10 +142,15 @@ def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str,
     }
 
 
+def split(target: str) -> tuple[Path, str]:
+    """The file that a target names, and the function, if it names one."""
+    name, _, wanted = target.partition(".py:")
+    return Path(name + ".py" if wanted else target), wanted
+
+
 def load(target: str) -> tuple[Callable[..., Any], Any]:
     """The function that a target names, and its module."""
-    name, _, wanted = target.partition(".py:")
-    path = Path(name + ".py" if wanted else target)
+    path, wanted = split(target)
     if not path.is_file():
         raise ValueError(f"{path}: no such file: give FILE.py or FILE.py:function")
     module = _import(path)
@@ -177,16 +192,16 @@ def _import(path: Path) -> Any:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         line = _line(error, path)
-        raise ValueError(f"{path}{line}: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{path}{line}: {type(error).__name__}: {first_line(error)}") from None
     return module
 
 
 def _line(error: BaseException, path: Path) -> str:
     """Where in the file an error arose while it was imported, as ` line 3`."""
     if isinstance(error, SyntaxError):
-        return f" line {error.lineno}"
+        return f" line {error.lineno}" if error.lineno else ""
     trace, line = error.__traceback__, ""
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename).name == path.name:

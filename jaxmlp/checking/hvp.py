@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.cases import FORMS, SHAPES, Shape, drawn, network_cases
+from jaxmlp.checking.cases import FORMS, SHAPES, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
 from jaxmlp.checking.report import Report, demanding
+from jaxmlp.checking.shrinking import draws
 from jaxmlp.losses import cross_entropy
 from jaxmlp.network import forward
+
+TINIEST = Shape((1, 1, 2), False, 1)  # whose numbers can be followed by hand
 
 
 def examine_hvp(
@@ -52,9 +55,10 @@ def examine_hvp(
     Raises:
         GradientMismatch: from `check_hvp`, if the product is wrong, with the report.
     """
+    check_settings(activation, shapes, labels, dtypes)
     networks = cases is None
     tried = (
-        network_cases(shapes, np.float64, seed, labels)
+        [*draws(TINIEST, "dense", ("rows",)), *network_cases(shapes, np.float64, seed, labels)]
         if networks
         else drawn(cases, examples, seed)
     )
@@ -93,6 +97,7 @@ def _along(loss: Callable[..., Any]) -> Callable[..., Any]:
         products = jax.tree.map(lambda g, d: jnp.sum(g * d), jax.grad(loss)(params, inputs), v)
         return sum(jax.tree.leaves(products), jnp.zeros(()))
 
+    slope.prefix = "(H v)."  # pyright: ignore[reportFunctionMemberAccess]
     return slope
 
 

@@ -5,6 +5,7 @@ not true may still be right: it follows from a wrong one before it. So every lin
 computed from the lines before it as the derivation under test has them.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,14 +16,24 @@ import numpy as np
 
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
-from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, drawn, network_cases
+from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, explain, standing
 from jaxmlp.checking.examples import diagnose
 from jaxmlp.checking.leafwise import UNEXPLAINED
 from jaxmlp.checking.naming import named_lines
-from jaxmlp.checking.reference import Array, Line, Problem, Values, all_lines, as_problem, formula
+from jaxmlp.checking.reference import (
+    Array,
+    Line,
+    Problem,
+    Values,
+    all_lines,
+    as_problem,
+    evaluate,
+    formula,
+)
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row, demanding
 from jaxmlp.checking.rounding import Precision, rounding_bounds
+from jaxmlp.checking.shrinking import PLAINEST, smallest_network
 from jaxmlp.checking.tapped import explain_taps, see_taps
 from jaxmlp.checking.taps import tap, true_lines
 from jaxmlp.losses import cross_entropy
@@ -85,6 +96,7 @@ def examine_lines(
     """
     if (loss is None) != (cases is None):
         raise ValueError("a model of your own needs both: its loss, and cases for it")
+    check_settings(activation, shapes, labels)
     start = time.perf_counter()
     caller = Caller(lines)
     seen, findings, count = [], {}, 0
@@ -100,11 +112,11 @@ def examine_lines(
                 _see(caller, case, activation) if loss is None else see_taps(caller, case, loss)
             )
         except Refused as refused:
-            findings[refused.finding.says] = refused.finding
+            findings.setdefault(re.sub(r"\d+", "", refused.finding.says), refused.finding)
     diagnosis = example = None
     if any(each.wrong() for each in seen):
         if loss is None:
-            finding, diagnosis, example = _explain(seen, activation)
+            finding, diagnosis, example = _explain(caller, seen, activation)
         else:
             finding, diagnosis, example = explain_taps(seen)
         findings["first"] = finding
@@ -121,11 +133,38 @@ def examine_lines(
     )
 
 
-def _explain(seen: Sequence[Any], activation: str) -> tuple[Finding, Diagnosis, Example]:
+def _first(seen: Seen) -> str | None:
+    """The symbol of the first line that is wrong itself."""
+    return next((line.symbol for line in seen.wrong()), None)
+
+
+def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, symbol: str) -> Seen | None:
+    """The smallest network on which the first wrong line is the same one."""
+
+    def see(case: Case) -> Seen | None:
+        try:
+            return _see(caller, case, activation, quick=True)
+        except Refused:
+            return None
+
+    def fails(case: Case) -> bool:
+        seen = see(case)
+        return seen is not None and _first(seen) == symbol
+
+    kind = min((case.kind for case in failing), key=PLAINEST.index)
+    found = smallest_network(failing, kind, fails)
+    return see(found) if found else None
+
+
+def _explain(
+    caller: Caller, seen: Sequence[Any], activation: str
+) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line of our networks' derivation, why, and the smallest case."""
     symbol = next(line for each in seen for line in each.wrong()).symbol
-    first = [each for each in seen if any(line.symbol == symbol for line in each.wrong())]
+    first = [each for each in seen if _first(each) == symbol]
     smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
+    if found := _shrunk(caller, [each.case for each in first], activation, symbol):
+        smallest = found
     line = smallest.wrong()[0]
     says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
     finding = Finding("wrong line", f"{says}, on {smallest.case.about}")
@@ -141,8 +180,8 @@ def _explain(seen: Sequence[Any], activation: str) -> tuple[Finding, Diagnosis, 
 check_lines = demanding(examine_lines, "check_lines")
 
 
-def _see(caller: Caller, case: Case, activation: str) -> Seen:
-    """Run a derivation on a case.
+def _see(caller: Caller, case: Case, activation: str, quick: bool = False) -> Seen:
+    """Run a derivation on a case; `quick`, with the reference as the truth: nothing is compiled.
 
     Raises:
         Refused: if it raises, or returns what are no lines.
@@ -154,7 +193,7 @@ def _see(caller: Caller, case: Case, activation: str) -> Seen:
             received = named_lines(value, problem)
         except ValueError as error:
             raise Refused(Finding("wrong lines", str(error))) from None
-    right = _true(case, activation)
+    right = evaluate(problem) if quick else _true(case, activation)
     known: dict[Line, Array] = {}
     follows: dict[Line, Array] = {}
     values = Values(problem, known)
@@ -213,7 +252,7 @@ def _rows(seen: Seen) -> list[Row]:
                 line.formula(seen.problem),
                 seen.right[line],
                 received,
-                "right" if received is None else seen.status(line),
+                "unknown" if received is None else seen.status(line),
             )
         )
     return rows

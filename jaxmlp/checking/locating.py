@@ -7,10 +7,11 @@ solution; the line is the mistake's place if nothing is left over.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxmlp.checking.cases import FORMS, Case, Shape, network_cases
@@ -31,6 +32,7 @@ SEEDS = 4
 MOST = 6  # observations that are solved for what is freed
 LARGEST = 200  # numbers in a line that is freed
 WIDE = np.linspace(-100, 100, 2001)
+MOSTLY = 0.75  # of the observations, to be believed
 SAME = 1e-3  # of a deviation: two inferred lines that differ by less are the same
 
 UNKNOWN = "none of the known mistakes explains the numbers"
@@ -59,6 +61,11 @@ class Located(NamedTuple):
     equations: tuple[int, ...]
     says: str
     places: tuple[Place, ...] = ()
+
+    @property
+    def at_ends(self) -> bool:
+        """Whether the lines are leaves of the gradient, with no other line to blame."""
+        return all(line.symbol in ("dW", "db") for line in self.lines)
 
     @property
     def symbols(self) -> set[str]:
@@ -92,9 +99,14 @@ class Inferred(NamedTuple):
         lines, symbols = evaluate(problem, held(self.lines)), {line.symbol for line in wrong}
         mistaken = set()
         for line, value in self.lines.items():
-            if line == Line("dz", problem.depth) and "p" in symbols:
+            if line == Line("dz", problem.depth) and symbols & {"p", "z"}:
+                lines[Line("p")] = p = _needed(problem, self.lines)
                 before = Line("p")
-                lines[before] = _needed(problem, self.lines)
+                if "z" in symbols:  # up to a constant, which p does not show
+                    before = Line("z", problem.depth)
+                    z = np.log(np.maximum(p, np.finfo(float).tiny))
+                    lines[before] = z - z.mean() + lines[before].mean()
+                del lines[Line("C")]  # follows from a line that is not what it should be
             elif line.symbol == "dz" and "dh" in symbols:
                 before = Line("dh", line.index)
                 slope = ACTIVATIONS[problem.activation][1](lines[Line("z", line.index)])
@@ -115,18 +127,22 @@ def _needed(problem: Problem, lines: Mapping[Line, Array]) -> Array:
 Ask = Callable[[Case], Observation | None]
 
 
-def locate(ask: Ask, failing: Sequence[tuple[Case, Observation]], bias: bool) -> Located | None:
+def locate(
+    ask: Ask, failing: Sequence[tuple[Case, Observation]], bias: bool, depths: Container[int]
+) -> Located | None:
     """The fewest lines that, if they are wrong, explain everything that was received.
 
     Args:
         ask: what the gradient gives for a case, None if it gives nothing that can be compared.
         failing: cases on which it is wrong.
         bias: whether it can take biases.
+        depths: of the networks that it is checked on.
     """
+    shapes = [replace(shape, bias=bias) for shape in PROBES if shape.depth in depths]
     probes: list[tuple[Case, Observation]] = []
     for form in FORMS[::-1]:  # some mistakes can be made with classes only
         if not probes:
-            tried = [(case, seen) for case in _probes(bias, form) if (seen := ask(case))]
+            tried = [(case, seen) for case in _probes(shapes, form) if (seen := ask(case))]
             probes = [(case, seen) for case, seen in tried if not _right(seen)]
     chosen = probes or [
         (case, seen)
@@ -169,14 +185,13 @@ def _spare(inferred: Sequence[Inferred]) -> int:
     return sum(each.spare for each in inferred)
 
 
-def _probes(bias: bool, form: str) -> Iterator[Case]:
+def _probes(shapes: Sequence[Shape], form: str) -> Iterator[Case]:
     """Dense cases of few examples; of a single one, with pairs of units that have the same z."""
-    shapes = [shape if bias else replace(shape, bias=False) for shape in PROBES]
     for seed in range(SEEDS):
         for case in network_cases(shapes, np.float64, seed, (form,)):
             if case.kind != "dense":
                 continue
-            if case.shape and case.shape.n == 1 and bias:
+            if case.shape and case.shape.n == 1 and case.shape.bias:
                 weight, _ = case.params[0]
                 first = Layer(weight, (1 + seed) * PAIRS - (case.batch.x @ weight)[0])
                 case = replace(case, params=(first, *case.params[1:]))
@@ -249,9 +264,11 @@ def _name(
     depth = deepest.observation.problem.depth
     lines: list[Line] = list(deepest.lines)
     if any(line.symbol == "dz" for line in lines):
-        twins = list(_twins(ask, places, chosen, inferred))
+        known = [(case, each) for (case, _), each in zip(chosen, inferred, strict=True)]
+        twins = list(_twins(ask, places, known))
         if Line("dz", depth) in lines and _depends_on_labels(twins) is False:
-            lines[lines.index(Line("dz", depth))] = Line("p")
+            forward = Line("z", depth) if _depends_on_more(ask, places, known) else Line("p")
+            lines[lines.index(Line("dz", depth))] = forward
         if any(line.symbol == "dz" and line.index < depth for line in lines) and _is_product(twins):
             hidden = (line.symbol == "dz" and line.index < depth for line in lines)
             lines = [
@@ -265,13 +282,10 @@ def _name(
 
 
 def _twins(
-    ask: Ask,
-    places: Sequence[Place],
-    chosen: Sequence[tuple[Case, Observation]],
-    inferred: Sequence[Inferred],
+    ask: Ask, places: Sequence[Place], known: Sequence[tuple[Case, Inferred]]
 ) -> Iterator[tuple[Inferred, Inferred]]:
     """What was inferred of a case, beside the same for the same network with other labels."""
-    for (case, _), one in zip(chosen, inferred, strict=True):
+    for case, one in known:
         labels = np.asarray(case.batch.labels)
         rng = np.random.default_rng(0)
         others = (
@@ -290,9 +304,38 @@ def _depends_on_labels(twins: Sequence[tuple[Inferred, Inferred]]) -> bool | Non
     changes = []
     for one, other in twins:
         ps = [_needed(e.observation.problem, e.lines) for e in (one, other)]
+        if ps[0].min() < -SAME:
+            return True  # no p: it is what is made of it that is wrong
         off = np.abs(ps[0] - one.observation.right[Line("p")]).max()
         changes.append(bool(np.abs(ps[0] - ps[1]).max() > SAME * off))
     return any(changes) if changes else None
+
+
+def _depends_on_more(
+    ask: Ask, places: Sequence[Place], known: Sequence[tuple[Case, Inferred]]
+) -> bool:
+    """Whether p changes with the last layer's weights and bias though its z stays the same.
+
+    Then the mistake is in z (2), and not in p (4), which is a function of z alone.
+    """
+    for case, one in known:
+        problem = one.observation.problem
+        h = one.observation.right[Line("h", problem.depth - 1)] if problem.depth > 1 else problem.x
+        unit = int(np.argmax(np.abs(h[0])))
+        if problem.n > 1 or case.params[-1].bias is None or not h[0, unit]:
+            continue
+        weight, bias = jax.tree.map(np.array, case.params[-1])
+        by = np.linspace(0.5, 1.5, len(bias))
+        weight[unit] -= by / h[0, unit]
+        moved = case.params[-1]._replace(weight=weight, bias=bias + by)
+        seen = ask(replace(case, params=(*case.params[:-1], moved)))
+        other = infer(seen, places) if seen and _finite(seen) else None
+        if other and other.unique:
+            ps = [_needed(each.observation.problem, each.lines) for each in (one, other)]
+            off = np.abs(ps[0] - one.observation.right[Line("p")]).max()
+            if np.abs(ps[0] - ps[1]).max() > SAME * off:
+                return True
+    return False
 
 
 def _is_product(twins: Sequence[tuple[Inferred, Inferred]]) -> bool:
@@ -331,6 +374,7 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
     the mistake in (3), as it is if that h is no value of f at all; else it is in z (2).
     """
     wrong: dict[int, list[bool]] = {}
+    sound: list[bool] = []
     beyond = False
     for seen in observations:
         if seen.problem.n > 1 or any(bias is None for bias in seen.problem.biases):
@@ -349,15 +393,31 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
                 pairs = l == 1 and h.shape[1] == len(PAIRS)
                 alike = pairs and max(abs(h[0, 0] - h[0, 1]), abs(h[0, 2] - h[0, 3])) < SAME * off
                 wrong.setdefault(l, []).append(bool(alike))
+                sound.append(_passes_on(seen))
                 beyond = beyond or not _in_range(h, seen.problem.activation)
                 break
             used[Line("h", l)] = h
-    if not wrong:
+    if not wrong or np.mean(sound) < MOSTLY:
         return None
     at = min(wrong)
     line = Line("h" if at == 0 or beyond or all(wrong[at]) else "z", at)
     says = f"in the forward pass, {line.name} is the first line that is not what it should be"
     return Located((line,), (line.equation(at + 1),), f"{UNKNOWN}, but {says}")
+
+
+def _passes_on(seen: Observation) -> bool:
+    """Whether p is another one than it should be, as it is after a mistake in the forward pass.
+
+    But probabilities nonetheless: otherwise it is the backward pass that has a mistake.
+    """
+    depth = seen.problem.depth
+    p = _needed(seen.problem, {Line("dz", depth): seen.received[Line("db", depth - 1)][None]})
+    off = np.abs(p - seen.right[Line("p")]).max()
+    return bool(off > 1e-9) and _are_probabilities(p)
+
+
+def _are_probabilities(p: Array) -> bool:
+    return bool(np.all(p > -1e-9) and np.all(np.abs(p.sum(axis=1) - 1) < 1e-9))
 
 
 def _in_range(h: Array, activation: str) -> bool:

@@ -34,6 +34,7 @@ FAR = 1e-3  # of a leaf's largest entry: a mistake, not a rounding
 CANCELLING = ("huge logits", "confident")  # cases in which nearly all of a gradient cancels
 NEAR = 1e-7  # how far from a point to look for the other slopes of a kink
 LOOKS = 16
+DERIVATIVE = "∂C/∂"
 SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
 
@@ -52,7 +53,7 @@ class Custom:
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
-        return leaf_names(case.params)
+        return leaf_names(case.params, getattr(self.truth.loss, "prefix", DERIVATIVE))
 
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
@@ -68,11 +69,11 @@ class Custom:
             FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny
             for value, error in truth
         ]
-        if self.rough:
-            return list(zip(expected, (ROUGH * each for each in allowed), strict=True))
         right = _within(received, expected, allowed)
         tame = self.refuted and case.kind not in CANCELLING
-        if not right and tame and _settled(received, expected, allowed):
+        if self.rough:
+            allowed = [ROUGH * each for each in allowed]
+        elif not right and tame and _settled(received, expected, allowed):
             allowed = [
                 each * (ROUGH if _far(r, e) else 1)
                 for r, e, each in zip(received, expected, allowed, strict=True)
@@ -135,11 +136,11 @@ class Custom:
         return other
 
 
-def leaf_names(params: Any) -> list[str]:
+def leaf_names(params: Any, prefix: str = DERIVATIVE) -> list[str]:
     """The name of the derivative by every leaf, from its path."""
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
     return [
-        f"∂C/∂{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
+        f"{prefix}{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
         for path, _ in paths
     ]
 

@@ -15,7 +15,8 @@ from jaxmlp.checking.reference import Array
 
 Given = ParamSpec("Given")
 MANY = 40  # numbers in an array that is not shown in full
-MARKS = {"right": "✓", "wrong": "✗", "follows": "↳"}
+MARKS = {"right": "✓", "wrong": "✗", "follows": "↳", "unknown": " "}
+NOTES = {"wrong": "← wrong", "follows": "right, given the lines above"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Row:
         formula: its right side, as text.
         expected: what it should be.
         received: what it is; None if unknown.
-        status: right; wrong; or follows: right, given the lines before it, one of which is wrong.
+        status: right; wrong; follows: right, given the lines before it, one of which is wrong;
+            or unknown, since it was not returned.
         inferred: whether `received` was not returned but follows from the diagnosis.
     """
 
@@ -126,22 +128,18 @@ class Report:
     def summary(self) -> str:
         """The report without the table of lines."""
         tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
-        notes = [
-            f"  {'' if finding.fails else 'note: '}{finding.kind}: {finding.says}"
-            for finding in self.findings
-        ]
         if self.passed:
             head = f"✓ {self.subject} is right: every entry, on {tried}"
             limits = " and ".join(f"{share:.0e} in {dtype}" for dtype, share in self.missed.items())
             limit = (
                 f"  what could have gone unseen: errors below {limits}, of a leaf's largest entry"
             )
-            return "\n".join([head, *[limit] * bool(self.missed), *self._truth(), *notes])
+            return "\n".join([head, *[limit] * bool(self.missed), *self.remarks()])
         parts = [f"✗ {self.subject} is wrong ({tried})"]
         if self.diagnosis:
             parts.append(f"  {self.diagnosis}")
             parts += [f"  or: {other}" for other in self.diagnosis.also]
-        parts += [*notes, *self._truth()]
+        parts += self.remarks()
         if self.example:
             parts += ["", *_given(self.example)]
         return "\n".join(parts)
@@ -150,6 +148,14 @@ class Report:
         """What a mark in the table of lines means, if it is there."""
         inferred = self.example is not None and any(row.inferred for row in self.example.rows)
         return ["  * not returned: it follows from the diagnosis"] * inferred
+
+    def remarks(self) -> list[str]:
+        """What fails, how the truth is known, and what is only worth knowing, a line each."""
+        wrong, notes = (
+            [f"  {finding}" for finding in self.findings if finding.fails == fails]
+            for fails in (True, False)
+        )
+        return [*wrong, *self._truth(), *notes]
 
     def _truth(self) -> list[str]:
         """The line on the oracles."""
@@ -205,11 +211,10 @@ def numbers(array: Array) -> str:
 def table(example: Example) -> list[tuple[str, ...]]:
     """The lines of an example in words: mark, line, equation, formula, expected, received."""
     cells = [("", "line", "", "formula", "expected", "received")]
-    note = {"wrong": "  ← wrong", "follows": "  right, given the lines above"}
     for row in example.rows:
         received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
         equation = f"({row.equation})" if row.equation else ""
-        received += note.get(row.status, "")
+        received = "  ".join(filter(None, (received, NOTES.get(row.status))))
         mark = MARKS[row.status]
         cells.append((mark, row.name, equation, row.formula, numbers(row.expected), received))
     return cells

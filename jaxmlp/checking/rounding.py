@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
-from jaxmlp.checking.cases import NEAR
 from jaxmlp.checking.reference import (
     Array,
     Line,
@@ -138,15 +137,16 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
 
 
 def _finest(v: Values, l: int) -> float:
-    """Of what number z_l and its parts are whole multiples; 0 if that is too fine to matter."""
+    """Of what number z_l and its parts are whole multiples."""
     h, weight, bias = (_grid(array) for array in (v.h(l - 1), v.W(l - 1), v.b(l - 1)))
     return min(h * weight, bias)
 
 
 def _grid(array: Array) -> float:
-    """A power of two of which all entries are whole multiples, or 0."""
-    steps = sorted((1.0, *NEAR.values()), reverse=True)
-    return next((step for step in steps if np.array_equal(array % step, 0 * array)), 0.0)
+    """The largest power of two of which all entries are whole multiples; infinite if all are 0."""
+    mantissas, exponents = np.frexp(array[array != 0])
+    whole = np.abs(mantissas * 2.0**53).astype(np.int64)
+    return float(np.min(np.ldexp((whole & -whole) + 0.0, exponents - 53), initial=np.inf))
 
 
 def _slope_error(v: Values, l: int, error: Array, unit: float, any_slope: bool) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlp.checking.cases import NEAR, Case, Shape, foreseen
+from jaxmlp.checking.cases import NEAR, TINY, Case, Shape, foreseen
 from jaxmlp.checking.models import Custom, Network
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
@@ -18,10 +18,12 @@ from jaxmlp.data import Batch
 from jaxmlp.params import Layer
 
 Fails = Callable[[Case], bool]
-TRIES = 3  # random draws for each shape and form of the labels
-ATTEMPTS = 200  # after which the smallest case tried so far has to do
+TRIES = 6  # random draws for each shape and form of the labels
+ATTEMPTS = 300  # after which the smallest case tried so far has to do
 CLEAR = 1e3  # times what rounding may do: a failure that no rounding explains, if there is one
 PLAIN = (0.0, 1.0, -1.0, 2.0)  # numbers from the plainest on
+SMOOTH = ("dense", "huge logits", "confident")  # kinds of cases, of which no kink is a part
+PLAINEST = (*SMOOTH, "zeros", "kinks", "tiny kinks", "near kinks")
 
 
 def smaller_shapes(failing: Sequence[Shape]) -> list[Shape]:
@@ -55,6 +57,8 @@ def draws(shape: Shape, kind: str, forms: Sequence[str]) -> Iterator[Case]:
             (draw(size=(n_in, n_out)), draw(size=n_out) if shape.bias else None)
             for n_in, n_out in itertools.pairwise(shape.sizes)
         ]
+        if kind == "tiny kinks":
+            layers[0] = tuple(None if leaf is None else TINY * leaf for leaf in layers[0])
         if kind == "huge logits":
             layers[-1] = (1e4 * layers[-1][0], layers[-1][1])
         n_out = shape.sizes[-1]
@@ -71,32 +75,31 @@ def find_smallest(
     attempt: Callable[[Case], Trial], model: Network | Custom, wrong: Sequence[Trial], cases: Any
 ) -> Trial:
     """The smallest case found on which the gradient is clearly wrong, tried again."""
-    kinds = [trial.case.kind for trial in wrong]
-    kind = min(
-        kinds, key=("dense", "huge logits", "confident", "zeros", "kinks", "near kinks").index
-    )
-
+    kind = min((trial.case.kind for trial in wrong), key=PLAINEST.index)
     worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
     clear = max(1.0, min(CLEAR, worst / 4))
 
     def fails(case: Case) -> bool:
-        smooth = kind in ("dense", "huge logits", "confident")
-        if smooth and isinstance(model, Network) and _at_a_kink(case, model.activation):
+        if kind in SMOOTH and isinstance(model, Network) and _at_a_kink(case, model.activation):
             return False
         return any(np.max(leaf.excess, initial=0) > clear for leaf in attempt(case).leaves)
 
     found = None
     if isinstance(model, Network) and cases is None:
-        shapes = smaller_shapes([trial.case.shape for trial in wrong if trial.case.shape])
-        sums = {np.ndim(trial.case.batch.labels) for trial in wrong}
-        forms = ["classes"] * (1 in sums) + ["one-hot", "rows"] * (2 in sums)
-        small = itertools.islice(
-            (case for shape in shapes for case in draws(shape, kind, forms)), ATTEMPTS
-        )
-        found = next((plainer(case, fails) for case in small if fails(case)), None)
+        found = smallest_network([trial.case for trial in wrong], kind, fails)
     elif not isinstance(cases, Iterable):
         found = _by_hypothesis(cases, fails)
     return attempt(found) if found else min(wrong, key=_numbers_of)
+
+
+def smallest_network(failing: Sequence[Case], kind: str, fails: Fails) -> Case | None:
+    """The smallest network tried that fails, with plain numbers; None if none does."""
+    shapes = smaller_shapes([case.shape for case in failing if case.shape])
+    ranks = {np.ndim(case.batch.labels) for case in failing}
+    forms = ["classes"] * (1 in ranks) + ["one-hot", "rows"] * (2 in ranks)
+    small = (case for shape in shapes for case in draws(shape, kind, forms))
+    tried = itertools.islice(small, ATTEMPTS)
+    return next((plainer(case, fails) for case in tried if fails(case)), None)
 
 
 def _at_a_kink(case: Case, activation: str) -> bool:

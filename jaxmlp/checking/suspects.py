@@ -442,7 +442,8 @@ def _preactivation_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
             "the mask is ½ at a kink, where the convention is 0",
             lambda v, l: np.where(v.z(l) == 0, 0.5, v.z(l) > 0),
         )
-        for threshold in (*(10.0**-power for power in range(1, 13)), 0.5):
+        powers = (*range(1, 13), 14, 15, 16, 20, 30)
+        for threshold in (*(10.0**-power for power in powers), np.finfo(float).eps, 0.5):
             for says, low in ((f"{threshold:g}", threshold), (f"−{threshold:g}", -threshold)):
                 yield _masked(
                     "mask threshold",

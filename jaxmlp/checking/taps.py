@@ -92,7 +92,13 @@ def true_lines(
     loss = inspect.unwrap(loss)  # what is jitted is not run again
     with jax.enable_x64(True):
         arguments = as_float64((params, batch, dict(values), dict(derivatives)))
-        lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments))
+        try:
+            lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments))
+        except jax.errors.UnexpectedTracerError:
+            raise ValueError(
+                "a tap is inside a loop, such as lax.scan, or inside vmap: name what goes into "
+                "the loop and what comes out of it"
+            ) from None
         reached = _reached(loss, *arguments[:2])  # trees of JAX forget the order of a dict
     return lines._replace(values={name: lines.values[name] for name in reached})
 

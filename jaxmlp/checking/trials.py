@@ -148,7 +148,8 @@ def _leaves(
             findings.append(Finding("wrong type", says))
             continue
         if array.dtype == object:
-            says = f"{name} is a {type(leaf).__name__}, where an array belongs"
+            what = "an array of objects" if np.ndim(leaf) else f"a {type(leaf).__name__}"
+            says = f"{name} is {what}, where an array of numbers belongs"
             findings.append(Finding("wrong type", says))
         elif array.shape != param.shape:
             turned = array.shape == param.shape[::-1]

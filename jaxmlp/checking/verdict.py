@@ -34,7 +34,11 @@ def limits(trials: Sequence[Trial]) -> list[Finding]:
         "bias": lambda case: "with" if case.shape.bias else "without",
         "labels": lambda case: "classes" if np.ndim(case.batch.labels) == 1 else "rows",
     }
-    cases = [(trial.case, bool(trial.leaves)) for trial in trials if trial.case.shape]
+    cases = [
+        (trial.case, bool(trial.leaves) and not any(each.fails for each in trial.findings))
+        for trial in trials
+        if trial.case.shape
+    ]
     ran, failed = ([case for case, went in cases if went == ok] for ok in (True, False))
     common = {
         name: values.pop()
@@ -63,7 +67,7 @@ def wrong_numbers(
     if len(sharp) == len(wrong):
         says = (
             "it is wrong only where the loss has a kink, and within the slopes on either side: "
-            'jax.grad takes 0 there for a ReLU; at_kink="any" lets every slope pass'
+            'jax.grad has another one there, for a ReLU 0; at_kink="any" lets every slope pass'
         )
         yield Finding("kink", says)
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]

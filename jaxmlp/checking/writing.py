@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmlp.checking.naming import parse
 from jaxmlp.checking.reference import DIGITS
-from jaxmlp.checking.report import MARKS, Example, Report, numbers
+from jaxmlp.checking.report import MARKS, NOTES, Example, Report, numbers
 
-LEAF = re.compile("∂C/∂[Wb]")
 SIGNS = {
     "Σₙ": r"\sum_n",
     "Σ": r"\sum ",
@@ -42,9 +42,10 @@ def markdown(report: Report) -> str:
     lines = [f"# {report.subject}: {'right' if report.passed else 'wrong'}", ""]
     lines += [f"{report.cases} cases in {' and '.join(report.dtypes)}, {report.seconds:.1f} s.", ""]
     if report.diagnosis:
-        lines += [f"**{report.diagnosis}**", ""]
+        names, rest = str(report.diagnosis).split(": ", 1)
+        lines += [f"**{names}**: {rest}", ""]
         lines += [f"* or {other}" for other in report.diagnosis.also]
-    lines += [f"* {finding.kind}: {finding.says}" for finding in report.findings]
+    lines += [f"* {line.strip()}" for line in report.remarks()]
     if report.example:
         lines += ["", "## The smallest example", "", *_given(report.example), ""]
         lines += [
@@ -63,6 +64,7 @@ def markdown(report: Report) -> str:
 
 def _cells(row: Any) -> str:
     received = "" if row.received is None else numbers(row.received) + "\\*" * row.inferred
+    received = " ".join(filter(None, (received, NOTES.get(row.status))))
     equation = f"({row.equation})" if row.equation else ""
     formula = f"${latex(row.formula)}$" if row.formula else ""
     cells = (MARKS[row.status], row.name, equation, formula, numbers(row.expected), received)
@@ -80,33 +82,38 @@ def _name(path: Any) -> str:
 
 
 def script(report: Report) -> str:
-    """Python that computes the true gradient of the smallest example, beside what was received."""
+    """Python that computes every line of the smallest example, beside what was received."""
     example = report.example
     if example is None:
         return f"# {report.subject} is right: there is nothing to show\n"
-    rows = [row for row in example.rows if row.received is not None and not row.inferred]
-    if example.activation is not None:
-        rows = sorted(
-            (row for row in rows if LEAF.match(row.name)), key=lambda row: _order(row.name)
-        )
     imports: set[str] = set()
     try:
         given = [_literal(tree, imports) for tree in (example.case.params, example.case.batch)]
     except ValueError as error:
         return f"# {error}: the numbers are in the report\n"
-    loss = ("jaxmlp", "loss") if example.activation else report.loss
-    if loss:
-        imports |= {f"from {loss[0]} import {loss[1]}"}
-        setting = f", activation={example.activation!r}" if example.activation else ""
-        truth = f"jax.tree.leaves(jax.grad({loss[1]})(params, batch{setting}))"
+    rows, truth = example.rows, ""
+    if example.activation is not None:
+        imports |= {"from jaxmlp import loss", "from jaxmlp.gradient import derivation_lines"}
+        setting = f"(params, batch, activation={example.activation!r})"
+        truth = f"lines = derivation_lines{setting}\ngrad = jax.grad(loss){setting}\n"
+        truths = [_truth(row.name) for row in rows]
+    elif report.loss:
+        imports |= {f"from {report.loss[0]} import {report.loss[1]}"}
+        truth = f"grad = jax.tree.leaves(jax.grad({report.loss[1]})(params, batch))\n"
+        truths = [f"grad[{place}]" for place in range(len(rows))]
     else:
-        truth = _lines("[", (_literal(row.expected, imports) for row in rows), "]")
+        truths = [_literal(row.expected, imports) for row in rows]
+    expected = _lines("{", map("{0.name!r}: {1}".format, rows, truths), "}")
     received = _lines(
         "{",
-        (f"{row.name!r}: {_literal(row.received, imports)}" for row in rows),
+        (
+            f"{row.name!r}: ({MARKS[row.status]!r}, {_literal(row.received, imports)})"
+            for row in rows
+            if row.received is not None
+        ),
         "}",
     )
-    return f'''"""The smallest case on which {report.subject} is wrong."""
+    return f'''"""The smallest case on which {report.subject} is wrong, line by line."""
 
 import jax
 from numpy import array, asarray, inf, nan
@@ -116,12 +123,30 @@ jax.config.update("jax_enable_x64", True)
 params = {given[0]}
 batch = {given[1]}
 params, batch = jax.tree.map(jax.numpy.asarray, (params, batch))
+{truth}expected = {expected}
+# ✓ right, ✗ wrong itself, ↳ right given the lines above it
 received = {received}
-expected = {truth}
 
-for (name, was), leaf in zip(received.items(), expected, strict=True):
-    print(f"{{name}} should be {{(asarray(leaf) + 0.0).tolist()}}, but was {{was.tolist()}}")
+for name, right in expected.items():
+    mark, was = received.get(name, (" ", None))
+    but = "" if was is None or mark == "✓" else f", but was {{was.tolist()}}"
+    print(f"{{mark}} {{name}} should be {{(asarray(right) + 0.0).tolist()}}{{but}}")
 '''
+
+
+def _truth(name: str) -> str:
+    """Where a line's true value is, among the lines of the derivation and the gradient."""
+    symbol, index = parse(name)
+    return {
+        "z": f"lines.z[{index - 1}]",
+        "h": f"lines.h[{index}]",
+        "p": "lines.p",
+        "C": "lines.loss",
+        "dz": f"lines.dz[{index - 1}]",
+        "dh": f"lines.dh[{index - 1}]",
+        "dW": f"grad[{index}].weight",
+        "db": f"grad[{index}].bias",
+    }[symbol]
 
 
 def _lines(start: str, entries: Iterable[str], end: str) -> str:
@@ -152,8 +177,3 @@ def _literal(tree: Any, imports: set[str]) -> str:
     values = np.asarray(tree)
     plain = values.dtype in (np.float64, np.int64, np.bool_)
     return f"array({values.tolist()}{'' if plain else f', {str(values.dtype)!r}'})"
-
-
-def _order(name: str) -> tuple[str, bool]:
-    """Leaves in the order of the parameters: by layer, the weight before the bias."""
-    return name[5:].translate(DIGITS), name[4] == "b"

@@ -53,6 +53,8 @@ class Check:
         check_integer("seed", self.seed)
         if not 0 < self.time_limit < 1e6:
             raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
+        if self.report and (not self.report.name or self.report.is_dir()):
+            raise ValueError(f"report is {str(self.report)!r}, a folder: give the name of a file")
         shapes = [
             replace(shape, bias=shape.bias if self.bias == "both" else self.bias == "with")
             for shape in SHAPES
