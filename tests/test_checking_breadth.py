@@ -58,6 +58,27 @@ def test_what_is_on_no_list_is_located(old, new, equation, kind):
     assert report.diagnosis.kind == kind, report
 
 
+@pytest.mark.parametrize(
+    ("changes", "equations"),
+    [
+        ([(corpus.WEIGHT, "dW = -h[l].T @ dz"), (corpus.MASK, "dh")], {13, 16}),
+        ([(corpus.LOGITS, "(p - y) / n"), (corpus.BIAS, "dz.mean(axis=0)")], {12, 14}),
+        ([("b is None else b)", "b is None else 2 * b)")], {2}),
+        ([("np.maximum(z[-1], 0)", "np.where(z[-1] > 0, z[-1], z[-1] / 5)")], {3}),
+        ([(corpus.MASK, "dh * (z[l - 1] > 1e-16)")], {16}),
+    ],
+)
+def test_two_mistakes_and_what_is_hard_to_tell_apart(changes, equations):
+    """Neither of two mistakes is laid on the forward pass, nor is one of (2) laid on (4)."""
+    source = corpus.SOURCE
+    for old, new in changes:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    found = examine(corpus.define(source), shapes=SHAPES[1:6], dtypes=["float64"]).diagnosis
+    assert found
+    assert set(found.equations) == equations, found
+
+
 def test_what_is_freed_is_shown():
     """The worked example holds what the wrong line must have been, and what follows from it."""
     report = look(corpus.UNIT, "dh = (dz ** 3 + dz) @ W.T")
@@ -172,6 +193,14 @@ def test_the_oracles_agree():
     assert "the truth, jax.grad in float64, against central differences" in str(report)
 
 
+def test_a_loss_that_is_not_analytic():
+    """A variance is computed from |x|², of which the complex step makes something else."""
+    rng = np.random.default_rng(0)
+    cases = [(rng.normal(size=3), 1e3 + rng.normal(size=(4, 3)))]
+    found = compare_oracles(lambda p, b: jnp.var(b * p) ** 0.5, *cases[0])
+    assert all(each.agrees for each in found)
+
+
 def test_oracles_see_through_a_wrong_rule():
     @jax.custom_vjp
     def square(x):
@@ -274,6 +303,21 @@ def test_kinks_of_a_model_of_ones_own():
     assert "kink" in [each.kind for each in examine(grad(1.0), loss, cases=cases).findings]
     check_gradient(grad(1.0), loss, cases=cases, at_kink="any")
     assert not examine(grad(9.0), loss, cases=cases, at_kink="any").passed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"activation": "swish"}, "unknown activation 'swish'"),
+        ({"dtypes": ["float99"]}, "dtypes hold 'float99': give some of float64, float32, bfl"),
+        ({"dtypes": "float32"}, r"dtypes is 'float32': give a list, such as \['float32'\]"),
+        ({"shapes": [(3, 4)]}, r"shapes hold \(3, 4\): give Shape\(widths, bias, examples\)"),
+        ({"labels": []}, "no labels are given"),
+    ],
+)
+def test_settings_that_are_none(settings, message):
+    with pytest.raises(ValueError, match=message):
+        check_gradient(RIGHT, **settings)
 
 
 # ---- Hessian-vector products

@@ -47,8 +47,9 @@ def test_wrong_homework(capsys):
     shown = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert "∂C/∂W⁰ should be [[0.0]], but was [[0.5]]" in shown.stdout
-    assert shown.stdout.index("∂C/∂W⁰") < shown.stdout.index("∂C/∂W¹")
+    assert "✓ p should be [[0.5, 0.5]]\n" in shown.stdout
+    assert "✗ ∂C/∂z₁ should be [[0.0]], but was [[-0.5]]" in shown.stdout
+    assert "↳ ∂C/∂W⁰ should be [[0.0]], but was [[0.5]]" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ def test_wrong_homework(capsys):
         ("def f(params, batch): pass", "", "which function? (there are: f): name it as"),
         ("def f(params, batch): pass", ":g", "no function g (there are: f)"),
         ("grad = 3", ":grad", "no function grad (there are: none)"),
+        ("raise KeyboardInterrupt", "", "homework.py line 3: KeyboardInterrupt: no message"),
     ],
 )
 def test_what_cannot_be_loaded(source, target, message):
@@ -80,6 +82,13 @@ def test_what_cannot_be_loaded(source, target, message):
             "stopped after 2 s (--time-limit) (homework.py line ",
         ),
         ("def grad(params, batch):\n    import os; os._exit(3)", "ended the process with code 3"),
+        ("def grad(params, batch):\n    exit(3)", "it raises SystemExit: 3 (homework.py line 4"),
+        ("def grad(params, batch):\n    return [[1.0]]", "it returns [a list of 1 numbers], where"),
+        ("async def grad(params, batch): pass", "is an async function: give a plain function"),
+        (
+            "loss = abs\ncases = 3\ndef grad(params, batch): pass",
+            "cases is a int: give a list of pairs (params, batch), or a Hypothesis strategy",
+        ),
     ],
 )
 def test_what_cannot_be_run(source, message, capsys):
@@ -91,6 +100,7 @@ def test_what_cannot_be_run(source, message, capsys):
 def test_refuses(capsys):
     for arguments, message in (
         (["nothing.py"], "nothing.py: no such file"),
+        ([write(corpus.SOURCE), "--report", "."], "report is '.', a folder: give the name of"),
         ([write(corpus.SOURCE), "--layers", "9"], "layers is 9: the networks tried have [1, 2, 3]"),
         ([write(corpus.SOURCE), "--time-limit", "0"], "time_limit is 0.0: give seconds above 0"),
     ):
@@ -107,6 +117,14 @@ def my_lines(params, batch):
     dz2 = (np.exp(z2) / np.exp(z2).sum(axis=1, keepdims=True) - batch.labels) / len(z2)
     return {"z1": z1, "h1": h1, "z2": z2, "dz2": dz2}
 """
+
+
+def test_a_file_beside_it_has_the_name_of_a_module(capsys):
+    Path("types.py").write_text("1 / 0")
+    source = "from helper import grad_of\n\ndef baselines_grad(params, batch):\n    grad_of(params)"
+    Path("helper.py").write_text("def grad_of(params):\n    return undefined")
+    assert main(["check", write(source), *QUICK]) == 2
+    assert "NameError: name 'undefined' is not defined (helper.py line 2" in capsys.readouterr().err
 
 
 def test_lines_in_a_file(capsys):
@@ -158,4 +176,4 @@ def test_a_model_of_ones_own_in_a_script(capsys):
     shown = subprocess.run(
         [sys.executable, "shown.py"], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
-    assert re.match(r"∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.9", shown.stdout)
+    assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.9", shown.stdout)

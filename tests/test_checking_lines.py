@@ -86,6 +86,13 @@ def test_the_first_wrong_line_is_named(name, wrong, line, kind, followers):
     assert all(status[each] == "follows" for each in followers)
 
 
+def test_the_example_is_small():
+    report = examine_lines(homework(db1=lambda out, value: value / 2), shapes=SOME)
+    assert report.example
+    assert report.example.case.shape
+    assert report.example.case.shape.sizes == (1, 1, 2)
+
+
 def test_two_wrong_lines_are_told_apart():
     wrong = {"dz2": lambda out, value: -value, "db0": lambda out, value: value / 2}
     with jax.numpy_rank_promotion("allow"):

@@ -183,7 +183,7 @@ def test_bad_input(loss, settings, message):
         (lambda g: (1.0, g), "wrong tree", "return the second of the two alone"),
         (lambda g: g[:, None], "wrong shape", "has shape (4, 1), where (4,) belongs"),
         (lambda g: list(g), "wrong tree", "it returns a list of 4 numbers"),
-        (lambda g: np.array([None] * 4), "wrong type", "is a ndarray, where an array"),
+        (lambda g: np.array([None] * 4), "wrong type", "is an array of objects, where an array of"),
         (lambda g: g + 1j, "wrong dtype", "has dtype complex128: it is no real"),
     ],
 )

@@ -138,8 +138,14 @@ def _first(seen: Seen) -> str | None:
     return next((line.symbol for line in seen.wrong()), None)
 
 
-def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, symbol: str) -> Seen | None:
-    """The smallest network on which the first wrong line is the same one."""
+def _shown(seen: Seen) -> set[tuple[Line, str]]:
+    """The lines that are not right, each with what it is."""
+    found = {(line, seen.status(line)) for line in seen.received}
+    return {(line, status) for line, status in found if status != "right"}
+
+
+def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, like: Seen) -> Seen | None:
+    """The smallest network that shows as much: which lines are wrong, and which follow."""
 
     def see(case: Case) -> Seen | None:
         try:
@@ -149,7 +155,7 @@ def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, symbol: st
 
     def fails(case: Case) -> bool:
         seen = see(case)
-        return seen is not None and _first(seen) == symbol
+        return seen is not None and _first(seen) == _first(like) and _shown(seen) >= _shown(like)
 
     kind = min((case.kind for case in failing), key=PLAINEST.index)
     found = smallest_network(failing, kind, fails)
@@ -163,7 +169,7 @@ def _explain(
     symbol = next(line for each in seen for line in each.wrong()).symbol
     first = [each for each in seen if _first(each) == symbol]
     smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
-    if found := _shrunk(caller, [each.case for each in first], activation, symbol):
+    if found := _shrunk(caller, [each.case for each in first], activation, smallest):
         smallest = found
     line = smallest.wrong()[0]
     says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"

@@ -16,7 +16,15 @@ import numpy as np
 
 from jaxmlp.checking.cases import FORMS, Case, Shape, network_cases
 from jaxmlp.checking.diagnosis import Observation, Place, agree
-from jaxmlp.checking.reference import ACTIVATIONS, Array, Line, Problem, evaluate, held
+from jaxmlp.checking.reference import (
+    ACTIVATIONS,
+    Array,
+    Line,
+    Problem,
+    evaluate,
+    held,
+    softmax,
+)
 from jaxmlp.params import Layer
 
 # Few examples for their widths: so what is inferred of a line is the only thing possible. With two
@@ -375,6 +383,7 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
     """
     wrong: dict[int, list[bool]] = {}
     sound: list[bool] = []
+    kept: list[bool] = []
     beyond = False
     for seen in observations:
         if seen.problem.n > 1 or any(bias is None for bias in seen.problem.biases):
@@ -394,6 +403,7 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
                 alike = pairs and max(abs(h[0, 0] - h[0, 1]), abs(h[0, 2] - h[0, 3])) < SAME * off
                 wrong.setdefault(l, []).append(bool(alike))
                 sound.append(_passes_on(seen))
+                kept.append(_is_kept(seen))
                 beyond = beyond or not _in_range(h, seen.problem.activation)
                 break
             used[Line("h", l)] = h
@@ -401,8 +411,21 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
         return None
     at = min(wrong)
     line = Line("h" if at == 0 or beyond or all(wrong[at]) else "z", at)
+    if line.symbol == "h" and np.mean(kept) < MOSTLY:
+        return None  # z (2) is right, then, but not made of this h
     says = f"in the forward pass, {line.name} is the first line that is not what it should be"
     return Located((line,), (line.equation(at + 1),), f"{UNKNOWN}, but {says}")
+
+
+def _is_kept(seen: Observation) -> bool:
+    """Whether p is what it should be for the h that the last weight's gradient was made of."""
+    last = seen.problem.depth - 1
+    weight, bias = (seen.received[Line(symbol, last)] for symbol in ("dW", "db"))
+    if not np.any(bias) or (h := _factor(weight, bias)) is None:
+        return False
+    p = _needed(seen.problem, {Line("dz", last + 1): bias[None]})
+    z = h @ seen.problem.weights[last] + seen.problem.biases[last]
+    return bool(np.abs(p - softmax(z)).max() < 1e-6)
 
 
 def _passes_on(seen: Observation) -> bool:

@@ -92,5 +92,5 @@ def _show(console: Console, outcome: Outcome) -> None:
     head, *rows = outcome.table or [[]]
     grid = Table(*map(escape, head), box=None, padding=(0, 1), header_style="dim")
     for row in rows:
-        grid.add_row(*map(escape, row), style=COLOURS[row[0]] if row[0] != "✓" else None)
+        grid.add_row(*map(escape, row), style=COLOURS.get(row[0]) if row[0] != "✓" else None)
     console.print(*[grid] * bool(rows), *map(escape, outcome.foot), sep="\n")
