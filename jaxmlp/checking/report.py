@@ -16,7 +16,7 @@ from jaxmlp.checking.reference import Array
 Given = ParamSpec("Given")
 MANY = 40  # numbers in an array that is not shown in full
 MARKS = {"right": "✓", "wrong": "✗", "follows": "↳", "unknown": " "}
-NOTES = {"wrong": "← wrong", "follows": "right, given the lines above"}
+NOTES = {"wrong": "← wrong"}
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,13 @@ class Report:
 
     def foot(self) -> list[str]:
         """What a mark in the table of lines means, if it is there."""
-        inferred = self.example is not None and any(row.inferred for row in self.example.rows)
-        return ["  * not returned: it follows from the diagnosis"] * inferred
+        rows = self.example.rows if self.example else ()
+        follows = any(row.status == "follows" for row in rows)
+        inferred = any(row.inferred for row in rows)
+        return [
+            *["  ↳ right, given the lines above it"] * follows,
+            *["  * not returned: it follows from the diagnosis"] * inferred,
+        ]
 
     def remarks(self) -> list[str]:
         """What fails, how the truth is known, and what is only worth knowing, a line each."""

@@ -104,7 +104,7 @@ def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
     digits = 6 if f"{leaf.received[place]:.6g}" != f"{leaf.expected[place]:.6g}" else 17
     says = (
         f"{at} is {leaf.received[place]:.{digits}g} and should be "
-        f"{leaf.expected[place]:.{digits}g}, give or "
+        f"{leaf.expected[place] + 0.0:.{digits}g}, give or "
         f"take {leaf.allowed[place]:.0e} ({trial.about}); wrong on {wrong} of {count} cases"
     )
     return Finding("wrong numbers", says)
