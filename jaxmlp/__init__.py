@@ -13,6 +13,7 @@ from jaxmlp.losses import accuracy, loss
 from jaxmlp.network import forward
 from jaxmlp.params import Layer, Params, init_params
 from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.sweeps import sweep
 from jaxmlp.training import Metrics, Result, train
 
 __version__ = "0.1.0"

@@ -64,6 +64,32 @@ def init_params(
     )
 
 
+def pad_params(params: Params, sizes: Sequence[int]) -> Params:
+    """The same network with wider layers: zero columns into each new unit, zero rows out of it.
+
+    Where the activation is 0 at 0, the new units stay 0, the logits are those of `params`, and
+    so are the gradient's entries; all its other entries are 0 (31).
+
+    Args:
+        params: layers of any widths.
+        sizes: the new widths from input to output, none of them smaller.
+
+    Raises:
+        ValueError: if a width would shrink, or their number differs.
+    """
+    own = (params[0].weight.shape[0], *(layer.weight.shape[1] for layer in params))
+    if len(own) != len(sizes) or any(a > b for a, b in zip(own, sizes, strict=True)):
+        raise ValueError(f"widths {own} cannot be padded to {tuple(sizes)}: give widths as large")
+    new = [b - a for a, b in zip(own, sizes, strict=True)]
+    return tuple(
+        Layer(
+            jnp.pad(weight, ((0, n_in), (0, n_out))),
+            None if bias is None else jnp.pad(bias, (0, n_out)),
+        )
+        for (weight, bias), (n_in, n_out) in zip(params, itertools.pairwise(new), strict=True)
+    )
+
+
 def _is_floating(dtype: Any) -> bool:
     """Whether `dtype` names a type of real numbers."""
     try:

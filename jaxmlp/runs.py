@@ -72,6 +72,11 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file aside and rename it, so that it is whole or as it was.
 
     Raises:
@@ -80,7 +85,10 @@ def write_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with _explained(path):
         try:
-            aside.write_text(text, encoding="utf-8")
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # or a crash could leave a name without the content
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)

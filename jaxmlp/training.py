@@ -79,7 +79,7 @@ def train(
     n = len(dataset.train.x)
     hyper = jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), hyper)
     parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
-    keys = _run_keys(key, config)
+    keys = run_keys(key, config)
     state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
     program = replace(config, data_seed=0)  # which is an argument, so no reason to recompile
     history = []
@@ -117,6 +117,11 @@ def initial_state(
     """Random parameters and a fresh optimizer state for `n` training examples."""
     sizes = (n_in, *config.hidden, n_out)
     params = init_params(key, sizes, bias=config.bias, scale=hyper.init_scale)
+    return fresh_state(params, hyper, config, n)
+
+
+def fresh_state(params: Params, hyper: Hyperparams, config: Config, n: int) -> TrainState:
+    """Given parameters and a fresh optimizer state for `n` training examples."""
     opt_state = make_optimizer(hyper, config, n).init(cast(Any, params))
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
 
@@ -175,7 +180,7 @@ def first_batch(
     key: Key[Array, ""], hyper: Hyperparams, dataset: Dataset, config: Config
 ) -> tuple[Params, Batch]:
     """The initial parameters of a run and the very batch that its first step sees."""
-    keys = _run_keys(key, config)
+    keys = run_keys(key, config)
     n = len(dataset.train.x)
     state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
     order = jax.random.permutation(jax.random.fold_in(keys.order, 0), n)
@@ -185,13 +190,15 @@ def first_batch(
     )
 
 
-class _Keys(NamedTuple):
+class Keys(NamedTuple):
+    """The keys of a run: initial weights, augmentation, order of the examples."""
+
     init: Key[Array, ""]
     noise: Key[Array, ""]
     order: Key[Array, ""]
 
 
-def _run_keys(key: Key[Array, ""], config: Config) -> _Keys:
+def run_keys(key: Key[Array, ""], config: Config) -> Keys:
     """One key per consumer; the order of the examples does not depend on `key`."""
     init_key, noise_key = jax.random.split(key)
-    return _Keys(init_key, noise_key, jax.random.key(config.data_seed))
+    return Keys(init_key, noise_key, jax.random.key(config.data_seed))

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from jaxmlp.cli import main
@@ -24,7 +25,7 @@ def test_examples(capsys):
     names: dict[str, object] = {}
     for code in PYTHON:
         exec(code, names)
-    *printed, accuracies = capsys.readouterr().out.splitlines()
+    *printed, accuracies, table = capsys.readouterr().out.split("\n", 3)
     shown = re.findall(r"^∂C/.* off by .*$", README, re.MULTILINE)
     assert len(printed) == len(shown) == 2
     for ours, theirs in zip(printed, shown, strict=True):
@@ -32,6 +33,13 @@ def test_examples(capsys):
         difference = float(re.findall(NUMBER, ours)[-1])
         assert difference < 1e-6
     assert len(re.findall(NUMBER, accuracies)) == 3
+    swept = re.search(r"^hidden .*\n(?:.+\n)+?(?=```)", README, re.MULTILINE)
+    assert swept
+    for ours, theirs in zip(table.splitlines(), swept[0].splitlines(), strict=True):
+        assert ours.split()[0] == theirs.split()[0]
+        if "." in theirs.split()[-1]:
+            np.testing.assert_allclose(*([float(n) for n in row.split()] for row in (ours, theirs)),
+                                       atol=0.02)  # fmt: skip
     assert len(PYTHON[0].strip().splitlines()) <= 14
 
 
@@ -54,4 +62,4 @@ def test_files_that_it_names_exist():
     run = re.findall(r"python (experiments/\S+\.py)", README)
     assert len(run) == 4
     for name in (*linked, *run):
-        assert (folder / name).exists(), name
+        assert (folder / name.split("#")[0]).exists(), name

@@ -1,0 +1,185 @@
+"""What a sweep will do: which trials run in one program, how many fit in memory, how much work."""
+
+import itertools
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+
+from jaxmlp.activations import ACTIVATIONS
+from jaxmlp.data import Dataset
+from jaxmlp.settings import Config
+from jaxmlp.sweeps.space import Space, Trial
+
+# Zero-padding a layer is exact where f(0) = 0: then the padding's units, and all that would be
+# learnt by its weights, stay 0 (`derivation.md`, equation (31)).
+PADDABLE = tuple(name for name in ACTIVATIONS if name != "sigmoid")
+# Rough figures, that decide nothing but whether widths share a program.
+COMPILING = 2.0  # seconds for one more program
+RATES = {"cpu": 1e11}  # multiplications and additions per second
+RATE = 1e13  # on an accelerator
+SHARE = 0.5  # of the memory that is free, which a chunk may fill
+MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays like the parameters in optax's state
+
+
+class Bucket(NamedTuple):
+    """Trials that one program can run, since they differ in numbers only.
+
+    Attributes:
+        config: static settings of the program; `hidden` holds the largest width of every layer.
+        trials: places in the space.
+        shared_order: whether all of them see the same minibatches in the same order.
+        bytes_each: memory that one trial takes while it trains.
+        at_once: how many are trained at once.
+    """
+
+    config: Config
+    trials: tuple[int, ...]
+    shared_order: bool
+    bytes_each: int
+    at_once: int
+
+    @property
+    def chunks(self) -> list[tuple[int, ...]]:
+        """The trials in portions that fit into memory."""
+        starts = range(0, len(self.trials), self.at_once)
+        return [self.trials[start : start + self.at_once] for start in starts]
+
+
+class Plan(NamedTuple):
+    """Everything that is known before anything is compiled.
+
+    Attributes:
+        space: the trials.
+        buckets: a partition of them.
+        split_by: the swept fields that make buckets.
+        padded: whether networks of different widths share a program.
+        work: multiplications and additions of the whole sweep, padding included.
+        padding: the share of them that is spent on padding.
+    """
+
+    space: Space
+    buckets: tuple[Bucket, ...]
+    split_by: tuple[str, ...]
+    padded: bool
+    work: float
+    padding: float
+
+
+def make_plan(space: Space, dataset: Dataset, at_once: int | None = None) -> Plan:
+    """Sort the trials of a space into buckets.
+
+    Args:
+        space: of `make_space`.
+        dataset: whose sizes the plan is for.
+        at_once: how many trials to train at once at the most; by default, what fits in memory.
+
+    Raises:
+        ValueError: if a batch size exceeds the number of training examples.
+    """
+    n = len(dataset.train.x)
+    groups: dict[Config, list[int]] = {}
+    for number, trial in enumerate(space.trials):
+        if trial.config.batch_size > n:
+            raise ValueError(
+                f"batch_size is {trial.config.batch_size}, but there are {n} training examples: "
+                f"give at most {n}"
+            )
+        groups.setdefault(replace(trial.config, data_seed=0), []).append(number)
+    merged = _merge_widths(groups, dataset)
+    buckets = []
+    for config, numbers in merged.items():
+        each = bytes_each(config, dataset)
+        fits = max(1, int(SHARE * free_memory() / each))
+        seeds = {space.trials[number].config.data_seed for number in numbers}
+        most = min(len(numbers), fits, at_once or fits)
+        buckets.append(Bucket(config, tuple(numbers), len(seeds) == 1, each, most))
+    work = sum(multiplications(b.config, dataset) * len(b.trials) for b in buckets)
+    useful = sum(multiplications(trial.config, dataset) for trial in space.trials)
+    return Plan(
+        space=space,
+        buckets=tuple(buckets),
+        split_by=_split_by(buckets),
+        padded=len(merged) < len(groups),
+        work=work,
+        padding=1 - useful / work,
+    )
+
+
+def _merge_widths(groups: dict[Config, list[int]], dataset: Dataset) -> dict[Config, list[int]]:
+    """Groups that differ in widths only become one, where padding costs less than compiling."""
+    merged = dict(groups)
+    while pairs := {
+        (one, two): saving
+        for one, two in itertools.combinations(merged, 2)
+        if (saving := _saving(one, two, merged, dataset)) > 0
+    }:
+        one, two = max(pairs, key=lambda pair: pairs[pair])
+        numbers = sorted(merged.pop(one) + merged.pop(two))
+        merged.setdefault(_widest(one, two), []).extend(numbers)
+    return merged
+
+
+def _widest(one: Config, two: Config) -> Config:
+    return replace(one, hidden=tuple(map(max, one.hidden, two.hidden)))
+
+
+def _saving(one: Config, two: Config, groups: dict[Config, list[int]], dataset: Dataset) -> float:
+    """Seconds that one program instead of two saves; negative if they cannot be one."""
+    alike = replace(one, hidden=()) == replace(two, hidden=())
+    if not alike or len(one.hidden) != len(two.hidden) or one.activation not in PADDABLE:
+        return -math.inf
+    both = multiplications(_widest(one, two), dataset)
+    waste = sum(
+        (both - multiplications(config, dataset)) * len(groups[config]) for config in (one, two)
+    )
+    return COMPILING - waste / RATES.get(jax.default_backend(), RATE)
+
+
+def sizes_of(config: Config, dataset: Dataset) -> tuple[int, ...]:
+    """The widths from input to output."""
+    return (dataset.n_in, *config.hidden, dataset.n_out)
+
+
+def multiplications(config: Config, dataset: Dataset) -> float:
+    """Multiplications in the matrix products of one run: forward, and twice as many backward.
+
+    The first layer has no gradient of its inputs.
+    """
+    products = [a * b for a, b in itertools.pairwise(sizes_of(config, dataset))]
+    training = (3 * sum(products) - products[0]) * len(dataset.train.x)
+    return float(config.epochs * (training + sum(products) * len(dataset.validation.x)))
+
+
+def bytes_each(config: Config, dataset: Dataset) -> int:
+    """Memory of one trial: parameters, their gradient, optax's state, activations of a batch."""
+    sizes = sizes_of(config, dataset)
+    count = sum(a * b + config.bias * b for a, b in itertools.pairwise(sizes))
+    rows = max(config.batch_size, len(dataset.validation.x))
+    return 4 * (count * (2 + MOMENTS[config.optimizer]) + 2 * rows * sum(sizes[1:]))
+
+
+def free_memory() -> int:
+    """Bytes that the first device, or this machine, has to spare."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _split_by(buckets: Sequence[Bucket]) -> tuple[str, ...]:
+    """The fields in which the programs differ."""
+    return tuple(
+        name
+        for name in Config.__dataclass_fields__
+        if len({getattr(bucket.config, name) for bucket in buckets}) > 1
+    )
+
+
+def differing(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """The fields in which some trials differ."""
+    rows = [{**vars(t.config), **t.hyper._asdict(), "seed": t.seed} for t in trials]
+    return tuple(name for name in rows[0] if len({row[name] for row in rows}) > 1)

@@ -1,0 +1,285 @@
+"""Sweeps: spaces, plans, the contract with `train`, resuming, and what is refused."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmlp
+from jaxmlp import Batch, Config, Dataset
+from jaxmlp.activations import ACTIVATIONS
+from jaxmlp.params import pad_params
+from jaxmlp.sweeps import choice, loguniform, sweep, sweeping, uniform
+from jaxmlp.sweeps.plan import PADDABLE, make_plan
+from jaxmlp.sweeps.run import local_mesh, sharded_epoch
+from jaxmlp.sweeps.space import make_space
+
+CONFIG = Config(hidden=(6,), epochs=3, batch_size=8)
+BOUND = 1e-4  # relative; a trial alone and among others may differ in the last bits of float32
+
+
+@pytest.fixture(autouse=True)
+def optax_promotes():
+    """optax raises a traced β₁ to an integer power, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+
+    def part(n):
+        x = rng.uniform(size=(n, 5)).astype(np.float32)
+        return Batch(x, (x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]).astype(np.int32))
+
+    return Dataset(part(35), part(10), part(10), (1, 5))
+
+
+def assert_contract(table, space, dataset, **point):
+    """A trial of a sweep has the curves of `train` with the same settings."""
+    trial = space.trials[0]
+    alone = jaxmlp.train(jax.random.key(trial.seed), trial.hyper, dataset, config=trial.config)
+    for name, values in alone.metrics._asdict().items():
+        together = table[name].sel(point).values[: trial.config.epochs]
+        np.testing.assert_allclose(together, values, rtol=BOUND, atol=1e-6, err_msg=name)
+
+
+def test_a_grid(dataset):
+    table = sweep(
+        {"learning_rate": [0.001, 0.1], "hidden": [(3,), (6,)], "seed": range(3)},
+        dataset,
+        config=CONFIG,
+    )
+    assert table.train_loss.dims == ("learning_rate", "hidden", "seed", "epoch")
+    assert table.train_loss.shape == (2, 2, 3, 3)
+    assert list(table.hidden.values) == ["3", "6"]
+    assert table.mean("seed").validation_accuracy.shape == (2, 2, 3)
+    assert len(table.to_dataframe()) == 36
+    assert not table.diverged.any()
+    for rate, width, seed in ((0.001, 3, 0), (0.1, 3, 2), (0.1, 6, 1)):
+        space = make_space({"learning_rate": [rate], "hidden": [(width,)], "seed": [seed]}, CONFIG)
+        assert_contract(table, space, dataset, learning_rate=rate, hidden=str(width), seed=seed)
+
+
+@pytest.mark.parametrize(("optimizer", "augmentation"), [("sgd", "mixup"), ("adamw", "none")])
+def test_what_is_traced_and_padded_keeps_the_contract(dataset, optimizer, augmentation):
+    """Weight decay, smoothing and momentum differ, widths are padded, and chunks are uneven."""
+    config = Config(
+        hidden=(4, 3), epochs=2, batch_size=8, optimizer=optimizer, augmentation=augmentation,
+        activation="tanh",
+    )  # fmt: skip
+    settings = [
+        {"name": "a", "weight_decay": 0.1, "hidden": (4, 3), "label_smoothing": 0.0},
+        {"name": "b", "momentum": 0.5, "hidden": (2, 5), "init_scale": 2.0, "mixup_alpha": 1.0},
+        {"name": "c", "hidden": (3, 3), "data_seed": 4},
+    ]
+    table = sweep(settings, dataset, config=config, at_once=2)
+    plan = make_plan(make_space(settings, config), dataset, 2)
+    assert [bucket.config.hidden for bucket in plan.buckets] == [(4, 5)]
+    for setting in settings:
+        assert_contract(table, make_space([setting], config), dataset, setting=setting["name"])
+
+
+def test_static_fields_make_buckets(dataset):
+    space = make_space(
+        {"batch_size": [5, 8], "epochs": [1, 3], "activation": ["relu", "sigmoid"]}, CONFIG
+    )
+    plan = make_plan(space, dataset)
+    assert len(plan.buckets) == 8
+    assert set(plan.split_by) == {"batch_size", "epochs", "activation"}
+    table = sweep({"epochs": [1, 3], "hidden": [(2,), (4,)]}, dataset, config=Config(batch_size=8))
+    assert np.isnan(table.train_loss.sel(epochs=1, epoch=[2, 3])).all()
+    assert np.isfinite(table.train_loss.sel(epochs=3)).all()
+    assert not table.diverged.any()
+
+
+def test_widths_share_a_program_where_padding_is_exact(dataset):
+    space = {"hidden": [(2,), (5,), (3, 2), ()]}
+    for activation in ACTIVATIONS:
+        plan = make_plan(make_space(space, Config(activation=activation, batch_size=8)), dataset)
+        found = {bucket.config.hidden for bucket in plan.buckets}
+        shared = {(5,), (3, 2), ()}
+        assert found == (shared if activation in PADDABLE else shared | {(2,)})
+    assert 0 < make_plan(make_space(space, CONFIG), dataset).padding < 1
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_padding_changes_nothing(activation, bias):
+    """The loss and the gradient are those of the network, and the padding's own are 0 (31)."""
+    key = jax.random.key(0)
+    params = jaxmlp.init_params(key, (3, 2, 4, 2), bias=bias)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    batch = Batch(jax.random.normal(key, (5, 3)), jnp.asarray([0, 1, 1, 0, 1]))
+    padded = pad_params(params, (3, 4, 5, 2))
+    gradient = jaxmlp.manual_grad(padded, batch, activation=activation)
+    wanted = pad_params(jaxmlp.manual_grad(params, batch, activation=activation), (3, 4, 5, 2))
+    close = [
+        np.allclose(a, b, rtol=1e-5, atol=1e-6)
+        for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(wanted), strict=True)
+    ]
+    assert all(close) == (activation in PADDABLE)
+    np.testing.assert_allclose(
+        jaxmlp.loss(padded, batch, activation=activation),
+        jaxmlp.loss(params, batch, activation=activation),
+        rtol=1e-6,
+    )
+    with pytest.raises(ValueError, match=r"\(3, 2, 4, 2\) cannot be padded to \(3, 1, 4, 2\)"):
+        pad_params(params, (3, 1, 4, 2))
+
+
+def test_random_search(dataset):
+    space = {
+        "learning_rate": loguniform(1e-4, 1e-1),
+        "momentum": uniform(0.1, 0.9),
+        "optimizer": choice(["sgd", "adam"]),
+        "seed": [0, 1],
+    }
+    table = sweep(space, dataset, config=CONFIG, trials=5)
+    assert table.train_loss.dims == ("trial", "seed", "epoch")
+    rates = table.learning_rate.values
+    assert rates.shape == (5,)
+    assert ((rates > 1e-4) & (rates < 1e-1)).all()
+    assert set(table.optimizer.values) <= {"sgd", "adam"}
+    again = make_space(space, CONFIG, trials=5)
+    assert [trial.hyper.learning_rate for trial in again.trials[::2]] == list(rates)
+    other = make_space(space, CONFIG, trials=5, draw_seed=1)
+    assert other.trials[0].hyper.learning_rate != again.trials[0].hyper.learning_rate
+
+
+def test_one_program_for_all_trials(dataset):
+    program = sharded_epoch(local_mesh())
+    program.clear_cache()
+    sweep({"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]}, dataset, config=CONFIG)
+    assert program._cache_size() == 1
+
+
+def test_a_trial_that_diverges_leaves_the_others_alone(dataset):
+    config = Config(hidden=(6,), epochs=3, batch_size=8, optimizer="sgd")
+    table = sweep({"learning_rate": [0.1, 1e30]}, dataset, config=config)
+    assert table.diverged.values.tolist() == [0, 1]
+    space = make_space({"learning_rate": [0.1]}, config)
+    assert_contract(table, space, dataset, learning_rate=0.1)
+
+
+def test_a_table_is_a_file_that_xarray_opens(dataset, tmp_path):
+    import xarray as xr
+
+    table = sweep({"hidden": [(3,), (6, 2)], "learning_rate": [0.01]}, dataset, config=CONFIG)
+    table.to_netcdf(tmp_path / "table.nc")
+    with xr.open_dataset(tmp_path / "table.nc") as found:
+        xr.testing.assert_equal(found.load(), table)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_after(trials):
+    def on_progress(progress):
+        if progress.finished >= trials:
+            raise StoppedError
+
+    return on_progress
+
+
+def test_a_sweep_that_was_stopped_goes_on(dataset, tmp_path, recwarn):
+    space, folder = {"seed": range(6)}, tmp_path / "sweep"
+    whole = sweep(space, dataset, config=CONFIG, at_once=2)
+    with pytest.raises(StoppedError):
+        sweep(space, dataset, config=CONFIG, at_once=2, out=folder, on_progress=stop_after(4))
+    assert len(list(folder.glob("chunk-*"))) == 2
+    shares = []
+    table = sweep(space, dataset, config=CONFIG, at_once=3, out=folder,
+                  on_progress=lambda progress: shares.append(progress.share))  # fmt: skip
+    np.testing.assert_allclose(shares, [7 / 9, 8 / 9, 1])
+    np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
+    sweep(space, dataset, config=CONFIG, out=folder, on_progress=stop_after(0))  # nothing left
+
+
+def test_damaged_chunks_are_run_again(dataset, tmp_path):
+    space = {"seed": range(3)}
+    whole = sweep(space, dataset, config=CONFIG, at_once=1, out=tmp_path)
+    first, second, _ = sorted(tmp_path.glob("chunk-*"))
+    first.write_bytes(first.read_bytes()[:100])
+    second.write_bytes(b"")
+    with pytest.warns(UserWarning, match="is damaged and is run again"):
+        table = sweep(space, dataset, config=CONFIG, out=tmp_path)
+    np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
+
+
+def test_a_folder_is_for_one_sweep(dataset, tmp_path):
+    sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+    with pytest.raises(ValueError, match="another sweep: its settings is epochs 3, not epochs 4"):
+        sweep({"seed": [0]}, dataset, config=Config(hidden=(6,), epochs=4, batch_size=8),
+              out=tmp_path)  # fmt: skip
+    with pytest.raises(ValueError, match="its space is"):
+        sweep({"seed": [1]}, dataset, config=CONFIG, out=tmp_path)
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    assert record["settings"]["batch_size"] == 8
+    (tmp_path / "sweep.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"sweep.json is not as a sweep writes it"):
+        sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+
+
+def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
+    real, sizes = sweeping.train_together, []
+
+    def short(trials, *others):
+        sizes.append(len(trials))
+        if len(trials) > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return real(trials, *others)
+
+    monkeypatch.setattr(sweeping, "train_together", short)
+    table = sweep({"seed": range(5)}, dataset, config=CONFIG)
+    assert sizes == [5, 3, 2, 2, 1]
+    assert np.isfinite(table.train_loss).all()
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("space", "settings", "message"),
+    [
+        ({"learning_rte": [1]}, {}, "unknown field 'learning_rte': did you mean learning_rate?"),
+        ({"seed": []}, {}, "seed is an empty list: give at least one value"),
+        ({"seed": [1, 2, 1]}, {}, "seed holds 1 twice"),
+        ({"seed": 3}, {}, r"seed is 3: give a list of values, such as \[3\]"),
+        ({"seed": [-1]}, {}, "seed is -1: give an integer ≥ 0"),
+        ({"learning_rate": [-0.1]}, {}, "learning_rate is -0.1: give a number at least 0"),
+        ({"learning_rate": ["a"]}, {}, "learning_rate is a: give a number"),
+        ({"optimizer": ["sdg"]}, {}, "unknown optimizer 'sdg': choose one of"),
+        ({"hidden": [(0,)]}, {}, r"hidden is \(0,\): give integers ≥ 1"),
+        ({"batch_size": [64]}, {}, "batch_size is 64, but there are 35 training examples"),
+        ({}, {}, "the space is empty"),
+        ([{"setting": 1}], {}, "unknown field 'setting'"),
+        ([3], {}, "setting 0 is a int: give a dict of fields"),
+        ([{"seed": 1, "name": "a"}, {"seed": 2, "name": "a"}], {}, "setting holds 'a' twice"),
+        ({"seed": [1], "setting": [{"seed": 2}]}, {}, "seed is set by seed and by setting"),
+        ({"momentum": uniform(0, 0.9)}, {}, "momentum is drawn at random: say how often by trials"),
+        ({"seed": [1]}, {"trials": 3}, "trials is 3, but nothing is drawn at random"),
+        ({"momentum": uniform(0, 0.9)}, {"trials": 0}, "trials is 0: give an integer ≥ 1"),
+    ],
+)
+def test_refuses(dataset, space, settings, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(space, dataset, config=CONFIG, **settings)
+
+
+def test_refuses_intervals():
+    with pytest.raises(ValueError, match="the interval is 0 to 1: give two positive numbers"):
+        loguniform(0, 1)
+    with pytest.raises(ValueError, match="the interval is 2 to 1"):
+        uniform(2, 1)
+    with pytest.raises(ValueError, match="choice holds 'a' twice"):
+        choice(["a", "a"])
+
+
+def test_without_hidden_layers_and_bias(dataset):
+    config = Config(hidden=(), bias=False, epochs=2, batch_size=8)
+    table = sweep({"hidden": [(), (3,)]}, dataset, config=config)
+    assert list(table.hidden.values) == ["none", "3"]
+    assert_contract(table, make_space({"hidden": [()]}, config), dataset, hidden="none")
