@@ -157,7 +157,9 @@ def locate(
         for case, seen in failing
         if max(np.size(value) for value in seen.right.values()) <= LARGEST
     ]
-    chosen = [pair for pair in chosen if _finite(pair[1])][:MOST]
+    chosen = [pair for pair in chosen if _finite(pair[1])]
+    clear = [pair for pair in chosen if pair[0].kind != "tiny kinks"]  # numbers of one size
+    chosen = (clear or chosen)[:MOST]
     if not chosen:
         return None
     observations = [seen for _, seen in chosen]
