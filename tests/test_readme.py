@@ -37,9 +37,8 @@ def test_examples(capsys):
     assert swept
     for ours, theirs in zip(table.splitlines(), swept[0].splitlines(), strict=True):
         assert ours.split()[0] == theirs.split()[0]
-        if "." in theirs.split()[-1]:
-            np.testing.assert_allclose(*([float(n) for n in row.split()] for row in (ours, theirs)),
-                                       atol=0.02)  # fmt: skip
+        found, quoted = (np.array(row.split()[1:], float) for row in (ours, theirs))
+        np.testing.assert_allclose(found, quoted, atol=0.02)
     assert len(PYTHON[0].strip().splitlines()) <= 14
 
 

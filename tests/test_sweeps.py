@@ -11,10 +11,10 @@ import jaxmlp
 from jaxmlp import Batch, Config, Dataset
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.params import pad_params
-from jaxmlp.sweeps import choice, loguniform, sweep, sweeping, uniform
+from jaxmlp.sweeps import best, choice, loguniform, replay, sweep, sweeping, uniform
 from jaxmlp.sweeps.plan import PADDABLE, make_plan
 from jaxmlp.sweeps.run import local_mesh, sharded_epoch
-from jaxmlp.sweeps.space import make_space
+from jaxmlp.sweeps.space import describe, make_space
 
 CONFIG = Config(hidden=(6,), epochs=3, batch_size=8)
 BOUND = 1e-4  # relative; a trial alone and among others may differ in the last bits of float32
@@ -59,6 +59,13 @@ def test_a_grid(dataset):
     assert table.mean("seed").validation_accuracy.shape == (2, 2, 3)
     assert len(table.to_dataframe()) == 36
     assert not table.diverged.any()
+    again = replay(table, {"learning_rate": 0.1, "hidden": "3", "seed": 1}, dataset)
+    assert again.trial.config.hidden == (3,)
+    assert again.difference < BOUND
+    with pytest.raises(ValueError, match="the point names"):
+        replay(table, {"seed": 1}, dataset)
+    with pytest.raises(ValueError, match="is no point of the table: its coordinates are"):
+        replay(table, {"learning_rate": 0.2, "hidden": "3", "seed": 1}, dataset)
     for rate, width, seed in ((0.001, 3, 0), (0.1, 3, 2), (0.1, 6, 1)):
         space = make_space({"learning_rate": [rate], "hidden": [(width,)], "seed": [seed]}, CONFIG)
         assert_contract(table, space, dataset, learning_rate=rate, hidden=str(width), seed=seed)
@@ -172,6 +179,51 @@ def test_a_table_is_a_file_that_xarray_opens(dataset, tmp_path):
     table.to_netcdf(tmp_path / "table.nc")
     with xr.open_dataset(tmp_path / "table.nc") as found:
         xr.testing.assert_equal(found.load(), table)
+
+
+def table_of(accuracies):
+    """A table as `sweep` makes it, with given accuracies of learning rates and seeds."""
+    import xarray as xr
+
+    rates, seeds = np.shape(accuracies)
+    names = ["learning_rate", "seed"]
+    sizes = {"learning_rate": [*map(float, range(rates))], "seed": range(seeds)}
+    about = describe(make_space(sizes, Config(epochs=2)))
+    curves = (*names, "epoch"), np.stack([np.zeros((rates, seeds)), accuracies], axis=-1)
+    return xr.Dataset(
+        {
+            "train_loss": curves,
+            "validation_accuracy": curves,
+            "diverged": (names, np.zeros((rates, seeds), int)),
+        },
+        attrs={name: json.dumps(value) for name, value in about.items()},
+    )
+
+
+def test_best():
+    found = best(table_of([[0.5, 0.7, 0.6], [0.8, 0.9, 0.7], [0.85, 0.5, 0.6]]))
+    assert found.setting == {"learning_rate": 1.0}
+    assert found.trial.hyper.learning_rate == 1.0
+    assert found.accuracy == pytest.approx(0.8)
+    # t of 2 degrees of freedom at 97.5 % is 4.303, the deviation 0.1
+    half = 4.303 * 0.1 / 3**0.5
+    assert found.interval == pytest.approx((0.8 - half, 0.8 + half), abs=1e-4)
+    assert found.settings == 3
+    assert found.optimism == pytest.approx(0, abs=1e-12)  # it is the best by any two seeds
+    assert str(found).startswith("learning_rate=1.0: validation accuracy 0.8000 (95 % interval 0.")
+
+
+def test_the_best_of_many_is_not_so_good():
+    """Among settings that differ by chance alone, the best looks better than it is."""
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(0.9, 0.01, (30, 4)) for _ in range(20)]
+    found = [best(table_of(accuracies)) for accuracies in tables]
+    excess = np.mean([each.accuracy - 0.9 for each in found])
+    assert excess > 0.005
+    assert np.mean([each.optimism for each in found]) == pytest.approx(excess, abs=0.003)
+    assert np.isnan(best(table_of(tables[0][:, :1])).optimism)
+    with pytest.raises(ValueError, match="this is no table of `sweep`"):
+        best(3)
 
 
 class StoppedError(Exception):

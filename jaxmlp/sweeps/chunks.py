@@ -4,7 +4,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors.numpy import load_file, save
 from jaxmlp.data import Dataset
 from jaxmlp.runs import write_bytes, write_text
 from jaxmlp.sweeps.run import Chunk
-from jaxmlp.sweeps.space import Space, Trial
+from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.training import Metrics
 
 RECORD = "sweep.json"
@@ -104,15 +103,4 @@ def _difference(one: Any, other: Any) -> tuple[Any, Any]:
 
 def record_of(space: Space, dataset: Dataset) -> dict[str, Any]:
     """All that decides about the numbers of a sweep."""
-    axes = [(axis.name, axis.labels, [dict(each) for each in axis.settings]) for axis in space.axes]
-    return {
-        "version": version("jaxmlp"),
-        "data": fingerprint(dataset),
-        "space": axes,
-        "settings": _settings(space.trials[0]),
-    }
-
-
-def _settings(trial: Trial) -> dict[str, Any]:
-    hyper = {name: float(value) for name, value in trial.hyper._asdict().items()}
-    return {**asdict(trial.config), **hyper, "seed": trial.seed}
+    return {"version": version("jaxmlp"), "data": fingerprint(dataset), **describe(space)}

@@ -156,9 +156,10 @@ def _start_alike(
 ) -> TrainState:
     """The same for trials of the same widths."""
 
-    def one(key: Any, hyper: Any) -> TrainState:
+    def one(trial: tuple[Any, Any]) -> TrainState:
+        key, hyper = trial
         key = run_keys(key, config).init
         params = init_params(key, own, bias=config.bias, scale=hyper.init_scale)
         return fresh_state(pad_params(params, padded), hyper, config, n)
 
-    return jax.vmap(one)(keys, hypers)
+    return jax.lax.map(one, (keys, hypers))  # one after another: compiled in half the time

@@ -3,7 +3,7 @@
 import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,10 +85,12 @@ class Space(NamedTuple):
     Attributes:
         axes: the dimensions, in the order given.
         trials: the product of the axes, the last one running fastest.
+        base: what is not swept.
     """
 
     axes: tuple[Axis, ...]
     trials: tuple[Trial, ...]
+    base: Trial
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,9 +141,22 @@ def make_space(
         elif all(axis.name != TRIAL for axis in axes):
             axes.append(_draws(drawn, trials, draw_seed))
     _check_once(axes)
-    base = Trial(config, hyper if hyper is not None else Hyperparams(), seed)
+    return from_axes(axes, Trial(config, hyper if hyper is not None else Hyperparams(), seed))
+
+
+def from_axes(axes: Sequence[Axis], base: Trial) -> Space:
+    """The product of some axes, on top of what is not swept."""
     points = itertools.product(*(axis.settings for axis in axes))
-    return Space(tuple(axes), tuple(_apply(base, point) for point in points))
+    return Space(tuple(axes), tuple(_apply(base, point) for point in points), base)
+
+
+def describe(space: Space) -> dict[str, Any]:
+    """A space as JSON takes it."""
+    hyper = {name: float(value) for name, value in space.base.hyper._asdict().items()}
+    return {
+        "space": [(axis.name, axis.labels, [*map(dict, axis.settings)]) for axis in space.axes],
+        "settings": {**asdict(space.base.config), **hyper, SEED: space.base.seed},
+    }
 
 
 def label(name: str, value: Any) -> Any:

@@ -1,13 +1,14 @@
 """The result of a sweep: one labelled table."""
 
 import importlib.util
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxmlp.sweeps.run import Chunk
-from jaxmlp.sweeps.space import Axis, Space, label
+from jaxmlp.sweeps.space import Axis, Space, describe, label
 
 VARIABLES = ("train_loss", "validation_loss", "validation_accuracy")
 
@@ -55,6 +56,7 @@ def make_table(space: Space, chunks: Sequence[Chunk]) -> Any:
             **{name: (axis.name, values) for axis in space.axes for name, values in set_by(axis)},
             "epoch": np.arange(1, epochs + 1),
         },
+        attrs={name: json.dumps(value) for name, value in describe(space).items()},
     )
 
 
