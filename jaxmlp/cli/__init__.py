@@ -1,4 +1,4 @@
-"""The command line: `jaxmlp train`, `check`, `evaluate`, `predict`.
+"""The command line: `jaxmlp train`, `sweep`, `check`, `evaluate`, `predict`.
 
 Everything that a user can get wrong ends in one line on standard error and exit code 2.
 """
@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jaxmlp.cli.check import Check
         from jaxmlp.cli.evaluate import Evaluate
         from jaxmlp.cli.predict import Predict
+        from jaxmlp.cli.sweep import Sweep
         from jaxmlp.cli.train import Train
 
-        command = _parse(Train | Check | Evaluate | Predict, arguments)
+        command = _parse(Train | Sweep | Check | Evaluate | Predict, arguments)
         return command.run() or 0
     except ModuleNotFoundError as error:
         return _fail(f"the command line needs the package {error.name}: {INSTALL}")

@@ -167,7 +167,7 @@ def label(name: str, value: Any) -> Any:
 
 
 def _grid(name: str, values: Any) -> Axis:
-    _check_name(name)
+    check_name(name)
     found = tuple(_plain(name, value) for value in _listed(name, values))
     return Axis(
         name, tuple(label(name, each) for each in found), tuple({name: each} for each in found)
@@ -177,7 +177,7 @@ def _grid(name: str, values: Any) -> Axis:
 def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int) -> Axis:
     check_integer("trials", trials, least=1)
     for name in drawn:
-        _check_name(name)
+        check_name(name)
     rng = np.random.default_rng(draw_seed)
     settings = tuple(
         {name: _plain(name, draw.sample(rng)) for name, draw in drawn.items()}
@@ -196,7 +196,7 @@ def _settings(values: Any) -> Axis:
             )
         fields_ = {name: value for name, value in each.items() if name != "name"}
         for name in fields_:
-            _check_name(name)
+            check_name(name)
         plain = {name: _plain(name, value) for name, value in fields_.items()}
         text = ", ".join(f"{name}={label(name, value)}" for name, value in plain.items())
         labels.append(str(each.get("name", text or "as given")))
@@ -225,7 +225,14 @@ def _check_distinct(name: str, values: Iterable[Any]) -> None:
         seen.append(value)
 
 
-def _check_name(name: Any) -> None:
+def check_once(name: str, space: Mapping[str, Any]) -> None:
+    """Raise ValueError if a field is in a space already."""
+    if name in space:
+        raise ValueError(f"{name} is given twice: give it once, with all its values")
+
+
+def check_name(name: Any) -> None:
+    """Raise ValueError, with the nearest name, if there is no such field."""
     if name not in NAMES:
         near = difflib.get_close_matches(str(name), NAMES, n=1)
         hint = f": did you mean {near[0]}?" if near else f": give one of {', '.join(NAMES)}"

@@ -1,0 +1,69 @@
+"""`jaxmlp sweep`: what is typed, what is printed, what is written, what is refused."""
+
+import pytest
+
+from jaxmlp.cli import main
+from jaxmlp.sweeps.syntax import parse_space
+
+pytestmark = pytest.mark.usefixtures("as_people_run_it")
+QUICK = ["--epochs", "2", "--hidden", "8", "--batch-size", "256"]
+
+
+def test_a_sweep(tmp_path, capsys):
+    import xarray as xr
+
+    out = tmp_path / "sweep"
+    command = ["sweep", "--set", "learning_rate=0.0001,0.1", "seed=0:2", *QUICK, "--out", str(out)]
+    assert main([*command, "--dry-run"]) == 0
+    assert "trials      4, in 1 program\n" in capsys.readouterr().out
+    assert not out.exists()
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.index(" 0.1 ") < printed.index(" 0.0001 ")
+    assert "best: learning_rate=0.1: validation accuracy 0." in printed
+    with xr.open_dataset(out / "table.nc") as table:
+        assert dict(table.sizes) == {"learning_rate": 2, "seed": 2, "epoch": 2}
+    assert (out / "table.csv").read_text().startswith("learning_rate,seed,epoch,train_loss")
+    assert main([*command, "--learning-rate", "0.5"]) == 2
+    assert "holds another sweep: its settings is learning_rate 0.004" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("seed=0:3", [0, 1, 2]),
+        ("batch_size=8:32:3:log", [8, 16, 32]),
+        ("learning_rate=0.001:1:4:log", [0.001, 0.01, 0.1, 1.0]),
+        ("momentum=0:1:3", [0.0, 0.5, 1.0]),
+        ("hidden=32,64-16,none", [(32,), (64, 16), ()]),
+        ("bias=true,false", [True, False]),
+        ("optimizer=sgd, adam", ["sgd", "adam"]),
+    ],
+)
+def test_values(text, values):
+    (found,) = parse_space([text]).values()
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["seed"], "--set 'seed' gives no values: write such as"),
+        (["sed=1"], "unknown field 'sed': did you mean seed?"),
+        (["seed=1", "seed=2"], "seed is given twice"),
+        (["seed=a"], "--set seed=a: invalid literal"),
+        (["seed=5:5"], "--set seed=5:5: that makes 0 values"),
+        (["seed=0:1000000000"], "that makes 1000000000 values: give 1 to 100,000"),
+        (["momentum=0:1:9999999999"], "that makes 100001 values"),
+        (["learning_rate=0:1"], "give first:last:number or first:last:number:log"),
+        (["learning_rate=-1:1:3:log"], "a logarithmic scale needs positive numbers"),
+        (["bias=maybe"], "'maybe' is neither true nor false"),
+        (["learning_rate=0.1", "batch_size=0"], "batch_size is 0: give an integer ≥ 1"),
+        (["seed=0:20000"], "20,000 trials are many: add --yes"),
+    ],
+)
+def test_refuses(settings, message, tmp_path, capsys):
+    assert main(["sweep", "--set", *settings, "--out", str(tmp_path / "no")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "no").exists()
