@@ -34,7 +34,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 always = hypothesis.settings(
     deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("default", always, max_examples=30)
+hypothesis.settings.register_profile("default", always, max_examples=20)
 hypothesis.settings.register_profile("long", always, max_examples=1000)
 # For mutants, whose number makes time short: the same cases for each, and no shrinking.
 hypothesis.settings.register_profile(

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from jaxmlp.checking.files import load
+from jaxmlp.checking.files import load, work
 from jaxmlp.cli import main
 from tests import corpus
 
@@ -82,6 +82,17 @@ def test_what_cannot_be_loaded(source, target, message):
             "stopped after 2 s (--time-limit) (homework.py line ",
         ),
         ("def grad(params, batch):\n    import os; os._exit(3)", "ended the process with code 3"),
+    ],
+)
+def test_what_cannot_be_run(source, message, capsys):
+    assert main(["check", write(source), *QUICK, "--time-limit", "2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
         ("def grad(params, batch):\n    exit(3)", "it raises SystemExit: 3 (homework.py line 4"),
         ("def grad(params, batch):\n    return [[1.0]]", "it returns [a list of 1 numbers], where"),
         ("async def grad(params, batch): pass", "is an async function: give a plain function"),
@@ -91,10 +102,10 @@ def test_what_cannot_be_loaded(source, target, message):
         ),
     ],
 )
-def test_what_cannot_be_run(source, message, capsys):
-    assert main(["check", write(source), *QUICK, "--time-limit", "2"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+def test_what_cannot_be_compared(source, message):
+    """As above, but in this process, which takes a tenth of the time."""
+    settings = {"shapes": [((3, 4, 3), False, 1)], "at_kink": "zero"}
+    assert message in work(write(source), 60.0, settings)["error"]
 
 
 def test_refuses(capsys):

@@ -94,10 +94,11 @@ def _with_cache() -> dict[str, str]:
 def main() -> None:
     """In the other process: write down the report, or the reason why there is none."""
     job, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
-    answer.write_text(json.dumps(_work(**job)))
+    answer.write_text(json.dumps(work(**job)))
 
 
-def _work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
+def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
+    """Check a file in this process: the fields of an Outcome, or the error that stopped it."""
     path = split(target)[0]
 
     def stop(*_: Any) -> None:
