@@ -7,6 +7,7 @@ With every mistake stand the equations of which any is a good answer to which li
 Some need PyTorch.
 """
 
+import importlib
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,9 +20,10 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 import scipy.special
-import torch
 
 from jaxmlp import Layer
+
+torch: Any = importlib.import_module("torch")  # comes with the extra `peers`
 
 
 class Mistake(NamedTuple):
