@@ -56,13 +56,12 @@ def examine_hvp(
     """
     check_settings(activation, shapes, labels, dtypes)
     networks = cases is None
-    small = network_cases([TINIEST], np.float64, seed, labels)
-    tiniest = [case for case in small if case.kind == "dense"]  # to be shown, if it is wrong
-    tried = (
-        [*tiniest, *network_cases(shapes, np.float64, seed, labels)]
-        if networks
-        else drawn(cases, examples, seed)
-    )
+    if networks:
+        small = network_cases([TINIEST], np.float64, seed, labels)
+        tiniest = [case for case in small if case.kind == "dense"]  # to be shown, if it is wrong
+        tried = [*tiniest, *network_cases(shapes, np.float64, seed, labels)]
+    else:
+        tried = drawn(cases, examples, seed)
     rng = np.random.default_rng(seed)
     directed = [
         replace(case, batch=(case.batch, _direction(case.params, rng)), shape=None)

@@ -153,9 +153,11 @@ def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, like: Seen
         except Refused:
             return None
 
+    first, shown = _first(like), _shown(like)
+
     def fails(case: Case) -> bool:
         seen = see(case)
-        return seen is not None and _first(seen) == _first(like) and _shown(seen) >= _shown(like)
+        return seen is not None and _first(seen) == first and _shown(seen) >= shown
 
     kind = min((case.kind for case in failing), key=PLAINEST.index)
     found = smallest_network(failing, kind, fails)

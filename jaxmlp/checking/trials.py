@@ -179,11 +179,9 @@ def _leaves(
 def listed(names: Sequence[str]) -> str:
     """Such as ∂C/∂W⁰ has, or ∂C/∂W⁰ and 3 other leaves have."""
     more = len(names) - 1
-    return (
-        f"{names[0]} and {more} other lea{'ves' if more > 1 else 'f'} have"
-        if more
-        else (f"{names[0]} has")
-    )
+    if not more:
+        return f"{names[0]} has"
+    return f"{names[0]} and {more} other {'leaves' if more > 1 else 'leaf'} have"
 
 
 def describe(tree: Any) -> str:

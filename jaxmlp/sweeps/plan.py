@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import jax
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import Dataset
 from jaxmlp.settings import Config
-from jaxmlp.sweeps.space import Space, Trial
+from jaxmlp.sweeps.space import Space
 
 # Zero-padding a layer is exact where f(0) = 0: then the padding's units, and all that would be
 # learnt by its weights, stay 0 (`derivation.md`, equation (31)).
@@ -31,22 +31,14 @@ class Bucket(NamedTuple):
     Attributes:
         config: static settings of the program; `hidden` holds the largest width of every layer.
         trials: places in the space.
-        shared_order: whether all of them see the same minibatches in the same order.
         bytes_each: memory that one trial takes while it trains.
         at_once: how many are trained at once.
     """
 
     config: Config
     trials: tuple[int, ...]
-    shared_order: bool
     bytes_each: int
     at_once: int
-
-    @property
-    def chunks(self) -> list[tuple[int, ...]]:
-        """The trials in portions that fit into memory."""
-        starts = range(0, len(self.trials), self.at_once)
-        return [self.trials[start : start + self.at_once] for start in starts]
 
 
 class Plan(NamedTuple):
@@ -94,9 +86,8 @@ def make_plan(space: Space, dataset: Dataset, at_once: int | None = None) -> Pla
     for config, numbers in merged.items():
         each = bytes_each(config, dataset)
         fits = max(1, int(SHARE * free_memory() / each))
-        seeds = {space.trials[number].config.data_seed for number in numbers}
         most = min(len(numbers), fits, at_once or fits)
-        buckets.append(Bucket(config, tuple(numbers), len(seeds) == 1, each, most))
+        buckets.append(Bucket(config, tuple(numbers), each, most))
     work = sum(multiplications(b.config, dataset) * len(b.trials) for b in buckets)
     useful = sum(multiplications(trial.config, dataset) for trial in space.trials)
     return Plan(
@@ -177,9 +168,3 @@ def _split_by(buckets: Sequence[Bucket]) -> tuple[str, ...]:
         for name in Config.__dataclass_fields__
         if len({getattr(bucket.config, name) for bucket in buckets}) > 1
     )
-
-
-def differing(trials: Iterable[Trial]) -> tuple[str, ...]:
-    """The fields in which some trials differ."""
-    rows = [{**vars(t.config), **t.hyper._asdict(), "seed": t.seed} for t in trials]
-    return tuple(name for name in rows[0] if len({row[name] for row in rows}) > 1)

@@ -16,7 +16,6 @@ SEED = "seed"
 NAMES = (*TRACED, *STATIC, SEED)
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
-RESERVED = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "diverged", "name")
 
 
 class Draw(NamedTuple):

@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxmlp.sweeps.run import Chunk
 from jaxmlp.sweeps.space import Axis, Space, describe, label
-
-VARIABLES = ("train_loss", "validation_loss", "validation_accuracy")
+from jaxmlp.training import Metrics
 
 
 def check_installed() -> None:
@@ -35,7 +34,7 @@ def make_table(space: Space, chunks: Sequence[Chunk]) -> Any:
     import xarray as xr
 
     epochs = max(trial.config.epochs for trial in space.trials)
-    columns = np.full((len(VARIABLES), len(space.trials), epochs), np.nan, np.float32)
+    columns = np.full((len(Metrics._fields), len(space.trials), epochs), np.nan, np.float32)
     for trials, metrics in chunks:
         for column, values in zip(columns, metrics, strict=True):
             column[np.asarray(trials), : values.shape[1]] = values
@@ -47,7 +46,7 @@ def make_table(space: Space, chunks: Sequence[Chunk]) -> Any:
         {
             **{
                 name: ((*dims, "epoch"), column.reshape(*shape, epochs))
-                for name, column in zip(VARIABLES, columns, strict=True)
+                for name, column in zip(Metrics._fields, columns, strict=True)
             },
             "diverged": (dims, diverged.reshape(shape)),
         },
