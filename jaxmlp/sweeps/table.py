@@ -15,7 +15,8 @@ from jaxmlp.training import Metrics
 def check_installed() -> None:
     """Raise ModuleNotFoundError, before any work is done, if there can be no table."""
     if importlib.util.find_spec("xarray") is None:
-        raise ModuleNotFoundError("a sweep needs the package xarray: pip install 'jaxmlp[sweeps]'")
+        says = "a sweep needs the package xarray: pip install 'jaxmlp[sweeps]'"
+        raise ModuleNotFoundError(says, name="xarray")
 
 
 def make_table(space: Space, chunks: Sequence[Chunk]) -> Any:
