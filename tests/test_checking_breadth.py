@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import jaxmlp
 from jaxmlp import Layer
 from jaxmlp.checking import GradientMismatch, check_gradient, check_hvp, compare_oracles
-from jaxmlp.checking.cases import SHAPES
+from jaxmlp.checking.cases import SHAPES, Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.hvp import examine_hvp
 from jaxmlp.checking.locating import PROBES
@@ -57,6 +57,15 @@ def test_what_is_on_no_list_is_located(old, new, equation, kind):
     assert report.diagnosis
     assert report.diagnosis.equations == (equation,), report
     assert report.diagnosis.kind == kind, report
+
+
+def test_the_smallest_network_is_reached_by_leaving_units_out():
+    """The small networks that are tried first do not show a mask without its bias."""
+    report = look(corpus.MASK, "dh * (z[l - 1] - params[l - 1].bias > 0)", SHAPES[1:2])
+    assert report.diagnosis
+    assert report.diagnosis.kind == "derivative at the wrong place"
+    assert report.example
+    assert report.example.case.shape == Shape((1, 1, 2), True, 1)
 
 
 @pytest.mark.parametrize(

@@ -187,4 +187,4 @@ def test_a_model_of_ones_own_in_a_script(capsys):
     shown = subprocess.run(
         [sys.executable, "shown.py"], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
-    assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.9", shown.stdout)
+    assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.5", shown.stdout)

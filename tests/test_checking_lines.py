@@ -91,6 +91,8 @@ def test_the_example_is_small():
     assert report.example
     assert report.example.case.shape
     assert report.example.case.shape.sizes == (1, 1, 2)
+    assert report.missed["float64"] < 1e-12
+    assert "what could have gone unseen: errors below" in str(report)
 
 
 def test_two_wrong_lines_are_told_apart():
@@ -189,6 +191,7 @@ def test_lines_of_ones_own(loss):
     assert report.diagnosis.lines == ("∂C/∂h",)
     assert report.diagnosis.kind == "sign"
     assert report.example
+    assert len(report.example.case.batch[1]) == 1  # row, where the list has three or more
     status = {row.name: row.status for row in report.example.rows}
     assert status == {
         "z": "right", "h": "right", "∂C/∂h": "wrong", "∂C/∂z": "follows", "∂C/∂b": "wrong",

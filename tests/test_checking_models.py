@@ -28,6 +28,16 @@ def logistic_grad(w, batch):
     return x.T @ (expit(x @ w) - y)
 
 
+def test_a_case_of_a_list_is_cut():
+    """To the fewest rows, with plain parameters; the numbers of the batch are left as they are."""
+    report = examine(lambda w, b: np.r_[logistic_grad(w, b)[:3], 0], logistic, cases=WEIGHTS)
+    assert report.example
+    case = report.example.case
+    assert case.params.tolist() == [0, 0, 0, 0]
+    assert len(case.batch[1]) == 1
+    assert case.batch[0][0].tolist() in WEIGHTS[0][1][0].tolist()
+
+
 def test_a_saturated_model():
     """p − y loses the digits that the loss's own derivative keeps, as any such gradient does."""
     saturated = [(np.array([7.0, 0, 0]), (np.array([[3.0, 0, 0]] * 2), np.ones(2)))]

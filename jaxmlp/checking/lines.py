@@ -36,6 +36,8 @@ from jaxmlp.checking.rounding import Precision, rounding_bounds
 from jaxmlp.checking.shrinking import PLAINEST, smallest_network
 from jaxmlp.checking.tapped import explain_taps, see_taps
 from jaxmlp.checking.taps import tap, true_lines
+from jaxmlp.checking.trials import Leaf, Trial
+from jaxmlp.checking.verdict import smallest_seen
 from jaxmlp.losses import cross_entropy
 
 
@@ -58,6 +60,14 @@ class Seen(NamedTuple):
     def wrong(self) -> list[Line]:
         """The lines that are wrong themselves, the first one first."""
         return [line for line in self.received if self.status(line) == "wrong"]
+
+    def trial(self) -> Trial:
+        """What was received beside what should have been."""
+        leaves = (
+            Leaf(line.name, self.right[line], received, self.allowed[line])
+            for line, received in self.received.items()
+        )
+        return Trial(self.case, "float64", tuple(leaves), ())
 
 
 def examine_lines(
@@ -118,7 +128,7 @@ def examine_lines(
         if loss is None:
             finding, diagnosis, example = _explain(caller, seen, activation)
         else:
-            finding, diagnosis, example = explain_taps(seen)
+            finding, diagnosis, example = explain_taps(caller, seen, loss, cases)
         findings["first"] = finding
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
@@ -128,7 +138,7 @@ def examine_lines(
         cases=count,
         compared=len(seen),
         dtypes=("float64",),
-        missed={},
+        missed=smallest_seen([each.trial() for each in seen]),
         seconds=time.perf_counter() - start,
     )
 

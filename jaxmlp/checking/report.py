@@ -130,11 +130,7 @@ class Report:
         tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
         if self.passed:
             head = f"✓ {self.subject} is right: every entry, on {tried}"
-            limits = " and ".join(f"{share:.0e} in {dtype}" for dtype, share in self.missed.items())
-            limit = (
-                f"  what could have gone unseen: errors below {limits}, of a leaf's largest entry"
-            )
-            return "\n".join([head, *[limit] * bool(self.missed), *self.remarks()])
+            return "\n".join([head, *self.remarks()])
         parts = [f"✗ {self.subject} is wrong ({tried})"]
         if self.diagnosis:
             parts.append(f"  {self.diagnosis}")
@@ -155,12 +151,22 @@ class Report:
         ]
 
     def remarks(self) -> list[str]:
-        """What fails, how the truth is known, and what is only worth knowing, a line each."""
+        """What fails, what could be missed, how the truth is known, and notes, a line each."""
         wrong, notes = (
             [f"  {finding}" for finding in self.findings if finding.fails == fails]
             for fails in (True, False)
         )
-        return [*wrong, *self._truth(), *notes]
+        return [*wrong, *self._limit(), *self._truth(), *notes]
+
+    def _limit(self) -> list[str]:
+        """The line on the smallest error that would have been seen."""
+        if not self.missed:
+            return []
+        limits = " and ".join(
+            f"below {share:.0e} in {dtype}" if np.isfinite(share) else f"of any size in {dtype}"
+            for dtype, share in self.missed.items()
+        )
+        return [f"  what could have gone unseen: errors {limits}, of a leaf's largest entry"]
 
     def _truth(self) -> list[str]:
         """The line on the oracles."""

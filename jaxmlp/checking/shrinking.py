@@ -5,6 +5,7 @@ import itertools
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxmlp.checking.cases import NEAR, TINY, Case, Shape, foreseen
 from jaxmlp.checking.models import Custom, Network
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
+from jaxmlp.checking.verdict import within_a_kink
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer
 
@@ -21,6 +23,8 @@ Fails = Callable[[Case], bool]
 TRIES = 6  # random draws for each shape and form of the labels
 ATTEMPTS = 300  # after which the smallest case tried so far has to do
 CLEAR = 1e3  # times what rounding may do: a failure that no rounding explains, if there is one
+ROWS = 8  # of a long batch, at which to look for one that shows as much
+PLAIN_ENOUGH = 64  # parameters, to be made plain one by one
 PLAIN = (0.0, 1.0, -1.0, 2.0)  # numbers from the plainest on
 SMOOTH = ("dense", "huge logits", "confident")  # kinds of cases, of which no kink is a part
 PLAINEST = (*SMOOTH, "zeros", "kinks", "tiny kinks", "near kinks")
@@ -79,16 +83,22 @@ def find_smallest(
     worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
     clear = max(1.0, min(CLEAR, worst / 4))
 
-    def fails(case: Case) -> bool:
-        if kind in SMOOTH and isinstance(model, Network) and _at_a_kink(case, model.activation):
-            return False
-        return any(np.max(leaf.excess, initial=0) > clear for leaf in attempt(case).leaves)
+    known = isinstance(model, Network)
+    smooth = known or not all(within_a_kink(model, trial) for trial in wrong)
 
-    found = None
-    if isinstance(model, Network) and cases is None:
-        found = smallest_network([trial.case for trial in wrong], kind, fails)
-    elif not isinstance(cases, Iterable):
-        found = _by_hypothesis(cases, fails)
+    def fails(case: Case) -> bool:
+        if kind in SMOOTH and known and _at_a_kink(case, model.activation):
+            return False
+        trial = attempt(case)
+        if not any(np.max(leaf.excess, initial=0) > clear for leaf in trial.leaves):
+            return False
+        return known or not (smooth and within_a_kink(model, trial))
+
+    failing = [trial.case for trial in sorted(wrong, key=_numbers_of)]
+    if known and cases is None:
+        found = smallest_network(failing, kind, fails)
+    else:
+        found = smallest_given(cases, failing, fails)
     return attempt(found) if found else min(wrong, key=_numbers_of)
 
 
@@ -99,7 +109,91 @@ def smallest_network(failing: Sequence[Case], kind: str, fails: Fails) -> Case |
     forms = ["classes"] * (1 in ranks) + ["one-hot", "rows"] * (2 in ranks)
     small = (case for shape in shapes for case in draws(shape, kind, forms))
     tried = itertools.islice(small, ATTEMPTS)
-    return next((plainer(case, fails) for case in tried if fails(case)), None)
+    found = smaller = next(filter(fails, tried), None)
+    while smaller:
+        found = smaller
+        numbers = [leaf for leaf in jax.tree.leaves((found.params, found.batch)) if _real(leaf)]
+        _plainer(numbers, functools.partial(fails, found))
+        smaller = next(filter(fails, _one_less(found)), None)
+    return found
+
+
+def _real(leaf: Any) -> bool:
+    return leaf.dtype.kind == "f"
+
+
+def _one_less(case: Case) -> Iterator[Case]:
+    """The network without one input, hidden unit, output or example, for each of them."""
+    shape, (x, y) = case.shape, case.batch
+    assert shape is not None
+
+    def smaller(params: Any, x: Any, y: Any, sizes: Sequence[int], n: int) -> Case:
+        less = Shape(tuple(sizes), shape.bias, n)
+        return Case(params, Batch(x, y), str(less), case.kind, less)
+
+    for row in range(shape.n if shape.n > 1 else 0):
+        batch = (np.delete(leaf, row, axis=0) for leaf in (x, y))
+        yield smaller(case.params, *batch, shape.sizes, shape.n - 1)
+    for level, width in enumerate(shape.sizes):
+        sizes = [size - (place == level) for place, size in enumerate(shape.sizes)]
+        for unit in range(width if width > 1 else 0):
+            params = [*case.params]
+            if level:
+                weight, bias = params[level - 1]
+                bias = None if bias is None else np.delete(bias, unit)
+                params[level - 1] = Layer(np.delete(weight, unit, axis=1), bias)
+            if level < shape.depth:
+                weight, bias = params[level]
+                params[level] = Layer(np.delete(weight, unit, axis=0), bias)
+            inputs = x if level else np.delete(x, unit, axis=1)
+            labels = y if level < shape.depth else _without(y, unit)
+            if labels is not None:
+                yield smaller(tuple(params), inputs, labels, sizes, shape.n)
+
+
+def _without(labels: Any, output: int) -> Any:
+    """The labels for a network without one output; None if a class is lost."""
+    if labels.ndim == 2:
+        return np.delete(labels, output, axis=1)
+    return None if output in labels else labels - (labels > output).astype(labels.dtype)
+
+
+def smallest_given(cases: Any, failing: Sequence[Case], fails: Fails) -> Case | None:
+    """The smallest case of one's own model that fails, from a strategy or the first of a list.
+
+    Of a case in a list, the batch is cut to a few rows, and the parameters get plain numbers: a
+    gradient has to be right at all of those, whereas the numbers of a batch may have to obey
+    something.
+    """
+    if not isinstance(cases, Iterable):
+        return _by_hypothesis(cases, fails)
+
+    def holds(case: Case) -> bool:
+        try:
+            return fails(case)
+        except Exception:  # what is cut may be no batch for this loss
+            return False
+
+    found = next(filter(holds, (*_fewer_rows(failing[0]), failing[0])), None)
+    if found is None or _size(found.params) > PLAIN_ENOUGH:
+        return found
+    params = jax.tree.map(lambda leaf: np.array(leaf, np.float64), found.params)
+    found = replace(found, params=params)
+    _plainer(jax.tree.leaves(params), functools.partial(holds, found))
+    return found
+
+
+def _fewer_rows(case: Case) -> Iterator[Case]:
+    """One, two or three rows of a batch, if all its leaves have the same number of rows."""
+    heights = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(case.batch)}
+    n = min(heights, default=())
+    if len(heights) > 1 or not n:
+        return
+    for count in range(1, min(4, n[0])):
+        for first in range(min(n[0] - count + 1, ROWS)):
+            rows = slice(first, first + count)
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], case.batch)
+            yield replace(case, batch=batch, about=f"{case.about}, {count} of {n[0]} rows")
 
 
 def _at_a_kink(case: Case, activation: str) -> bool:
@@ -111,7 +205,11 @@ def _at_a_kink(case: Case, activation: str) -> bool:
 
 def _numbers_of(trial: Trial) -> int:
     """How many numbers a case has."""
-    return sum(np.size(leaf) for leaf in jax.tree.leaves((trial.case.params, trial.case.batch)))
+    return _size((trial.case.params, trial.case.batch))
+
+
+def _size(tree: Any) -> int:
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def _by_hypothesis(strategy: Any, fails: Fails) -> Case | None:
@@ -133,14 +231,11 @@ def _by_hypothesis(strategy: Any, fails: Fails) -> Case | None:
     return case(found)
 
 
-def plainer(case: Case, fails: Fails) -> Case:
-    """The same shapes with every number as plain as it can be without hiding the failure."""
-    leaves = [leaf for layer in case.params for leaf in layer if leaf is not None]
-    leaves += [case.batch.x] + ([case.batch.labels] if case.batch.labels.ndim == 2 else [])
+def _plainer(leaves: Sequence[Any], fails: Callable[[], bool]) -> None:
+    """Make every number of some arrays, in place, as plain as it can be while it still fails."""
     for leaf in leaves:
         for place in np.ndindex(leaf.shape):
-            _plainer_entry(leaf, place, functools.partial(fails, case))
-    return case
+            _plainer_entry(leaf, place, fails)
 
 
 def _plainer_entry(leaf: Any, place: tuple[int, ...], fails: Callable[[], bool]) -> None:

@@ -479,6 +479,12 @@ def _preactivation_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
         f"the derivative is taken at {h}, not at {z}",
         lambda v, l: v.slope(v.h(l)),
     )
+    if problem.biases[at - 1] is not None:
+        yield _masked(
+            "derivative at the wrong place",
+            f"the derivative is taken at {z} without its bias",
+            lambda v, l: v.slope(v.z(l) - v.b(l - 1)[None, :]),
+        )
     for other in range(1, problem.depth + 1):
         if other != at:
             yield _masked(

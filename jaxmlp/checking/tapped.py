@@ -15,6 +15,7 @@ from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import FLOOR, leaf_names
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
+from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, lines_of, true_lines
 from jaxmlp.checking.trials import Leaf, Trial
 
@@ -37,6 +38,10 @@ class Seen(NamedTuple):
     def wrong(self) -> list[str]:
         """The lines that are wrong themselves, the first one first."""
         return [name for name in self.leaves if self.status(name) == "wrong"]
+
+    def trial(self) -> Trial:
+        """What was received beside what follows from the lines before it."""
+        return Trial(self.case, "float64", tuple(self.leaves.values()), ())
 
 
 def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
@@ -111,13 +116,27 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
     return {name: found[name] for name in right if name in found}
 
 
-def explain_taps(seen: Sequence[Seen]) -> tuple[Finding, Diagnosis, Example]:
+def _shown(seen: Seen) -> dict[str, str]:
+    """What every line is."""
+    return {name: seen.status(name) for name in seen.leaves}
+
+
+def explain_taps(
+    caller: Caller, seen: Sequence[Seen], loss: Callable[..., Any], cases: Any
+) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line, what is wrong with it, and the smallest case."""
     wrong = [each for each in seen if each.wrong()]
     order = list(wrong[0].leaves)
     name = min((each.wrong()[0] for each in wrong), key=order.index)
-    cases = [each for each in wrong if name in each.wrong()]
-    smallest = min(cases, key=lambda each: sum(line.size for line in each.right.values()))
+    failing = [each for each in wrong if name in each.wrong()]
+    failing.sort(key=lambda each: sum(line.size for line in each.right.values()))
+    smallest, shown = failing[0], _shown(failing[0])
+
+    def fails(case: Case) -> bool:
+        return _shown(see_taps(caller, case, loss)) == shown
+
+    if found := smallest_given(cases, [each.case for each in failing], fails):
+        smallest = see_taps(caller, found, loss)
     finding = Finding("wrong line", f"{name} is the first wrong line, on {smallest.case.about}")
     trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
     (fault,) = faults(trials, lambda trial, rows: None)

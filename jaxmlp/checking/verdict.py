@@ -63,7 +63,7 @@ def wrong_numbers(
             f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"
         )
         yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
-    sharp = [trial for trial in wrong if _within_a_kink(model, trial)]
+    sharp = [trial for trial in wrong if within_a_kink(model, trial)]
     if len(sharp) == len(wrong):
         says = (
             "it is wrong only where the loss has a kink, and within the slopes on either side: "
@@ -83,7 +83,7 @@ def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
     return f"all with {' or '.join(sorted(kinds))}, " if others else ""
 
 
-def _within_a_kink(model: Model, trial: Trial) -> bool:
+def within_a_kink(model: Model, trial: Trial) -> bool:
     """Whether a wrong gradient is one that `at_kink="any"` would let pass."""
     received = [leaf.received for leaf in trial.leaves]
     judged = model.judge(trial.case, trial.dtype, received, True)

@@ -16,7 +16,6 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlp import plots
 from jaxmlp.cli.common import Evaluation, evaluate, load_data
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.gradient import manual_grad
@@ -151,6 +150,8 @@ def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
 def _save_pictures(
     folder: Path, run: Run, dataset: Dataset, metrics: Metrics, test: Evaluation
 ) -> None:
+    from jaxmlp import plots  # Matplotlib takes a while, and most commands need no picture
+
     curves = [np.asarray(values) for values in metrics]
     epochs = np.arange(1, len(curves[0]) + 1)
     softened = run.hyper.label_smoothing > 0 or run.config.augmentation != "none"
