@@ -83,19 +83,21 @@ def find_smallest(
     worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
     clear = max(1.0, min(CLEAR, worst / 4))
 
-    known = isinstance(model, Network)
-    smooth = known or not all(within_a_kink(model, trial) for trial in wrong)
+    if isinstance(model, Network):
+        activation, smooth = model.activation, kind in SMOOTH
+    else:
+        activation, smooth = None, not all(within_a_kink(model, trial) for trial in wrong)
 
     def fails(case: Case) -> bool:
-        if kind in SMOOTH and known and _at_a_kink(case, model.activation):
+        if smooth and activation and _at_a_kink(case, activation):
             return False
         trial = attempt(case)
         if not any(np.max(leaf.excess, initial=0) > clear for leaf in trial.leaves):
             return False
-        return known or not (smooth and within_a_kink(model, trial))
+        return activation is not None or not (smooth and within_a_kink(model, trial))
 
     failing = [trial.case for trial in sorted(wrong, key=_numbers_of)]
-    if known and cases is None:
+    if activation and cases is None:
         found = smallest_network(failing, kind, fails)
     else:
         found = smallest_given(cases, failing, fails)
@@ -132,16 +134,16 @@ def _one_less(case: Case) -> Iterator[Case]:
         return Case(params, Batch(x, y), str(less), case.kind, less)
 
     for row in range(shape.n if shape.n > 1 else 0):
-        batch = (np.delete(leaf, row, axis=0) for leaf in (x, y))
-        yield smaller(case.params, *batch, shape.sizes, shape.n - 1)
+        rows = np.delete(x, row, axis=0), np.delete(y, row, axis=0)
+        yield smaller(case.params, *rows, shape.sizes, shape.n - 1)
     for level, width in enumerate(shape.sizes):
         sizes = [size - (place == level) for place, size in enumerate(shape.sizes)]
         for unit in range(width if width > 1 else 0):
-            params = [*case.params]
+            params: list[Any] = [*case.params]
             if level:
-                weight, bias = params[level - 1]
-                bias = None if bias is None else np.delete(bias, unit)
-                params[level - 1] = Layer(np.delete(weight, unit, axis=1), bias)
+                params[level - 1] = jax.tree.map(
+                    lambda leaf, unit=unit: np.delete(leaf, unit, axis=-1), params[level - 1]
+                )
             if level < shape.depth:
                 weight, bias = params[level]
                 params[level] = Layer(np.delete(weight, unit, axis=0), bias)
