@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 import jaxmlp
 from jaxmlp import Config, Hyperparams
-from jaxmlp.cli.common import evaluate, load_data
+from jaxmlp.cli.common import load_data
+from jaxmlp.evaluation import evaluate
 from jaxmlp.plots import save
 
 SEEDS = range(5)

@@ -56,13 +56,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     aside = whole.parent / f".{whole.name}.{os.getpid()}.partial"
     made = []
     try:
-        with _explained(path):
+        with explained(path):
             if whole.exists() or whole.is_symlink():
                 raise ValueError(f"{path} exists already: choose another, or remove it first")
             made = [folder for folder in whole.parents if not folder.exists()]
             aside.mkdir(parents=True)
         yield aside
-        with _explained(path):
+        with explained(path):
             aside.rename(whole)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -83,7 +83,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         ValueError: if it cannot be written.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with _explained(path):
+    with explained(path):
         try:
             with aside.open("wb") as file:
                 file.write(content)
@@ -95,7 +95,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """What the system refuses becomes a ValueError that names `path`."""
     try:
         yield

@@ -11,9 +11,21 @@ import jaxmlp
 from jaxmlp import Batch, Config, Dataset
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.params import pad_params
-from jaxmlp.sweeps import best, choice, loguniform, replay, sweep, sweeping, uniform
+from jaxmlp.sweeps import (
+    best,
+    choice,
+    choosing,
+    ensemble,
+    loguniform,
+    params_at,
+    replay,
+    sweep,
+    sweeping,
+    uniform,
+)
+from jaxmlp.sweeps.halving import make_rungs
 from jaxmlp.sweeps.plan import PADDABLE, make_plan
-from jaxmlp.sweeps.run import local_mesh, sharded_epoch
+from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
 
 CONFIG = Config(hidden=(6,), epochs=3, batch_size=8)
@@ -161,7 +173,7 @@ def test_random_search(dataset):
 
 
 def test_one_program_for_all_trials(dataset):
-    program = sharded_epoch(local_mesh())
+    program = sharded_epoch(mesh())
     program.clear_cache()
     sweep({"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]}, dataset, config=CONFIG)
     assert program._cache_size() == 1
@@ -196,8 +208,9 @@ def table_of(accuracies):
     return xr.Dataset(
         {
             "train_loss": curves,
+            "validation_loss": curves,
             "validation_accuracy": curves,
-            "diverged": (names, np.zeros((rates, seeds), int)),
+            "trained": (names, np.full((rates, seeds), 2)),
         },
         attrs={name: json.dumps(value) for name, value in about.items()},
     )
@@ -283,11 +296,11 @@ def test_a_folder_is_for_one_sweep(dataset, tmp_path):
 def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
     real, sizes = sweeping.train_together, []
 
-    def short(trials, *others):
+    def short(trials, *others, **settings):
         sizes.append(len(trials))
         if len(trials) > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return real(trials, *others)
+        return real(trials, *others, **settings)
 
     monkeypatch.setattr(sweeping, "train_together", short)
     table = sweep({"seed": range(5)}, dataset, config=CONFIG)
@@ -338,3 +351,108 @@ def test_without_hidden_layers_and_bias(dataset):
     table = sweep({"hidden": [()]}, dataset, config=config)
     assert list(table.hidden.values) == ["none"]
     assert_contract(table, make_space({"hidden": [()]}, config), dataset, hidden="none")
+
+
+def test_parameters_of_the_best_setting(dataset):
+    """Those of its seeds, with their own widths, whatever the chunks; or of all trials."""
+    space = {"hidden": [(3,), (6,)], "learning_rate": [0.001, 0.1], "seed": [0, 1]}
+    table = sweep(space, dataset, config=CONFIG, at_once=3)
+    found = best(table, dataset)
+    for seed in (0, 1):
+        point = {**found.setting, "seed": seed}
+        params = params_at(table, point)
+        alone = train_at(table, point, dataset)
+        assert jax.tree.structure(params) == jax.tree.structure(alone.params)
+        for one, other in zip(*map(jax.tree.leaves, (params, alone.params)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    other = {**found.setting, "seed": 0, "learning_rate": 0.001}
+    assert found.setting["learning_rate"] == 0.1
+    with pytest.raises(ValueError, match="it holds those of the best setting, unless"):
+        params_at(table, other)
+    whole = sweep(space, dataset, config=CONFIG, keep="all")
+    assert params_at(whole, other)[0].weight.shape[1] == int(other["hidden"])
+    with pytest.raises(ValueError, match="keep is 'some': give one of best, all"):
+        sweep(space, dataset, config=CONFIG, keep="some")
+
+
+def train_at(table, point, dataset):
+    trial = replay(table, point, dataset).trial
+    return jaxmlp.train(jax.random.key(trial.seed), trial.hyper, dataset, config=trial.config)
+
+
+def test_an_ensemble(dataset):
+    table = sweep({"seed": range(3)}, dataset, config=CONFIG)
+    found = ensemble(table, {}, dataset)
+    networks = [params_at(table, {"seed": seed}) for seed in range(3)]
+    p = [jax.nn.softmax(jaxmlp.forward(each, dataset.test.x)) for each in networks]
+    labels = dataset.test.labels
+    alone = [np.mean(np.argmax(each, axis=1) == labels) for each in p]
+    np.testing.assert_allclose(found.accuracies, alone)
+    mean = np.mean(p, axis=0)
+    assert found.accuracy_together == np.mean(np.argmax(mean, axis=1) == labels)
+    cost = -np.mean(np.log(mean[np.arange(10), labels]))
+    assert found.loss_together == pytest.approx(cost, rel=1e-5)
+    assert found.loss_together <= found.loss  # −log is convex
+    assert best(table, dataset).tested == found
+    assert "the 3 networks together" in str(found)
+
+
+def test_the_calibration_error():
+    """Sure to 0.9 and right half the time, and sure to 0.6 and always right: worked by hand."""
+    surest = np.asarray([0.9, 0.9, 0.6, 0.6])
+    probabilities = np.stack([surest, 1 - surest], axis=1)
+    found = choosing._miscalibration(probabilities, np.asarray([0, 1, 0, 0]))
+    assert found == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+
+
+def test_halving_stops_the_worse_and_leaves_the_others_as_they_are(dataset):
+    config = Config(hidden=(6,), epochs=4, batch_size=8)
+    space = {"learning_rate": [1e-4, 1e-3, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
+    whole = sweep(space, dataset, config=config)
+    shares = []
+    table = sweep(
+        space, dataset, config=config, halving=2, at_once=8,
+        on_progress=lambda progress: shares.append(progress.share),
+    )  # fmt: skip
+    trained = table.trained.values
+    assert sorted({*trained.ravel().tolist()}) == [1, 2, 4]
+    assert [(trained >= epochs).sum() for epochs in (1, 2, 4)] == [16, 8, 4]
+    assert (trained[..., 0] == trained[..., 1]).all()  # the seeds of a setting stay together
+    for name in ("train_loss", "validation_loss"):
+        ran = np.isfinite(table[name].values)
+        assert (ran.sum(axis=-1) == trained).all()
+        np.testing.assert_allclose(table[name].values[ran], whole[name].values[ran], rtol=BOUND)
+    first = whole.validation_accuracy.sel(epoch=1).mean("seed")
+    kept = trained[..., 0] > 1
+    assert first.values[kept].min() >= first.values[~kept].max()
+    assert not table.diverged.any()
+    assert (table.trained.sel(best(table).setting) == 4).all()
+    assert shares[-1] == pytest.approx(1, abs=0.1)
+    assert replay(table, {"learning_rate": 1e-4, "hidden": "3", "seed": 0}, dataset).difference < 1
+
+
+def test_a_halved_sweep_that_was_stopped_goes_on(dataset, tmp_path):
+    config = Config(hidden=(6,), epochs=4, batch_size=8)
+    space = {"learning_rate": [1e-4, 1e-3, 0.01, 0.1]}
+    settings: dict = {"config": config, "halving": 2, "at_once": 1}
+    whole = sweep(space, dataset, **settings)
+    with pytest.raises(StoppedError):
+        sweep(space, dataset, **settings, out=tmp_path, on_progress=stop_after(3))
+    table = sweep(space, dataset, **settings, out=tmp_path)
+    np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
+    assert best(table, dataset).accuracy == best(whole).accuracy
+
+
+def test_rungs():
+    def rungs(settings, epochs, halving):
+        space = make_space({"momentum": list(np.linspace(0, 0.9, settings))}, Config(epochs=epochs))
+        return [tuple(rung) for rung in make_rungs(space, halving)]
+
+    assert rungs(9, 27, 3) == [(0, 3, 9), (3, 9, 3), (9, 27, 1)]
+    assert rungs(100, 5, 2) == [(0, 2, 100), (2, 3, 50), (3, 5, 25)]
+    assert rungs(1, 5, 2) == [(0, 5, 1)]
+    with pytest.raises(ValueError, match="halving is 1: give an integer ≥ 2"):
+        rungs(4, 4, 1)
+    space = make_space({"epochs": [2, 4]}, Config())
+    with pytest.raises(ValueError, match=r"epochs takes the values \[2, 4\], and halving needs"):
+        make_rungs(space, 2)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxmlp.cli.common import evaluate, load_data
+from jaxmlp.cli.common import load_data
+from jaxmlp.evaluation import evaluate
 from jaxmlp.runs import load_run
 
 

@@ -16,8 +16,9 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlp.cli.common import Evaluation, evaluate, load_data
+from jaxmlp.cli.common import load_data
 from jaxmlp.data import Batch, Dataset
+from jaxmlp.evaluation import Evaluation, evaluate
 from jaxmlp.gradient import manual_grad
 from jaxmlp.ink import framing
 from jaxmlp.losses import loss

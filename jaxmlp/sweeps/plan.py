@@ -12,6 +12,7 @@ import jax
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import Dataset
 from jaxmlp.settings import Config
+from jaxmlp.sweeps.halving import Rung, make_rungs, settings_of
 from jaxmlp.sweeps.space import Space
 
 # Zero-padding a layer is exact where f(0) = 0: then the padding's units, and all that would be
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
         buckets: a partition of them.
         split_by: the swept fields that make buckets.
         padded: whether networks of different widths share a program.
+        rungs: the stages, of which there is one without successive halving.
         work: multiplications and additions of the whole sweep, padding included.
         padding: the share of them that is spent on padding.
     """
@@ -57,17 +59,27 @@ class Plan(NamedTuple):
     buckets: tuple[Bucket, ...]
     split_by: tuple[str, ...]
     padded: bool
+    rungs: tuple[Rung, ...]
     work: float
     padding: float
 
 
-def make_plan(space: Space, dataset: Dataset, at_once: int | None = None) -> Plan:
+def make_plan(
+    space: Space,
+    dataset: Dataset,
+    at_once: int | None = None,
+    *,
+    halving: int | None = None,
+    memory: int | None = None,
+) -> Plan:
     """Sort the trials of a space into buckets.
 
     Args:
         space: of `make_space`.
         dataset: whose sizes the plan is for.
         at_once: how many trials to train at once at the most; by default, what fits in memory.
+        halving: η of successive halving, if there is any.
+        memory: bytes that are free on all devices together; by default, as they are now.
 
     Raises:
         ValueError: if a batch size exceeds the number of training examples.
@@ -81,21 +93,25 @@ def make_plan(space: Space, dataset: Dataset, at_once: int | None = None) -> Pla
                 f"give at most {n}"
             )
         groups.setdefault(replace(trial.config, data_seed=0), []).append(number)
-    merged = _merge_widths(groups, dataset)
+    merged, settings = _merge_widths(groups, dataset), settings_of(space)
     buckets = []
     for config, numbers in merged.items():
         each = bytes_each(config, dataset)
-        fits = max(1, int(SHARE * free_memory() / each))
+        fits = max(1, int(SHARE * (free_memory() if memory is None else memory) / each))
         most = min(len(numbers), fits, at_once or fits)
+        numbers.sort(key=lambda number: settings[number])  # so that few are incomplete at a time
         buckets.append(Bucket(config, tuple(numbers), each, most))
     work = sum(multiplications(b.config, dataset) * len(b.trials) for b in buckets)
     useful = sum(multiplications(trial.config, dataset) for trial in space.trials)
+    rungs = make_rungs(space, halving)
+    part = sum(rung.settings * (rung.last - rung.first) for rung in rungs)
     return Plan(
         space=space,
         buckets=tuple(buckets),
         split_by=_split_by(buckets),
         padded=len(merged) < len(groups),
-        work=work,
+        rungs=rungs,
+        work=work * part / (rungs[0].settings * rungs[-1].last),
         padding=1 - useful / work,
     )
 
@@ -154,10 +170,10 @@ def bytes_each(config: Config, dataset: Dataset) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that the first device, or this machine, has to spare."""
+    """Bytes that all devices together, or this machine, have to spare."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        return jax.device_count() * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -9,52 +9,72 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Integer, Key, Scalar
+from jaxtyping import Array, Float, Integer, Key, Scalar, UInt32
 
 from jaxmlp.data import Batch, Dataset
-from jaxmlp.params import Params, init_params, pad_params
+from jaxmlp.params import init_params, pad_params
 from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.plan import sizes_of
 from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import Metrics, TrainState, fresh_state, run_epoch, run_keys
 
 TRIALS = PartitionSpec("trial")  # every device has some of them, and all of the data
 
 
+class Data(NamedTuple):
+    """What the trials are trained on, on every device.
+
+    Attributes:
+        train, validation: the parts; the inputs of `train` are multiplied by `scale` in use.
+        n_in, n_out, n: numbers of inputs, outputs and training examples.
+    """
+
+    train: Batch
+    validation: Batch
+    scale: Any
+    n_in: int
+    n_out: int
+    n: int
+
+    def sizes(self, config: Config) -> tuple[int, ...]:
+        """The widths of a network from input to output."""
+        return (self.n_in, *config.hidden, self.n_out)
+
+
 class Curves(NamedTuple):
-    """What a chunk of K trials gave.
+    """What some epochs gave.
 
     Attributes:
-        metrics: of every epoch, shapes (K, epochs).
-        params: as they are after the last epoch, every leaf with a first axis of K; layers may
-            be padded.
+        metrics: shapes (trials, epochs).
+        states: as the last of them left them, spread over the devices, with a first axis that
+            may be longer; layers may be padded.
     """
 
     metrics: Metrics
-    params: Params
+    states: TrainState
 
 
-class Chunk(NamedTuple):
-    """The curves of some trials.
-
-    Attributes:
-        trials: their places in the space.
-        metrics: shapes (len(trials), epochs).
-    """
-
-    trials: tuple[int, ...]
-    metrics: Metrics
+def mesh() -> Mesh:
+    """All devices of all processes, in a row."""
+    return Mesh(np.asarray(jax.devices()), ("trial",))
 
 
-def local_mesh() -> Mesh:
-    """All devices of this process, in a row."""
-    return Mesh(np.asarray(jax.local_devices()), ("trial",))
+def place(dataset: Dataset) -> Data:
+    """The training and the validation part on every device."""
+    parts = (dataset.train, dataset.inputs(dataset.validation))
+    train, validation = _put(parts, PartitionSpec())
+    n_in, n_out, n = dataset.n_in, dataset.n_out, len(dataset.train.x)
+    return Data(train, validation, dataset.scale, n_in, n_out, n)
 
 
 def train_together(
     trials: Sequence[Trial],
     config: Config,
-    dataset: Dataset,
+    data: Data,
+    size: int,
+    *,
+    states: Any = None,
+    first: int = 0,
+    last: int | None = None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Curves:
     """Train trials that differ in numbers and widths only.
@@ -62,40 +82,81 @@ def train_together(
     Args:
         trials: at least one.
         config: of the program: the trials' own, with the largest width of every layer.
-        dataset: the training and validation parts are used.
-        on_epoch: called with the number of every finished epoch.
+        data: of `place`.
+        size: of the program: the number of trials, filled up by repeating the last one, so that
+            chunks of nearly the same size share a program.
+        states: to go on from, with a first axis of trials; fresh ones if there are none.
+        first, last: the epochs, from 0, the last one left out; by default all of them.
+        on_epoch: called with the number of epochs that are finished.
     """
-    mesh = local_mesh()
-    apart, everywhere = NamedSharding(mesh, TRIALS), NamedSharding(mesh, PartitionSpec())
-    filled = [*trials, *[trials[-1]] * (-len(trials) % mesh.size)]  # a multiple of the devices
-    keys = jnp.stack([jax.random.key(trial.seed) for trial in filled])
-    hypers = jax.tree.map(lambda *each: jnp.asarray(each, jnp.float32), *[t.hyper for t in filled])
-    states = _start(filled, keys, hypers, config, dataset)
-    noise = jax.vmap(lambda key: run_keys(key, config).noise)(keys)
+    everyone = mesh()
+    size += -size % everyone.size
+    filled = [*trials, *[trials[-1]] * (size - len(trials))]
+    mine = _block(everyone, len(filled))  # of the trials, for this process to bring
+    own = filled[mine]
+    keys = jnp.stack([jax.random.key(trial.seed) for trial in own])
+    hypers = jax.tree.map(lambda *each: np.asarray(each, np.float32), *[t.hyper for t in own])
+    if states is None:
+        states = _start(own, keys, hypers, config, data)
+    else:
+        rows = np.minimum(np.arange(len(filled)), len(trials) - 1)[mine]
+        states = jax.tree.map(lambda leaf: leaf[rows], states)
+    noise = jax.random.key_data(jax.vmap(lambda key: run_keys(key, config).noise)(keys))
     seeds = [trial.config.data_seed for trial in filled]
+    orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
     shared = len(set(seeds)) == 1
-    orders = jax.random.key(seeds[0]) if shared else jnp.stack([*map(jax.random.key, seeds)])
-    states, hypers, noise = jax.device_put((states, hypers, noise), apart)
-    orders = jax.device_put(orders, everywhere if shared else apart)
-    parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)), everywhere)
-    program = replace(config, data_seed=0)
-    history = []
-    for epoch in range(config.epochs):
-        states, metrics = sharded_epoch(mesh)(
-            states, hypers, orders, epoch, noise, *parts, dataset.scale, config=program
-        )
+    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], TRIALS)
+    states, hypers, noise = _put((states, hypers, noise), TRIALS)
+    program, history = replace(config, data_seed=0), []
+    for epoch in range(first, config.epochs if last is None else last):
+        states, metrics = sharded_epoch(everyone)(
+            states, hypers, orders, epoch, noise, data.train, data.validation, data.scale,
+            config=program,
+        )  # fmt: skip
         history.append(jax.device_get(metrics))
-        on_epoch(epoch + 1)
-    curves = jax.tree.map(lambda *each: np.stack(each, axis=1)[: len(trials)], *history)
-    return Curves(curves, jax.tree.map(lambda leaf: leaf[: len(trials)], states.params))
+        on_epoch(epoch + 1 - first)
+    metrics = jax.tree.map(lambda *each: np.stack(each, axis=1)[: len(trials)], *history)
+    return Curves(metrics, states)
+
+
+def fetch(tree: Any, rows: Sequence[int]) -> list[np.ndarray]:
+    """The leaves of some trials as NumPy arrays, on every process."""
+    return jax.device_get(_pick(mesh())(jax.tree.leaves(tree), np.asarray(rows, np.int32)))
+
+
+@cache
+def _pick(everyone: Mesh) -> Any:
+    def pick(leaves: Any, rows: Any) -> Any:
+        return [leaf[rows] for leaf in leaves]
+
+    return jax.jit(pick, out_shardings=NamedSharding(everyone, PartitionSpec()))
+
+
+def _block(everyone: Mesh, count: int) -> slice:
+    """Which of the trials lie on the devices of this process."""
+    each = count // everyone.size
+    mine = [
+        place
+        for place, device in enumerate(everyone.devices.flat)
+        if device.process_index == jax.process_index()
+    ]
+    return slice(mine[0] * each, (mine[-1] + 1) * each)
+
+
+def _put(tree: Any, spec: PartitionSpec) -> Any:
+    """What this process brings of some arrays, as arrays that span all processes."""
+    sharding = NamedSharding(mesh(), spec)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
+    )
 
 
 def epoch_of_all(
     states: TrainState,
     hypers: Hyperparams,
-    orders: Key[Array, "..."],
+    orders: UInt32[Array, "..."],
     epoch: int | Integer[Scalar, ""],
-    noise: Key[Array, " trials"],
+    noise: UInt32[Array, "trials words"],
     train_part: Batch,
     validation_part: Batch,
     scale: float | Float[Scalar, ""],
@@ -103,7 +164,7 @@ def epoch_of_all(
     config: Config,
 ) -> tuple[TrainState, Metrics]:
     """One epoch of every trial; with one order for all, the inputs of a batch are shared too."""
-    axis = 0 if orders.ndim else None
+    axis = 0 if orders.ndim > 1 else None
 
     def one(state: Any, hyper: Any, order: Any, noise_key: Any) -> tuple[TrainState, Metrics]:
         return run_epoch(
@@ -111,22 +172,26 @@ def epoch_of_all(
             scale, config=config,
         )  # fmt: skip
 
-    return jax.vmap(one, in_axes=(0, 0, axis, 0))(states, hypers, orders, noise)
+    keys = jax.random.wrap_key_data(orders), jax.random.wrap_key_data(noise)
+    return jax.vmap(one, in_axes=(0, 0, axis, 0))(states, hypers, *keys)
 
 
 @cache
-def sharded_epoch(mesh: Mesh) -> Any:
-    """`epoch_of_all`, jitted, with the trials spread over some devices."""
+def sharded_epoch(everyone: Mesh) -> Any:
+    """`epoch_of_all`, jitted, with the trials spread over some devices and the metrics on all."""
     return jax.jit(
         epoch_of_all,
         static_argnames="config",
         donate_argnames="states",
-        out_shardings=NamedSharding(mesh, TRIALS),
+        out_shardings=(
+            NamedSharding(everyone, TRIALS),
+            NamedSharding(everyone, PartitionSpec()),
+        ),
     )
 
 
 def _start(
-    trials: Sequence[Trial], keys: Any, hypers: Hyperparams, config: Config, dataset: Dataset
+    trials: Sequence[Trial], keys: Any, hypers: Hyperparams, config: Config, data: Data
 ) -> TrainState:
     """The first state of every trial: its own initial weights, padded to the program's widths."""
     places: dict[Config, list[int]] = {}
@@ -136,13 +201,10 @@ def _start(
     for own, numbers in places.items():
         rows = np.asarray(numbers)
         few = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (keys, hypers))
-        n = len(dataset.train.x)
-        parts.append(
-            _start_alike(*few, sizes_of(own, dataset), sizes_of(config, dataset), config, n)
-        )
+        parts.append(_start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
         order += numbers
     back = np.argsort(order)
-    return jax.tree.map(lambda *each: jnp.concatenate(each)[back], *parts)
+    return jax.tree.map(lambda *each: np.concatenate(each)[back], *parts)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
@@ -163,3 +225,13 @@ def _start_alike(
         return fresh_state(pad_params(params, padded), hyper, config, n)
 
     return jax.lax.map(one, (keys, hypers))  # one after another: compiled in half the time
+
+
+def state_like(config: Config, data: Data) -> TrainState:
+    """The state of one trial of a program, in shapes and dtypes alone."""
+    key, hyper = jax.random.key(0), Hyperparams()
+    sizes = data.sizes(config)
+    return jax.eval_shape(
+        lambda key: fresh_state(init_params(key, sizes, bias=config.bias), hyper, config, data.n),
+        key,
+    )

@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxmlp.data import Dataset
 from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.plan import Plan, make_plan, multiplications
-from jaxmlp.sweeps.run import Chunk, train_together
-from jaxmlp.sweeps.space import Space, make_space
-from jaxmlp.sweeps.table import check_installed, make_table
+from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
+from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
+from jaxmlp.sweeps.processes import check_same, smallest
+from jaxmlp.sweeps.run import fetch, place, state_like, train_together
+from jaxmlp.sweeps.space import describe, make_space
+from jaxmlp.sweeps.table import Chunk, accuracies_after, check_installed, columns_of, make_table
+from jaxmlp.training import TrainState
+
+KEEP = ("best", "all")
 
 
 class Progress(NamedTuple):
@@ -40,6 +46,8 @@ def sweep(
     draw_seed: int = 0,
     out: str | Path | None = None,
     at_once: int | None = None,
+    keep: str = "best",
+    halving: int | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Any:
     """Train every setting of a space.
@@ -60,79 +68,148 @@ def sweep(
         trials, draw_seed: of the fields that are drawn at random.
         out: a folder for finished chunks; a sweep that was stopped goes on from there.
         at_once: how many trials to train at once at the most; by default, what fits in memory.
+        keep: whose parameters the table holds: of the `best` setting, by validation accuracy, or
+            of `all` trials.
+        halving: η of successive halving: after every rung only the best 1/η of the settings go
+            on, for η times as many epochs in all. Their curves are those of the full sweep.
         on_progress: called after every epoch.
 
     Returns:
         An `xarray.Dataset`: one dimension per swept name, in the order given, then epoch;
-        variables train_loss, validation_loss, validation_accuracy and diverged, which is the
-        epoch in which a trial's loss became NaN or infinite, or 0.
+        variables train_loss, validation_loss, validation_accuracy; diverged, which is the
+        epoch in which a trial's loss became NaN or infinite, or 0; and trained, which is how many
+        epochs it had. Its attributes say what it is a table of, and hold the parameters that are
+        kept, for `params_at`.
 
     Raises:
         ValueError: if the space or a setting is unsound, or `out` holds another sweep.
         ModuleNotFoundError: if xarray is not installed.
     """
     check_installed()
+    if keep not in KEEP:
+        raise ValueError(f"keep is {keep!r}: give one of {', '.join(KEEP)}")
     found = make_space(
         space, config or Config(), hyper, seed=seed, trials=trials, draw_seed=draw_seed
     )
-    plan = make_plan(found, dataset, at_once)
-    chunks = _folder(Path(out), found, dataset) if out is not None else None
-    finished = list(chunks.load()) if chunks else []
-    for chunk in _remaining(plan, finished, dataset, on_progress):
-        if chunks:
-            chunks.save(chunk)
-        finished.append(chunk)
-    return make_table(found, finished)
+    plan = make_plan(found, dataset, at_once, halving=halving, memory=smallest(free_memory()))
+    check_same("space", describe(found))
+    run = _Run(plan, dataset, keep, on_progress)
+    if out is None:
+        run.train(None)
+    else:
+        with _folder(Path(out), (found, dataset, keep, halving)) as folder:
+            run.train(folder)
+    return make_table(found, run.chunks, dataset, run.held)
 
 
-def _folder(path: Path, space: Space, dataset: Dataset) -> Any:
-    """The folder for finished chunks; its format needs a package that is imported only here."""
+def _folder(path: Path, record: tuple[Any, ...]) -> Any:
+    """The folder for finished chunks; its format needs packages that are imported only here."""
     from jaxmlp.sweeps.chunks import Chunks, record_of
 
-    return Chunks(path, record_of(space, dataset))
+    return Chunks(path, record_of(*record))
 
 
-def _remaining(
-    plan: Plan,
-    finished: Sequence[Chunk],
-    dataset: Dataset,
-    on_progress: Callable[[Progress], None],
-) -> Iterator[Chunk]:
-    """Train what is not finished, chunk by chunk; a chunk for which memory is short, by halves."""
-    trials = plan.space.trials
-    done = {number for chunk in finished for number in chunk.trials}
-    work = 0.0
-    for bucket in plan.buckets:
-        each = multiplications(bucket.config, dataset)
-        todo = [number for number in bucket.trials if number not in done]
-        work += each * (len(bucket.trials) - len(todo))
-        size = bucket.at_once
+class _Run:
+    """A sweep under way: the curves so far, and what training goes on from."""
+
+    def __init__(
+        self, plan: Plan, dataset: Dataset, keep: str, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.plan, self.space, self.dataset, self.keep = plan, plan.space, dataset, keep
+        self.on_progress = on_progress
+        self.data = place(dataset)
+        self.chunks: list[Chunk] = []
+        self.held: dict[int, list[np.ndarray]] = {}  # of a trial: its state, or its last parameters
+        self.alive = set(range(len(self.space.trials)))
+        self.lengths = np.asarray([trial.config.epochs for trial in self.space.trials])
+        self.at_once = {bucket: bucket.at_once for bucket in plan.buckets}
+        self.work = 0.0
+
+    def train(self, folder: Any) -> None:
+        """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
+        for chunk in folder.load() if folder else ():
+            self.chunks.append(chunk._replace(leaves=()))
+            self._hold(chunk)
+        known = sorted((chunk.first, chunk.trials) for chunk in self.chunks)
+        check_same("finished chunks", known)
+        for rung in self.plan.rungs:
+            if rung.first:
+                accuracies = accuracies_after(columns_of(self.space, self.chunks), rung.first)
+                self.alive = survivors(self.space, accuracies, rung.settings)
+                self._hold_only(self.alive)
+            for bucket in self.plan.buckets:
+                for chunk in self._train_bucket(rung, bucket):
+                    if folder:
+                        folder.save(chunk)
+
+    def _train_bucket(self, rung: Rung, bucket: Bucket) -> Iterator[Chunk]:
+        done = {
+            trial for chunk in self.chunks if chunk.first == rung.first for trial in chunk.trials
+        }
+        last = min(rung.last, bucket.config.epochs)
+        each = multiplications(bucket.config, self.dataset) / bucket.config.epochs
+        todo = [trial for trial in bucket.trials if trial in self.alive]
+        self.work += each * (last - rung.first) * len(done.intersection(todo))
+        todo = [trial for trial in todo if trial not in done]
         while todo:
+            size = -(-len(todo) // -(-len(todo) // self.at_once[bucket]))  # all as large
             some = tuple(todo[:size])
-            share = each * len(some) / bucket.config.epochs
-            on_epoch = functools.partial(
-                _tell, on_progress, work / plan.work, share / plan.work, len(done), len(trials)
-            )
             try:
                 curves = train_together(
-                    [trials[number] for number in some], bucket.config, dataset, on_epoch
+                    [self.space.trials[trial] for trial in some],
+                    bucket.config,
+                    self.data,
+                    size,
+                    states=self._states(some, bucket.config) if rung.first else None,
+                    first=rung.first,
+                    last=last,
+                    on_epoch=functools.partial(self._tell, each * len(some)),
                 )
             except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or size == 1:
+                if "RESOURCE_EXHAUSTED" not in str(error) or len(some) == 1:
                     raise
-                size = -(-size // 2)
+                self.at_once[bucket] = -(-len(some) // 2)
                 continue
-            yield Chunk(some, curves.metrics)
-            done.update(some)
-            todo, work = todo[len(some) :], work + each * len(some)
+            self.work += each * (last - rung.first) * len(some)
+            todo = todo[len(some) :]
+            yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
+    def _tell(self, each: float, epochs: int) -> None:
+        final = self.plan.rungs[-1].first
+        ended = sum(len(chunk.trials) for chunk in self.chunks if chunk.first == final)
+        trials = len(self.space.trials)
+        share = min(1.0, (self.work + each * epochs) / self.plan.work)
+        self.on_progress(Progress(share, trials - len(self.alive) + ended, trials))
 
-def _tell(
-    on_progress: Callable[[Progress], None],
-    before: float,
-    each: float,
-    finished: int,
-    trials: int,
-    epoch: int,
-) -> None:
-    on_progress(Progress(before + each * epoch, finished, trials))
+    def _states(self, some: Sequence[int], config: Config) -> Any:
+        """What some trials go on from, with a first axis of trials."""
+        leaves = [np.stack(each) for each in zip(*(self.held[i] for i in some), strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(state_like(config, self.data)), leaves)
+
+    def _finish(self, chunk: Chunk, states: TrainState) -> Chunk:
+        """Hold of a chunk what may be wanted later; the chunk with just that."""
+        self.chunks.append(chunk)
+        ends = chunk.first == self.plan.rungs[-1].first
+        wanted = self._wanted() if ends and self.keep == "best" else self.alive
+        rows = [row for row, trial in enumerate(chunk.trials) if trial in wanted]
+        chunk = chunk._replace(
+            kept=tuple(chunk.trials[row] for row in rows),
+            leaves=fetch(states.params if ends else states, rows) if rows else [],
+        )
+        self._hold(chunk)
+        self._hold_only(wanted)
+        return chunk
+
+    def _wanted(self) -> set[int]:
+        """The trials whose parameters may still be those of the best setting."""
+        columns = columns_of(self.space, self.chunks)
+        ended = {*np.flatnonzero(columns.ends == self.lengths).tolist()}
+        accuracies = accuracies_after(columns, self.lengths)
+        return worth_keeping(self.space, accuracies, self.alive - ended)
+
+    def _hold(self, chunk: Chunk) -> None:
+        for row, trial in enumerate(chunk.kept):
+            self.held[trial] = [leaf[row].copy() for leaf in chunk.leaves]
+
+    def _hold_only(self, wanted: set[int]) -> None:
+        self.held = {trial: leaves for trial, leaves in self.held.items() if trial in wanted}

@@ -2,14 +2,34 @@
 
 import importlib.util
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.sweeps.run import Chunk
+from jaxmlp.data import Dataset
+from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import Axis, Space, describe, label
 from jaxmlp.training import Metrics
+
+
+class Chunk(NamedTuple):
+    """What some trials left.
+
+    Attributes:
+        trials: their places in the space.
+        first: the epoch, from 0, that their curves begin with.
+        metrics: shapes (len(trials), epochs).
+        kept: of which of them there are leaves.
+        leaves: of their parameters, or, where training goes on, of all that it goes on from;
+            with a first axis of len(kept).
+    """
+
+    trials: tuple[int, ...]
+    first: int
+    metrics: Metrics
+    kept: tuple[int, ...] = ()
+    leaves: Sequence[np.ndarray] = ()
 
 
 def check_installed() -> None:
@@ -19,51 +39,92 @@ def check_installed() -> None:
         raise ModuleNotFoundError(says, name="xarray")
 
 
-def make_table(space: Space, chunks: Sequence[Chunk]) -> Any:
+class Columns(NamedTuple):
+    """The curves of all trials.
+
+    Attributes:
+        metrics: shape (3, trials, epochs), in the order of `Metrics`; NaN where there are none.
+        ends: how many epochs every trial has been trained for.
+    """
+
+    metrics: np.ndarray
+    ends: np.ndarray
+
+
+def columns_of(space: Space, chunks: Sequence[Chunk]) -> Columns:
+    """Put together what the chunks have."""
+    epochs = max(trial.config.epochs for trial in space.trials)
+    columns = np.full((len(Metrics._fields), len(space.trials), epochs), np.nan, np.float32)
+    ends = np.zeros(len(space.trials), int)
+    for chunk in chunks:
+        rows, last = np.asarray(chunk.trials), chunk.first + chunk.metrics[0].shape[1]
+        for column, values in zip(columns, chunk.metrics, strict=True):
+            column[rows, chunk.first : last] = values
+        ends[rows] = np.maximum(ends[rows], last)
+    return Columns(columns, ends)
+
+
+def accuracies_after(columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
+    """The validation accuracy of every trial after an epoch; NaN if it diverged or stopped before.
+
+    Args:
+        columns: of all trials.
+        epochs: one number, or one for each trial.
+    """
+    losses, accuracies = columns.metrics[0], columns.metrics[-1]
+    last = np.broadcast_to(epochs, columns.ends.shape)
+    sound = np.isfinite(losses) | (np.arange(losses.shape[1]) >= last[:, None])
+    found = np.take_along_axis(accuracies, last[:, None] - 1, axis=1)[:, 0].astype(float)
+    return np.where(sound.all(axis=1) & (columns.ends >= last), found, np.nan)
+
+
+def make_table(
+    space: Space,
+    chunks: Sequence[Chunk],
+    dataset: Dataset,
+    held: Mapping[int, Sequence[np.ndarray]],
+) -> Any:
     """The curves of all trials as an `xarray.Dataset`.
 
     Args:
         space: the trials.
         chunks: the curves of some trials each.
+        dataset: whose sizes the networks have.
+        held: the leaves of the parameters of some trials; layers may be padded.
 
     Returns:
         One dimension for each axis of the space, then `epoch`, from 1. The variables of `Metrics`
         are NaN where a trial had no such epoch; `diverged` is the first epoch whose training loss
-        was not finite, 0 if there was none. What an axis of draws or settings sets is a
-        coordinate along it.
+        was not finite, 0 if there was none; `trained` is how many epochs there were. What an axis
+        of draws or settings sets is a coordinate along it.
     """
     import xarray as xr
 
-    epochs = max(trial.config.epochs for trial in space.trials)
-    columns = np.full((len(Metrics._fields), len(space.trials), epochs), np.nan, np.float32)
-    for trials, metrics in chunks:
-        for column, values in zip(columns, metrics, strict=True):
-            column[np.asarray(trials), : values.shape[1]] = values
+    columns = columns_of(space, chunks)
+    epochs = columns.metrics.shape[-1]
     dims = tuple(axis.name for axis in space.axes)
     shape = space.shape
-    wild = ~np.isfinite(columns[0]) & _ran(space, epochs)
+    wild = ~np.isfinite(columns.metrics[0]) & (np.arange(epochs) < columns.ends[:, None])
     diverged = np.where(wild.any(axis=1), wild.argmax(axis=1) + 1, 0).astype(np.int32)
     return xr.Dataset(
         {
             **{
                 name: ((*dims, "epoch"), column.reshape(*shape, epochs))
-                for name, column in zip(Metrics._fields, columns, strict=True)
+                for name, column in zip(Metrics._fields, columns.metrics, strict=True)
             },
             "diverged": (dims, diverged.reshape(shape)),
+            "trained": (dims, columns.ends.astype(np.int32).reshape(shape)),
         },
         coords={
             **{axis.name: list(axis.labels) for axis in space.axes},
             **{name: (axis.name, values) for axis in space.axes for name, values in set_by(axis)},
             "epoch": np.arange(1, epochs + 1),
         },
-        attrs={name: json.dumps(value) for name, value in describe(space).items()},
+        attrs={
+            **{name: json.dumps(value) for name, value in describe(space).items()},
+            **as_attributes(space, held, dataset),
+        },
     )
-
-
-def _ran(space: Space, epochs: int) -> np.ndarray:
-    """Which epochs every trial has."""
-    ends = np.asarray([trial.config.epochs for trial in space.trials])
-    return np.arange(epochs)[None, :] < ends[:, None]
 
 
 def set_by(axis: Axis) -> list[tuple[str, list[Any]]]:
