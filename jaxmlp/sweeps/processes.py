@@ -4,11 +4,65 @@ All of them run the same programs in the same order, so what decides about that 
 same everywhere. Alone, none of this does anything.
 """
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+HEARTBEAT = 60  # seconds without a sign of life, after which a process counts as lost
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the sweep has ended, or cannot be reached."""
+
+
+def start(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Join the processes of a sweep; without arguments, as SLURM or a cloud's machines say.
+
+    Raises:
+        ValueError: if they cannot be joined.
+    """
+    for name, value in (("processes", processes), ("process", process)):
+        if (value is None) != (coordinator is None):
+            raise ValueError(
+                f"{name} is {value} and coordinator {coordinator}: give all of coordinator, "
+                "processes and process, or none"
+            )
+    if processes is not None and process is not None and not 0 <= process < processes:
+        raise ValueError(f"process is {process}: give a number from 0 to {processes - 1}")
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
+        raise ValueError(f"coordinator is {coordinator!r}: give HOST:PORT, the same everywhere")
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            initialization_timeout=HEARTBEAT,
+            heartbeat_timeout_seconds=HEARTBEAT,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the processes of the sweep cannot be joined: {reason}") from error
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What JAX raises when a process is lost becomes a LostProcessError."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0]
+        raise LostProcessError(
+            f"process {jax.process_index()} of {jax.process_count()} has lost another one, which "
+            f"has ended or cannot be reached ({reason}): start all of them again, and the sweep "
+            "goes on after its last finished chunk"
+        ) from error
 
 
 def is_first() -> bool:
@@ -33,8 +87,6 @@ def check_same(what: str, values: Any) -> None:
     """Raise ValueError on every process unless all have the same values of a kind."""
     if jax.process_count() == 1:
         return
-    import zlib
-
     number = zlib.crc32(repr(values).encode())
     found = multihost_utils.process_allgather(np.asarray(number, np.uint32))
     if len({*found.tolist()}) > 1:

@@ -1,5 +1,6 @@
 """`sweep`: train every trial of a space, and return one labelled table."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from jaxmlp.data import Dataset
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
-from jaxmlp.sweeps.processes import check_same, smallest
+from jaxmlp.sweeps.processes import check_same, smallest, together
 from jaxmlp.sweeps.run import fetch, place, state_like, train_together
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, accuracies_after, check_installed, columns_of, make_table
@@ -54,7 +55,9 @@ def sweep(
 
     Trials that differ in numbers only are trained together in one compiled program, and see the
     same minibatches in the same order; so are networks of different widths, padded with zeros,
-    where that costs less than another compilation.
+    where that costs less than another compilation. The trials are spread over all devices; after
+    `jax.distributed.initialize`, over those of all processes, which all have to call this with
+    the same arguments, and of which the first one alone writes.
 
     Args:
         space: what to sweep: names of fields of `Config` and `Hyperparams`, or `seed`, each with
@@ -84,6 +87,7 @@ def sweep(
     Raises:
         ValueError: if the space or a setting is unsound, or `out` holds another sweep.
         ModuleNotFoundError: if xarray is not installed.
+        LostProcessError: if one of several processes has ended.
     """
     check_installed()
     if keep not in KEEP:
@@ -91,14 +95,15 @@ def sweep(
     found = make_space(
         space, config or Config(), hyper, seed=seed, trials=trials, draw_seed=draw_seed
     )
-    plan = make_plan(found, dataset, at_once, halving=halving, memory=smallest(free_memory()))
-    check_same("space", describe(found))
-    run = _Run(plan, dataset, keep, on_progress)
-    if out is None:
-        run.train(None)
-    else:
-        with _folder(Path(out), (found, dataset, keep, halving)) as folder:
-            run.train(folder)
+    with together(), contextlib.ExitStack() as stack:
+        check_same("space", (describe(found), keep, halving, at_once))
+        memory = smallest(free_memory())
+        plan = make_plan(found, dataset, at_once, halving=halving, memory=memory)
+        folder = None
+        if out is not None:
+            folder = stack.enter_context(_folder(Path(out), (found, dataset, keep, halving)))
+        run = _Run(plan, dataset, keep, on_progress)
+        run.train(folder)
     return make_table(found, run.chunks, dataset, run.held)
 
 
@@ -168,6 +173,10 @@ class _Run:
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or len(some) == 1:
                     raise
+                if jax.process_count() > 1:  # the others have not run out, and would go on
+                    raise ValueError(
+                        f"memory is short for {len(some)} trials at once: give a smaller at_once"
+                    ) from error
                 self.at_once[bucket] = -(-len(some) // 2)
                 continue
             self.work += each * (last - rung.first) * len(some)
