@@ -1,5 +1,6 @@
 """Pictures of a training run: its curves, its confusions and its most confident mistakes."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,14 @@ def save(figure: Figure, path: str | Path) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    figure.savefig(path, format="png", dpi=150)
+    Path(path).write_bytes(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """`figure` as PNG at 150 dots per inch."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
 
 
 def learning_curves(
@@ -40,7 +48,7 @@ def learning_curves(
         training: the name of the first curve; a loss on softened labels is another quantity
             than the validation loss, and the picture should say so.
     """
-    figure = _figure(10.0, 4.0, title)
+    figure = new_figure(10.0, 4.0, title)
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "loss (mean cross-entropy, nats)"), (right, "validation error (%)")):
         axes.set_title(name, loc="left", color=GREY, fontsize=11)
@@ -109,7 +117,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_out: int, ti
     np.add.at(counts, (labels, predictions), 1)
     mistakes = counts * (1 - np.eye(n_out, dtype=int))
     side = float(np.clip(0.36 * n_out + 2, 5, 12))
-    figure = _figure(side, side, f"{title}: accuracy {np.trace(counts) / counts.sum():.2%}")
+    figure = new_figure(side, side, f"{title}: accuracy {np.trace(counts) / counts.sum():.2%}")
     axes = figure.subplots()
     diagonal = np.ma.masked_where(~np.eye(n_out, dtype=bool), np.ones_like(counts))
     some = np.ma.masked_equal(mistakes, 0)
@@ -165,12 +173,12 @@ def confident_mistakes(
     shown = wrong[np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")][:count]
     number = f"{len(wrong):,} of {len(labels):,} wrong"
     if not len(shown):
-        figure = _figure(6.0, 2.0, f"{title}: {number}")
+        figure = new_figure(6.0, 2.0, f"{title}: {number}")
         figure.text(0.5, 0.4, "no mistakes to show", ha="center", va="center", color=GREY)
         return figure
     columns = min(8, len(shown))
     rows = -(-len(shown) // columns)
-    figure = _figure(max(6.0, 1.4 * columns), 1 + 1.65 * rows, f"{title}: {number}")
+    figure = new_figure(max(6.0, 1.4 * columns), 1 + 1.65 * rows, f"{title}: {number}")
     figure.supxlabel("true → predicted, and the probability given to it", color=GREY, fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(shown) :]:
@@ -203,7 +211,7 @@ def _percent(probability: float) -> str:
     return f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure, sizes in inches, that is laid out without overlaps."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Figure(figsize=(width, height), layout=layout)

@@ -1,6 +1,8 @@
 """Sweeps: spaces, plans, the contract with `train`, resuming, and what is refused."""
 
+import errno
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,7 @@ from jaxmlp.sweeps import (
     sweeping,
     uniform,
 )
+from jaxmlp.sweeps.chunks import Chunks, record_of
 from jaxmlp.sweeps.halving import make_rungs
 from jaxmlp.sweeps.plan import PADDABLE, make_plan
 from jaxmlp.sweeps.run import mesh, sharded_epoch
@@ -194,6 +197,7 @@ def test_a_table_is_a_file_that_xarray_opens(dataset, tmp_path):
     table.to_netcdf(tmp_path / "table.nc")
     with xr.open_dataset(tmp_path / "table.nc") as found:
         xr.testing.assert_equal(found.load(), table)
+        assert best(found, dataset) == best(table, dataset)
 
 
 def table_of(accuracies):
@@ -223,7 +227,7 @@ def test_best():
     assert found.accuracy == pytest.approx(0.8)
     # t of 2 degrees of freedom at 97.5 % is 4.303, the deviation 0.1
     half = 4.303 * 0.1 / 3**0.5
-    assert found.interval == pytest.approx((0.8 - half, 0.8 + half), abs=1e-4)
+    assert found.interval == pytest.approx((0.8 - half, 1), abs=1e-4)  # no share is above 1
     assert found.settings == 3
     assert found.optimism == pytest.approx(0, abs=1e-12)  # it is the best by any two seeds
     assert str(found).startswith("learning_rate=1.0: validation accuracy 0.8000 (95 % interval 0.")
@@ -291,6 +295,46 @@ def test_a_folder_is_for_one_sweep(dataset, tmp_path):
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(ValueError, match=r"sweep.json is not as a sweep writes it"):
         sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+
+
+def test_two_sweeps_on_one_folder(dataset, tmp_path):
+    space = make_space({"seed": [0, 1]}, CONFIG)
+    with (
+        Chunks(tmp_path, record_of(space, dataset, "best", None)),
+        pytest.raises(ValueError, match="is in use by another sweep: wait for it, or give"),
+    ):
+        sweep({"seed": [0, 1]}, dataset, config=CONFIG, out=tmp_path)
+    sweep({"seed": [0, 1]}, dataset, config=CONFIG, out=tmp_path)
+
+
+def test_a_folder_of_another_version(dataset, tmp_path):
+    sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps({**record, "version": "0.0.1"}))
+    with pytest.raises(ValueError, match=r"holds another sweep: its version is 0.0.1, not 0"):
+        sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+
+
+def test_no_space_left(dataset, tmp_path, monkeypatch):
+    """A chunk that cannot be written leaves nothing of itself; the finished ones stay."""
+    full = False
+
+    def fsync(_):
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def on_progress(progress):
+        nonlocal full
+        full = progress.finished >= 2
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ValueError, match="cannot be written: No space left on device"):
+        sweep({"seed": range(4)}, dataset, config=CONFIG, at_once=2, out=tmp_path,
+              on_progress=on_progress)  # fmt: skip
+    full = False
+    assert [path.name for path in tmp_path.glob("*chunk*")] == ["chunk-00000-000000-2.safetensors"]
+    table = sweep({"seed": range(4)}, dataset, config=CONFIG, at_once=2, out=tmp_path)
+    assert np.isfinite(table.train_loss).all()
 
 
 def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):

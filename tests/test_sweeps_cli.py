@@ -15,7 +15,7 @@ def test_a_sweep(tmp_path, capsys):
     out = tmp_path / "sweep"
     command = ["sweep", "--set", "learning_rate=0.0001,0.1", "seed=0:2", *QUICK, "--out", str(out)]
     assert main([*command, "--dry-run"]) == 0
-    assert "trials      4, in 1 program\n" in capsys.readouterr().out
+    assert "programs    1, inside: learning_rate, seed\n" in capsys.readouterr().out
     assert not out.exists()
     assert main(command) == 0
     printed = capsys.readouterr().out

@@ -1,11 +1,16 @@
 """`jaxmlp sweep`: train every setting of a grid, and rank them."""
 
 import math
+import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,114 +19,233 @@ from rich.table import Table
 from jaxmlp import sweeps
 from jaxmlp.cli.common import load_data
 from jaxmlp.cli.train import Numbers
+from jaxmlp.data import Dataset
 from jaxmlp.runs import write_bytes, write_text
 from jaxmlp.settings import Config, Hyperparams, check_integer
-from jaxmlp.sweeps.choosing import last_accuracies
-from jaxmlp.sweeps.plan import Plan, make_plan
-from jaxmlp.sweeps.space import SEED, make_space
+from jaxmlp.sweeps import processes
+from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
+from jaxmlp.sweeps.ranking import rows_of, varied
+from jaxmlp.sweeps.space import Draw, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
 
 SANE = 10_000  # trials, beyond which --yes is wanted
 SHOWN = 10  # settings of the ranked table
+TOLD = 0.1  # of the work, after which there is a line where no bar can be shown
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Train every setting of a grid together, rank them, and write the table.
+    """Train every setting of a grid together, rank them, and write table, pictures and report.
 
     For instance: jaxmlp sweep --set learning_rate=1e-3:1e-1:5:log hidden=32,64,128-64 seed=0:4
 
     Attributes:
         set: fields with their values: `a,b,c`; `first:last:number` or `first:last:number:log`
-            for evenly spaced numbers; `first:end` for integers, the end left out.
+            for evenly spaced numbers; `first:end` for integers, the end left out;
+            `uniform:low:high` or `loguniform:low:high` to draw --trials times. May be repeated.
         data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file.
-        out: a folder for the table (table.nc, table.csv) and for finished chunks; the same command
-            goes on where it was stopped.
+        out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for finished
+            chunks; the same command goes on where it was stopped.
         seed: of the initial weights and the augmentation, if it is not swept.
+        trials: how many random draws.
+        halving: η of successive halving: after every rung only the best 1/η of the settings go on.
+        keep: whose parameters the table holds.
+        at_once: how many trials to train at once at the most, if not as many as fit in memory.
         dry_run: show the plan only.
         yes: train even a very large grid.
+        devices: into how many devices JAX divides the CPU; by default one for each core.
+        coordinator: HOST:PORT of process 0, if several processes, on any machines, run one sweep.
+            Start each with the same command, but for --process.
+        processes: how many there are.
+        process: which of them this is, from 0.
+        distributed: the same, but all of it as SLURM or a cloud's machines tell JAX.
     """
 
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=VALUES")]
+    set: Annotated[
+        tuple[tuple[str, ...], ...],
+        tyro.conf.arg(metavar="FIELD=VALUES"),
+        tyro.conf.UseAppendAction,
+    ] = ()
     data: str = "digits"
     out: Path = Path("runs/sweep")
     seed: int = 0
+    trials: int | None = None
+    halving: int | None = None
+    keep: Literal["best", "all"] = "best"
+    at_once: int | None = None
     dry_run: bool = False
     yes: bool = False
+    devices: int | None = None
+    coordinator: str | None = None
+    processes: int | None = None
+    process: int | None = None
+    distributed: bool = False
     config: Config = field(default_factory=Config)
     numbers: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Numbers)
 
     def run(self) -> None:
         """Plan, train, rank, save."""
+        space = self._space()
+        self._divide_cpu()
+        if self.distributed or self.coordinator or self.processes or self.process is not None:
+            processes.start(self.coordinator, self.processes, self.process)
+        with _last_words():
+            self._sweep(space)
+
+    def _space(self) -> dict[str, list[Any] | Draw]:
+        """The space, as far as it can be judged without data."""
         if not self.set:
             raise ValueError(f"nothing is swept: give --set, such as {EXAMPLES}")
         check_integer("seed", self.seed)
-        space, hyper = parse_space(self.set), Hyperparams(**vars(self.numbers))
-        count = math.prod(map(len, space.values()))
+        for name in ("trials", "at_once", "devices", "processes"):
+            if (value := getattr(self, name)) is not None:
+                check_integer(name, value, least=1)
+        space = parse_space([text for some in self.set for text in some])
+        lists = [values for values in space.values() if not isinstance(values, Draw)]
+        count = math.prod(map(len, lists)) * (self.trials or 1)
         if count > SANE and not self.yes:
             raise ValueError(f"{count:,} trials are many: add --yes if they are meant")
+        return space
+
+    def _divide_cpu(self) -> None:
+        """One device a core: that is faster than one that spreads every product over all cores."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        try:
+            jax.config.update("jax_num_cpu_devices", self.devices or cores or 1)
+        except RuntimeError as error:  # JAX is at work already in this process
+            if self.devices not in (None, jax.local_device_count()):
+                reason = f"JAX runs on {jax.local_device_count()} already"
+                raise ValueError(f"devices is {self.devices}: {reason}") from error
+
+    def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
+        hyper, first = Hyperparams(**vars(self.numbers)), processes.is_first()
         dataset = load_data(self.data, self.config.data_seed)
-        found = make_space(space, self.config, hyper, seed=self.seed)
-        plan = make_plan(found, dataset)
-        for line in _plan_lines(plan):
-            print(line)
+        found = make_space(space, self.config, hyper, seed=self.seed, trials=self.trials)
+        plan = make_plan(
+            found, dataset, self.at_once, halving=self.halving,
+            memory=processes.smallest(free_memory()),
+        )  # fmt: skip
+        if first:
+            print("\n".join(_plan_lines(plan)), flush=True)
         if self.dry_run:
             return
-        console = Console(file=sys.stdout)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:.0f} %"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("compiling", total=1.0)
+        with _progress(Console(file=sys.stdout), quiet=not first) as on_progress:
             table = sweeps.sweep(
                 space,
                 dataset,
                 config=self.config,
                 hyper=hyper,
                 seed=self.seed,
+                trials=self.trials,
                 out=self.out,
-                on_progress=lambda p: bar.update(
-                    task, completed=p.share, description=f"{p.finished}/{p.trials} trials"
-                ),
+                at_once=self.at_once,
+                keep=self.keep,
+                halving=self.halving,
+                on_progress=on_progress,
             )
+        if first:
+            self._write(table, dataset)
+
+    def _write(self, table: Any, dataset: Dataset) -> None:
+        """Rank, and write everything."""
+        from jaxmlp.plots import png  # Matplotlib and Plotly take a while
+        from jaxmlp.sweeps.pictures import pictures
+        from jaxmlp.sweeps.report import report
+
         write_bytes(self.out / "table.nc", bytes(table.to_netcdf()))
         write_text(self.out / "table.csv", table.to_dataframe().to_csv())
-        console.print(_ranked(table))
-        print(f"table written to {self.out}: table.nc, table.csv")
-        print(f"best: {sweeps.best(table)}")
+        Console(file=sys.stdout).print(_ranked(table))
+        wild = int((table.diverged > 0).sum())
+        if wild:
+            print(f"{wild} of {table.diverged.size} trials diverged: see `diverged` in the table")
+        found = sweeps.best(table, dataset)
+        names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
+        title = f"{names} on {self.data if self.data == 'digits' else Path(self.data).name}"
+        write_text(self.out / "report.html", report(table, title, found))
+        drawn = {f"{name}.png": figure for name, figure in pictures(table)}
+        for name, figure in drawn.items():
+            write_bytes(self.out / name, png(figure))
+        print(f"written to {self.out}: {', '.join(['report.html', *drawn, 'table.nc, table.csv'])}")
+        print(f"best: {found}")
+        print(found.tested)
+
+
+@contextmanager
+def _last_words() -> Iterator[None]:
+    """One of several processes that cannot go on says why, and does not wait for the others."""
+    try:
+        yield
+    except (ValueError, OSError, processes.LostProcessError) as error:
+        if jax.process_count() == 1:
+            raise
+        print("jaxmlp: error: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+@contextmanager
+def _progress(console: Console, quiet: bool) -> Iterator[Callable[[sweeps.Progress], None]]:
+    """A bar with the time that is left; where there is no terminal, a line now and then."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+    )
+    live = console.is_terminal and not quiet
+    started, told = time.perf_counter(), TOLD
+    with Progress(*columns, console=console, disable=not live) as bar:
+        task = bar.add_task("compiling", total=1.0)
+
+        def on_progress(now: sweeps.Progress) -> None:
+            nonlocal told
+            done = f"{now.finished}/{now.trials} trials"
+            bar.update(task, completed=now.share, description=done)
+            if not (live or quiet) and now.share >= told:
+                told = now.share + TOLD
+                left = (time.perf_counter() - started) * (1 / now.share - 1)
+                print(f"{now.share:.0%} done, {left:.0f} s left", flush=True)
+
+        yield on_progress
 
 
 def _plan_lines(plan: Plan) -> list[str]:
-    trials, buckets = len(plan.space.trials), plan.buckets
-    split = f", split by {', '.join(plan.split_by)}" if plan.split_by else ""
+    buckets, trials = plan.buckets, len(plan.space.trials)
+    swept = dict.fromkeys(
+        name for axis in plan.space.axes for setting in axis.settings for name in setting
+    )
+    inside = [name for name in swept if name not in plan.split_by]
     padding = f", {plan.padding:.0%} of it padding" if plan.padded else ""
+    count = len(buckets) * len(plan.rungs)
     lines = [
-        f"trials      {trials:,}, in {len(buckets)} program{'s' * (len(buckets) > 1)}{split}",
+        f"trials      {trials:,}",
+        f"programs    {'up to ' * (len(plan.rungs) > 1)}{count}, "
+        f"inside: {', '.join(inside) or 'nothing'}"
+        + f"; split by: {', '.join(plan.split_by)}"
+        * bool(plan.split_by),
         f"work        {plan.work:.1e} multiplications{padding}",
     ]
+    if len(plan.rungs) > 1:
+        stages = (f"{rung.settings} to epoch {rung.last}" for rung in plan.rungs)
+        lines.append(
+            f"halving     settings: {', '.join(stages)}; {plan.saved:.0%} of the work saved"
+        )
     for bucket in buckets:
         widths = "-".join(map(str, bucket.config.hidden)) or "no hidden layer"
         lines.append(
-            f"  {len(bucket.trials):,} × {widths}, {bucket.bytes_each / 2**20:.1f} MiB each, "
-            f"{bucket.at_once:,} at once"
+            f"  {len(bucket.trials):,} × {widths}, {bucket.bytes_each / 2**20:.2g} MiB each, "
+            f"{bucket.at_once:,} at once on {jax.device_count()} "
+            f"device{'s' * (jax.device_count() > 1)}"
         )
     return lines
 
 
 def _ranked(table: Any) -> Table:
     """The best settings, with the mean and the deviation over the seeds."""
-    accuracy = table.diverged.copy(data=last_accuracies(table))
-    mean = accuracy.mean(SEED) if SEED in accuracy.dims else accuracy
-    spread = accuracy.std(SEED, ddof=1) if SEED in accuracy.dims else None
-    order = mean.stack(setting=[...]) if mean.dims else mean.expand_dims("setting")
-    order = order.sortby(-order)
-    grid = Table(*map(str, mean.dims), "validation accuracy", box=None, header_style="dim")
-    for place in range(min(SHOWN, order.size)):
-        row = order[place]
-        names = {name: row[name].item() for name in mean.dims}
-        deviation = "" if spread is None else f" ± {float(spread.sel(names)):.4f}"
-        grid.add_row(*map(str, names.values()), f"{float(row):.4f}{deviation}")
+    rows = rows_of(table)
+    names = list(varied(rows))
+    grid = Table(*names, "validation accuracy", box=None, header_style="dim")
+    for row in rows[:SHOWN]:
+        deviation = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
+        accuracy = "diverged" if row.diverged else f"{row.accuracy:.4f}{deviation}"
+        grid.add_row(*(str(row.names[name]) for name in names), accuracy)
     return grid

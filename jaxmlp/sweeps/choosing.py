@@ -134,7 +134,7 @@ class Ensemble(NamedTuple):
         return (
             f"{alone} (95 % interval {low:.4f} to {high:.4f}), calibration error "
             f"{self.calibration:.4f}; the {len(self.accuracies)} networks together: "
-            f"{self.accuracy_together:.4f}, {self.calibration_together:.4f}"
+            f"{self.accuracy_together:.4f}, calibration error {self.calibration_together:.4f}"
         )
 
 
@@ -192,12 +192,13 @@ def params_at(table: Any, point: Mapping[str, Any]) -> Params:
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Of the mean of some shares, Student's t, cut at 0 and 1."""
     from scipy.stats import t
 
     if len(values) < 2:
         return np.nan, np.nan
     half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean() - half), float(values.mean() + half)
+    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
 
 
 def _honest(runs: np.ndarray) -> float:

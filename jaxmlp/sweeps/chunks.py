@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 
 from jaxmlp.data import Dataset
 from jaxmlp.runs import explained, write_bytes, write_text
-from jaxmlp.sweeps.processes import is_first, wait
+from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
 from jaxmlp.training import Metrics
@@ -54,9 +54,7 @@ class Chunks:
             ValueError: if it is in use, is for another sweep, with what differs, or cannot be
                 written.
         """
-        if is_first():
-            self._open()
-        wait("folder")
+        on_first(self._open)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,10 +71,14 @@ class Chunks:
             raise ValueError(
                 f"{self.folder} is in use by another sweep: wait for it, or give another folder"
             ) from None
-        if path.exists():
-            _check_same(path, self.record)
-        else:
-            write_text(path, json.dumps(self.record, indent=1) + "\n")
+        try:
+            if path.exists():
+                _check_same(path, self.record)
+            else:
+                write_text(path, json.dumps(self.record, indent=1) + "\n")
+        except ValueError:
+            self.lock.release()
+            raise
 
     def save(self, chunk: Chunk) -> None:
         """Write a chunk aside and rename it."""

@@ -56,6 +56,7 @@ def params_of(table: Any, space: Space, trial: int) -> Params:
     shapes = {number: _shapes(space.trials[number].config, *ends) for number in kept}
     before = sum(_count(shapes[number]) for number in kept if number < trial)
     numbers = table.attrs["parameters"][before : before + _count(shapes[trial])]
+    numbers = np.asarray(numbers, np.float32)  # a file may hold them in another byte order
     cuts = np.cumsum([math.prod(shape) for shape in shapes[trial]])[:-1]
     leaves: list[Any] = [
         part.reshape(shape)

@@ -53,6 +53,7 @@ class Plan(NamedTuple):
         rungs: the stages, of which there is one without successive halving.
         work: multiplications and additions of the whole sweep, padding included.
         padding: the share of them that is spent on padding.
+        saved: the share of the full sweep's work that successive halving saves.
     """
 
     space: Space
@@ -62,6 +63,7 @@ class Plan(NamedTuple):
     rungs: tuple[Rung, ...]
     work: float
     padding: float
+    saved: float
 
 
 def make_plan(
@@ -104,14 +106,16 @@ def make_plan(
     work = sum(multiplications(b.config, dataset) * len(b.trials) for b in buckets)
     useful = sum(multiplications(trial.config, dataset) for trial in space.trials)
     rungs = make_rungs(space, halving)
-    part = sum(rung.settings * (rung.last - rung.first) for rung in rungs)
+    run = sum(rung.settings * (rung.last - rung.first) for rung in rungs)
+    share = run / (rungs[0].settings * rungs[-1].last)
     return Plan(
         space=space,
         buckets=tuple(buckets),
         split_by=_split_by(buckets),
         padded=len(merged) < len(groups),
         rungs=rungs,
-        work=work * part / (rungs[0].settings * rungs[-1].last),
+        work=work * share,
+        saved=1 - share,
         padding=1 - useful / work,
     )
 

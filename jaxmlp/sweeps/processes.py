@@ -5,7 +5,7 @@ same everywhere. Alone, none of this does anything.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,10 +70,23 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def wait(name: str) -> None:
-    """Wait until all processes are here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+def on_first(action: Callable[[], None]) -> None:
+    """Do something on process 0 alone, before any process goes on.
+
+    Raises:
+        ValueError: what it raises there; and then on all other processes too.
+    """
+    failure = None
+    if is_first():
+        try:
+            action()
+        except ValueError as error:
+            failure = error
+    well = smallest(0 if failure else 1)
+    if failure:
+        raise failure
+    if not well:
+        raise ValueError("process 0 cannot go on, and says why")
 
 
 def smallest(number: int) -> int:

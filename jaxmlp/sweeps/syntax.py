@@ -6,23 +6,25 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from jaxmlp.settings import Config
-from jaxmlp.sweeps.space import TRACED, check_name, check_once
+from jaxmlp.sweeps.space import TRACED, Draw, check_name, check_once, loguniform, uniform
 
-EXAMPLES = "learning_rate=1e-3:1:16:log, hidden=32,64,128-64, seed=0:8, optimizer=sgd,adam"
+EXAMPLES = "learning_rate=1e-3:1:16:log, hidden=32,64,128-64, seed=0:8, momentum=uniform:0:0.9"
+DRAWS = {"uniform": uniform, "loguniform": loguniform}
 MOST = 100_000  # values of an axis, beyond which it is a mistake
 
 
-def parse_space(settings: Sequence[str]) -> dict[str, list[Any]]:
-    """A grid from texts such as `seed=0:8`.
+def parse_space(settings: Sequence[str]) -> dict[str, list[Any] | Draw]:
+    """A space from texts such as `seed=0:8`.
 
     A field is followed by values with commas between; or by `first:end` for integers, the end
-    left out; or by `first:last:number` or `first:last:number:log` for evenly spaced numbers. The
-    widths of several hidden layers have hyphens between, and `none` is no hidden layer.
+    left out; or by `first:last:number` or `first:last:number:log` for evenly spaced numbers; or
+    by `uniform:low:high` or `loguniform:low:high` for random draws. The widths of several hidden
+    layers have hyphens between, and `none` is no hidden layer.
 
     Raises:
         ValueError: if a text cannot be read, with what would be right.
     """
-    space: dict[str, list[Any]] = {}
+    space: dict[str, list[Any] | Draw] = {}
     for text in settings:
         name, equals, values = text.partition("=")
         if not equals or not values:
@@ -36,7 +38,12 @@ def parse_space(settings: Sequence[str]) -> dict[str, list[Any]]:
     return space
 
 
-def _values(name: str, text: str) -> list[Any]:
+def _values(name: str, text: str) -> list[Any] | Draw:
+    draw, *ends = text.split(":")
+    if draw in DRAWS and name in TRACED:
+        if len(ends) != 2:
+            raise ValueError(f"give {draw}:low:high")
+        return DRAWS[draw](*map(float, ends))
     kind = float if name in TRACED else get_type_hints(Config).get(name, int)
     if kind in (int, float) and ":" in text:
         return _spaced(text.split(":"), kind)

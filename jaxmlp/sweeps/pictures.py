@@ -1,0 +1,159 @@
+"""Pictures of a sweep: a heat map, the best curves, and accuracy against a number."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxmlp.plots import GREY, INK, PALE, new_figure
+from jaxmlp.sweeps.ranking import Row, is_logarithmic, is_number, rows_of, varied
+from jaxmlp.sweeps.space import TRIAL
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MOST_CELLS = 12  # in a row or column: with more, numbers in them cannot be read
+
+
+def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
+    """The pictures that suit what was swept, with a name each.
+
+    Args:
+        table: of `sweep`.
+    """
+    rows = rows_of(table)
+    names = {name: values for name, values in varied(rows).items() if name != TRIAL}
+    if len(names) >= 2 and all(len(values) < len(rows) for values in names.values()):
+        yield "heat_map", heat_map(rows, *sorted(names, key=lambda name: -len(names[name]))[:2])
+    yield "curves", curves(rows)
+    numbers = [name for name, values in names.items() if is_number(values)]
+    if numbers:
+        first = "learning_rate" if "learning_rate" in numbers else numbers[0]
+        others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]
+        yield f"accuracy_{first}", accuracy_against(rows, first, others[0] if others else None)
+
+
+def heat_map(rows: list[Row], across: str, down: str) -> Figure:
+    """The accuracy over two swept fields: mean over the seeds, the best of all other fields.
+
+    Args:
+        rows: of `rows_of`.
+        across, down: the fields.
+    """
+    names = varied(rows)
+    cells = np.full((len(names[down]), len(names[across])), np.nan)
+    for row in reversed(rows):  # so that the best comes last
+        if np.isfinite(row.accuracy):
+            place = names[down].index(row.names[down]), names[across].index(row.names[across])
+            cells[place] = row.accuracy
+    more = " (the best of all other fields)" if len(names) > 2 else ""
+    height, width = cells.shape
+    across_inches = float(np.clip(0.75 * width + 2.2, 5, 13))
+    down_inches = float(np.clip(0.45 * height + 1.8, 3, 9))
+    figure = new_figure(across_inches, down_inches, f"Validation accuracy{more}")
+    axes = figure.subplots()
+    low = max(np.nanmin(cells), np.nanmax(cells) - 0.1) if np.isfinite(cells).any() else 0.0
+    shades = axes.imshow(cells, cmap="viridis", aspect="auto", vmin=low)
+    axes.set_xticks(range(width), [_short(value) for value in names[across]])
+    axes.set_yticks(range(height), [_short(value) for value in names[down]])
+    axes.tick_params(length=0, axis="both")
+    axes.tick_params(axis="x", rotation=45 if width > 8 else 0)
+    axes.set(xlabel=_words(across), ylabel=_words(down))
+    axes.spines[:].set_visible(False)
+    digits = 3 if np.nanmax(cells, initial=0) - low > 0.02 else 4
+    if max(width, height) > MOST_CELLS:
+        figure.colorbar(shades, ax=axes, shrink=0.8, extend="min")
+    else:
+        best = np.nanargmax(cells) if np.isfinite(cells).any() else -1
+        for place, value in np.ndenumerate(cells):
+            text = f"{value:.{digits}f}" if np.isfinite(value) else "–"
+            chosen = np.ravel_multi_index(place, cells.shape) == best
+            colour = "white" if not value > (low + np.nanmax(cells)) / 2 else INK
+            colour = GREY if np.isnan(value) else colour
+            weight = "bold" if chosen else "normal"
+            axes.text(
+                place[1], place[0], text, ha="center", va="center", color=colour, weight=weight
+            )
+    return figure
+
+
+def curves(rows: list[Row]) -> Figure:
+    """The validation error of the best settings, with a band of one deviation over the seeds.
+
+    Args:
+        rows: of `rows_of`.
+    """
+    shown = rows[: len(COLOURS) - 1]
+    of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
+    figure = new_figure(9.0, 4.6, f"Validation error: {of}")
+    axes = figure.subplots()
+    for row, colour in zip(shown, COLOURS, strict=False):
+        epochs, error = np.arange(1, row.trained + 1), 100 * (1 - row.accuracies)
+        name = ", ".join(f"{_words(k)} {_short(v)}" for k, v in row.names.items() if k != TRIAL)
+        axes.plot(epochs, error, color=colour, label=name or "all seeds", linewidth=2)
+        band = 100 * row.spread
+        axes.fill_between(epochs, error - band, error + band, color=colour, alpha=0.15, lw=0)
+    _plain(axes)
+    axes.set(xlabel="epoch", ylabel="validation error (%), mean ± deviation over seeds")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    finals = [100 * (1 - row.accuracies[-1]) for row in shown if len(row.accuracies)]
+    if finals and np.isfinite(finals).any():
+        axes.set_ylim(0, 4 * float(np.nanmax(finals)) + 0.1)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
+    """The validation accuracy against a number, with a line for every value of another field.
+
+    The bars are one deviation over the seeds. Of several settings at one place, the best is shown.
+
+    Args:
+        rows: of `rows_of`.
+        name: the number.
+        by: the other field, if there is one.
+    """
+    figure = new_figure(8.0, 4.6, f"Validation accuracy against {_words(name)}")
+    axes = figure.subplots()
+    names = varied(rows)
+    for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
+        best: dict[Any, Row] = {}
+        for row in rows:
+            if (by is None or row.names[by] == value) and np.isfinite(row.accuracy):
+                best.setdefault(row.names[name], row)
+        if not best:
+            continue
+        some = [best[x] for x in sorted(best)]
+        axes.errorbar(
+            sorted(best),
+            [row.accuracy for row in some],
+            [np.nan_to_num(row.deviation) for row in some],
+            color=colour,
+            marker="o",
+            markersize=4,
+            linewidth=0 if len(best) > MOST_CELLS * 2 else 2,
+            elinewidth=1,
+            label=f"{_words(by)} {_short(value)}" if by else None,
+        )
+    if is_logarithmic(names[name]):
+        axes.set_xscale("log")
+    _plain(axes)
+    axes.set(xlabel=_words(name), ylabel="validation accuracy, mean ± deviation over seeds")
+    if by:
+        axes.legend(frameon=False)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=PALE)
+    axes.set_axisbelow(True)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,60 @@
+"""A sweep as one page for a browser: ranking, parallel coordinates, curves; no network needed."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from plotly.offline import get_plotlyjs
+
+from jaxmlp.sweeps.choosing import Best
+from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
+from jaxmlp.sweeps.space import TRIAL
+
+
+def report(table: Any, title: str, best: Best) -> str:
+    """The page as HTML.
+
+    Args:
+        table: of `sweep`.
+        title: what was swept, on which data.
+        best: of `best`, which is what the page begins with.
+    """
+    rows = rows_of(table)
+    names = {name: values for name, values in varied(rows).items() if name != TRIAL}
+    data = {
+        "title": title,
+        "best": f"best: {best}",
+        "tested": str(best.tested or ""),
+        "fields": [
+            {
+                "name": name.replace("_", " "),
+                "logarithmic": is_logarithmic(values),
+                "values": [_plain(value) for value in values],
+            }
+            for name, values in names.items()
+        ],
+        "settings": [
+            {
+                "values": [_plain(row.names[name]) for name in names],
+                "accuracy": _plain(row.accuracy),
+                "deviation": _plain(row.deviation),
+                "loss": _plain(row.losses[-1]) if len(row.losses) else None,
+                "curve": [_plain(value) for value in row.accuracies],
+                "diverged": row.diverged,
+            }
+            for row in rows
+        ],
+    }
+    page = files("jaxmlp.sweeps").joinpath("report.html").read_text(encoding="utf-8")
+    encoded = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    head, rest = page.split("/*PLOTLY*/")
+    return head + get_plotlyjs() + rest.replace("/*DATA*/", encoded)
+
+
+def _plain(value: Any) -> Any:
+    """A coordinate or a figure as JSON takes it: rounded, nothing for NaN."""
+    if isinstance(value, (float, np.floating)):
+        rounded = float(f"{value:.6g}")
+        return rounded if np.isfinite(value) else None
+    return value
