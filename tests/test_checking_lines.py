@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmlp.checking import GradientMismatch, check_lines, tap
-from jaxmlp.checking.cases import SHAPES
+from jaxmlp.checking.cases import SHAPES, Shape
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.naming import parse
 from jaxmlp.checking.reference import ACTIVATIONS
@@ -30,14 +30,15 @@ def homework(**replaced):
 
         for l, (weight, bias) in enumerate(params):
             h = put(f"h{l}", np.maximum(out[f"z{l}"], 0)) if l else h
-            put(f"z{l + 1}", h @ weight + bias)
+            put(f"z{l + 1}", h @ weight + (0 if bias is None else bias))
         e = np.exp(out[f"z{last}"] - out[f"z{last}"].max(axis=1, keepdims=True))
         p = put("p", e / e.sum(axis=1, keepdims=True))
         y = labels if labels.ndim == 2 else np.eye(k)[labels]
         put(f"dz{last}", (p * y.sum(axis=1, keepdims=True) - y) / n)
         for l in reversed(range(last)):
             put(f"dW{l}", (out[f"h{l}"] if l else batch.x).T @ out[f"dz{l + 1}"])
-            put(f"db{l}", out[f"dz{l + 1}"].sum(axis=0))
+            if params[l].bias is not None:
+                put(f"db{l}", out[f"dz{l + 1}"].sum(axis=0))
             if l:
                 put(f"dh{l}", out[f"dz{l + 1}"] @ params[l].weight.T)
                 put(f"dz{l}", out[f"dh{l}"] * (out[f"z{l}"] > 0))
@@ -93,6 +94,20 @@ def test_the_example_is_small():
     assert report.example.case.shape.sizes == (1, 1, 2)
     assert report.missed["float64"] < 1e-12
     assert "what could have gone unseen: errors below" in str(report)
+
+
+def test_an_example_that_is_off_in_a_layer_excuses_no_other():
+    """Without biases its next z is exactly 0, which says nothing of the other examples."""
+    whole = homework(dz2=lambda out, value: 0.9 * value)
+
+    def lines(params, batch):  # wrong where the labels have any sum, which few cases show
+        sums = batch.labels.sum(axis=1)
+        return (homework() if np.allclose(sums, 1) else whole)(params, batch)
+
+    with jax.numpy_rank_promotion("allow"):
+        report = examine_lines(lines, shapes=[Shape((2, 4, 3, 5), False, 6)], labels=["rows"])
+    assert report.diagnosis
+    assert report.diagnosis.lines == ("∂C/∂z₂",)
 
 
 def test_two_wrong_lines_are_told_apart():

@@ -127,6 +127,35 @@ def test_where_the_chain_rule_fails_but_not_the_derivative():
     assert not examine(lambda p, _: grad(p, _) + 1e-3, loss, cases=cases[:1]).passed
 
 
+def test_what_has_no_derivative_is_not_compared():
+    """A norm at 0, of which symmetric differences would say that its slope is 0."""
+
+    def loss(w, batch):
+        x, y = batch
+        return jnp.mean((x @ w - y) ** 2) + jnp.sqrt(jnp.sum(w**2))
+
+    cases = [*WEIGHTS, (np.zeros(4), WEIGHTS[0][1])]
+    report = check_gradient(jax.grad(loss), loss, cases=cases)
+    assert any(each.kind == "undefined" for each in report.findings)
+
+
+def test_the_smallest_example_shows_the_same_mistake():
+    """N − 1 for N is infinite for one row, which is not what was wrong with more."""
+
+    def loss(w, batch):
+        x, y = batch
+        return jnp.sum((x @ w - y) ** 2) / len(y)
+
+    def grad(w, batch):
+        x, y = batch
+        with np.errstate(all="ignore"):
+            return 2 * x.T @ (x @ w - y) / np.float64(len(y) - 1)
+
+    example = examine(grad, loss, cases=WEIGHTS).example
+    assert example
+    assert len(example.case.batch[1]) == 2
+
+
 def test_a_loss_with_few_digits_of_its_own():
     def loss(w, batch):
         x, y = batch

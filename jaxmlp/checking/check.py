@@ -34,7 +34,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
-from jaxmlp.checking.verdict import clipped, limits, merged, smallest_seen, wrong_numbers
+from jaxmlp.checking.verdict import clipped, exchanged, limits, merged, smallest_seen, wrong_numbers
 
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
@@ -183,9 +183,9 @@ def _coarse(model: Custom, trials: Sequence[Trial]) -> list[Finding]:
 def _importable(function: Any) -> tuple[str, str] | None:
     """The module and the name under which a function can be imported, if it can."""
     module, name = getattr(function, "__module__", None), getattr(function, "__name__", None)
-    if module and name and getattr(sys.modules.get(module), name, None) is function:
-        return module, name
-    return None
+    if not module or not name or module == "__main__":
+        return None
+    return (module, name) if getattr(sys.modules.get(module), name, None) is function else None
 
 
 def _oracles(model: Network | Custom, loss: Any, trials: Sequence[Trial]) -> list[Oracle]:
@@ -233,13 +233,17 @@ def _explain(
     if whole := clipped([trial for trial in wrong if trial.dtype == dtype]):
         names = tuple(dict.fromkeys(leaf.name for trial in wrong for leaf in trial.leaves))
         return Diagnosis(names, _equations(model, names), *whole), work_through(model, small, [])
+    swapped = exchanged([trial for trial in wrong if trial.dtype == dtype])
     if isinstance(model, Custom):
-        return _by_leaves(model, tried, known), work_through(model, small, [])
+        diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, tried, known)
+        return diagnosis, work_through(model, small, [])
     tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
     observed = {trial: model.observe(trial) for trial in tried}
     seen = list(observed.values())
     if explanations := explain(seen):
         return diagnose(explanations, seen), work_through(model, small, explanations)
+    if swapped:
+        return _exchange(model, swapped), work_through(model, small, [])
 
     def ask(case: Case) -> Observation | None:
         trial = attempt(quick, cast(case, dtype), dtype)
@@ -248,15 +252,18 @@ def _explain(
     pairs = [(trial.case, observed[trial]) for trial in wrong if trial.dtype == dtype]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
     located = locate(ask, pairs, biased, {each.problem.depth for each in seen})
+    whole = located is not None and located.holds([seen for _, seen in pairs])
     diagnosis = _by_leaves(model, tried, known)
     if not _told(diagnosis) and (
-        explanations := explain_twice(seen, located.symbols if located else ())
+        explanations := explain_twice(seen, located.symbols if located and whole else ())
     ):
         return diagnose(explanations, seen), work_through(model, small, explanations)
     if located and not (_told(diagnosis) and located.at_ends):
         names = tuple(line.name for line in located.lines)
         told = _told(diagnosis) and ";" not in diagnosis.says  # one sentence for all leaves
         kind, says = (diagnosis.kind, diagnosis.says) if told else (UNEXPLAINED, located.says)
+        if not whole:
+            says += ", on dense numbers; elsewhere there is another mistake"
         diagnosis = Diagnosis(names, located.equations, kind, says)
     return diagnosis, work_through(model, small, [], located)
 
@@ -281,10 +288,14 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
     says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
     if len(found) == 1:
         says = found[0].says
-    ours = isinstance(model, Network)
-    if kind == UNEXPLAINED and not ours:
+    if kind == UNEXPLAINED and isinstance(model, Custom) and not model.product:
         says += "; to find the line, name what the loss goes through by `tap`, and use check_lines"
     return Diagnosis(names, _equations(model, names), kind, says)
+
+
+def _exchange(model: Network | Custom, swapped: tuple[tuple[str, ...], str]) -> Diagnosis:
+    names, says = swapped
+    return Diagnosis(names, _equations(model, names), "exchanged", says)
 
 
 def _equations(model: Network | Custom, names: Sequence[str]) -> tuple[int, ...]:

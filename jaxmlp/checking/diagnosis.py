@@ -7,7 +7,7 @@ replaced. The mistake is the one whose prediction agrees with everything that wa
 import functools
 import itertools
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,10 +28,12 @@ from jaxmlp.checking.reference import (
 from jaxmlp.checking.suspects import Suspect, suspects, without_layers
 from jaxmlp.checking.terms import Term, terms
 
+Key = TypeVar("Key")
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 COARSEST = 1e-6  # relative rounding granted to a wrong gradient, whatever the right one's is
 FEW = 4  # observations that are enough to see which mistakes explain a part
 ATTEMPTS = 1_500  # pairs of mistakes that are tried
+LEAST = 1e-3  # of a term, beside another mistake
 BEAM = 12  # mistakes that are tried together with every other one
 
 
@@ -73,20 +75,39 @@ def _wild(arrays: Iterable[Array]) -> bool:
     return not all(np.isfinite(array).all() for array in arrays)
 
 
-def agree(received: Array, predicted: Array, allowed: Array, right: Array) -> bool:
-    """Whether two arrays are equal, where finite, up to the rounding allowed for their size."""
+def agree(
+    received: Array, predicted: Array, allowed: Array, right: Array, *, apart: bool = False
+) -> bool:
+    """Whether two arrays are equal, where finite, up to the rounding allowed for their size.
+
+    `apart` allows each entry its own rounding, so that one that may be on or off at a kink says
+    nothing of the others; else all of them have that of the worst.
+    """
     if received.shape != np.shape(predicted):
         return False
     finite = np.isfinite(received) & np.isfinite(predicted)
     size = np.max(np.abs(right), initial=0, where=np.isfinite(right))
     share = min(allowed.max() / size, COARSEST) if size > 0 else COARSEST
     largest = np.max(np.abs(predicted), initial=0, where=finite)
+    worst = allowed if apart else allowed.max()
+    granted = np.maximum(worst, share * max(size if apart else 0.0, largest))
     with np.errstate(all="ignore"):
         near = np.abs(np.where(finite, received - predicted, 0.0))
-        return bool(np.all(near <= SLACK * max(allowed.max(), share * largest)))
+        return bool(np.all(near <= SLACK * granted))
 
 
 GIVEN = {"x": INPUTS, "y": LABELS}
+
+
+def settled(standings: Mapping[Key, str]) -> dict[Key, str]:
+    """What every line is, in their order; what follows from right lines is right.
+
+    So where no line is wrong itself, but one is not right, the first such line is the wrong one.
+    """
+    found = dict(standings)
+    if "wrong" not in found.values():
+        found |= dict.fromkeys([k for k, each in found.items() if each != "right"][:1], "wrong")
+    return found
 
 
 def standing(received: Array, follows: Array, allowed: Array, right: Array) -> str:
@@ -95,7 +116,7 @@ def standing(received: Array, follows: Array, allowed: Array, right: Array) -> s
         return "right"
     if not np.array_equal(np.isfinite(received), np.isfinite(follows)):
         return "wrong"
-    return "follows" if agree(received, follows, allowed, right) else "wrong"
+    return "follows" if agree(received, follows, allowed, right, apart=True) else "wrong"
 
 
 class Place(NamedTuple):
@@ -245,6 +266,9 @@ class Bench:
                 return None
         if measured and not self._natural(measured[0], amounts):
             return None
+        if measured and len(mistakes) > 1 and np.nanmax(np.abs(amounts), initial=0) < LEAST:
+            # too little to be a mistake: the other one all but explains everything
+            return Explanation(tuple(each for each in mistakes if not each.measured))
         return Explanation(tuple(mistakes), tuple(amounts))
 
     def _natural(self, mistake: Mistake, amounts: Sequence[float]) -> bool:

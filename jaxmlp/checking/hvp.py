@@ -57,7 +57,9 @@ def examine_hvp(
     check_settings(activation, shapes, labels, dtypes)
     networks = cases is None
     if networks:
-        small = network_cases([TINIEST], np.float64, seed, labels)
+        biases = sorted({shape.bias for shape in shapes})
+        tiny = [replace(TINIEST, bias=bias) for bias in biases]
+        small = network_cases(tiny, np.float64, seed, labels)
         tiniest = [case for case in small if case.kind == "dense"]  # to be shown, if it is wrong
         tried = [*tiniest, *network_cases(shapes, np.float64, seed, labels)]
     else:

@@ -123,9 +123,13 @@ def _multiples(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
         factor_between(leaf.expected, leaf.received) if _clear(leaf) else np.nan
         for _, leaf in tried
     ]
-    pairs = zip(tried, factors, strict=True)
-    scaled = [(leaf, np.nan_to_num(factor, nan=1.0) * leaf.expected) for (_, leaf), factor in pairs]
-    if np.isfinite(factors).any() and _fits(scaled):
+    known = [factor for factor in factors if np.isfinite(factor)]
+    same = known[0] if known and np.allclose(known, known[0], rtol=1 / CLEAR) else 1.0
+    scaled = [
+        (leaf, np.nan_to_num(factor, nan=same) * leaf.expected)
+        for (_, leaf), factor in zip(tried, factors, strict=True)
+    ]
+    if known and _fits(scaled):
         kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
         if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
             yield kind, says  # one number is always a multiple of another

@@ -17,7 +17,7 @@ import numpy as np
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
-from jaxmlp.checking.diagnosis import Observation, explain, standing
+from jaxmlp.checking.diagnosis import Observation, explain, settled, standing
 from jaxmlp.checking.examples import diagnose
 from jaxmlp.checking.leafwise import UNEXPLAINED
 from jaxmlp.checking.naming import named_lines
@@ -51,15 +51,18 @@ class Seen(NamedTuple):
     follows: dict[Line, Array]
     allowed: dict[Line, Array]
 
-    def status(self, line: Line) -> str:
+    def statuses(self) -> dict[Line, str]:
         """Whether a line is right, wrong itself, or right given the wrong ones before it."""
-        return standing(
-            self.received[line], self.follows[line], self.allowed[line], self.right[line]
+        return settled(
+            {
+                line: standing(value, self.follows[line], self.allowed[line], self.right[line])
+                for line, value in self.received.items()
+            }
         )
 
     def wrong(self) -> list[Line]:
         """The lines that are wrong themselves, the first one first."""
-        return [line for line in self.received if self.status(line) == "wrong"]
+        return [line for line, status in self.statuses().items() if status == "wrong"]
 
     def trial(self) -> Trial:
         """What was received beside what should have been."""
@@ -150,8 +153,7 @@ def _first(seen: Seen) -> str | None:
 
 def _shown(seen: Seen) -> set[tuple[Line, str]]:
     """The lines that are not right, each with what it is."""
-    found = {(line, seen.status(line)) for line in seen.received}
-    return {(line, status) for line, status in found if status != "right"}
+    return {(line, status) for line, status in seen.statuses().items() if status != "right"}
 
 
 def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, like: Seen) -> Seen | None:
@@ -260,7 +262,7 @@ def _observe(seen: Seen, wrong: Line) -> Observation:
 
 def _rows(seen: Seen) -> list[Row]:
     """Every line of a case with its status."""
-    rows = []
+    rows, statuses = [], seen.statuses()
     for line in all_lines(seen.problem):
         received = seen.received.get(line)
         rows.append(
@@ -270,7 +272,7 @@ def _rows(seen: Seen) -> list[Row]:
                 line.formula(seen.problem),
                 seen.right[line],
                 received,
-                "unknown" if received is None else seen.status(line),
+                statuses.get(line, "unknown"),
             )
         )
     return rows

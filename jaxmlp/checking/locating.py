@@ -75,6 +75,11 @@ class Located(NamedTuple):
         """Whether the lines are leaves of the gradient, with no other line to blame."""
         return all(line.symbol in ("dW", "db") for line in self.lines)
 
+    def holds(self, observations: Sequence[Observation]) -> bool:
+        """Whether the lines that were freed explain what other cases gave too."""
+        small = [seen for seen in observations if _size(seen) <= LARGEST and _finite(seen)]
+        return not self.places or bool(_fits(small, self.places)) or not small
+
     @property
     def symbols(self) -> set[str]:
         """Of the places where a mistake could be to the same effect."""
@@ -152,11 +157,7 @@ def locate(
         if not probes:
             tried = [(case, seen) for case in _probes(shapes, form) if (seen := ask(case))]
             probes = [(case, seen) for case, seen in tried if not _right(seen)]
-    chosen = probes or [
-        (case, seen)
-        for case, seen in failing
-        if max(np.size(value) for value in seen.right.values()) <= LARGEST
-    ]
+    chosen = probes or [(case, seen) for case, seen in failing if _size(seen) <= LARGEST]
     chosen = [pair for pair in chosen if _finite(pair[1])]
     clear = [pair for pair in chosen if pair[0].kind != "tiny kinks"]  # numbers of one size
     chosen = (clear or chosen)[:MOST]
@@ -206,6 +207,11 @@ def _probes(shapes: Sequence[Shape], form: str) -> Iterator[Case]:
                 first = Layer(weight, (1 + seed) * PAIRS - (case.batch.x @ weight)[0])
                 case = replace(case, params=(first, *case.params[1:]))
             yield case
+
+
+def _size(seen: Observation) -> int:
+    """How many numbers the largest line has."""
+    return max(np.size(value) for value in seen.right.values())
 
 
 def _finite(seen: Observation) -> bool:

@@ -55,6 +55,11 @@ class Custom:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
         return leaf_names(case.params, getattr(self.truth.loss, "prefix", DERIVATIVE))
 
+    @property
+    def product(self) -> bool:
+        """Whether it is no gradient that is checked but a Hessian-vector product."""
+        return hasattr(self.truth.loss, "prefix")
+
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
     ) -> list[tuple[Array, Array]]:

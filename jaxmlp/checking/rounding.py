@@ -121,7 +121,10 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
         if l < v.depth:
             exact = problem.activation in ("relu", "identity")
             own = 0 if exact else FEW * unit * (1 + np.abs(v.h(l)))
-            bounds[Line("h", l)] = STEEPEST * bounds[Line("z", l)] + own
+            passed = STEEPEST * bounds[Line("z", l)]
+            if problem.activation == "relu":  # what is surely off is exactly 0
+                passed = np.where(v.z(l) < -bounds[Line("z", l)], 0.0, passed)
+            bounds[Line("h", l)] = passed + own
     z, error = v.z(v.depth), bounds[Line("z", v.depth)]
     largest = np.abs(z).max(axis=1, keepdims=True)
     error = error + unit * (FEW + z.shape[1] + np.abs(z) + largest)  # of the exponent

@@ -133,6 +133,7 @@ def _activated(line: Line, problem: Problem) -> Iterator[Suspect]:
         "a leaky ReLU is applied (slope 0.01 below 0)",
         lambda v, l: np.where(v.z(l) > 0, v.z(l), 0.01 * v.z(l)),
     )
+    yield Suspect("wrong activation", "ReLU6 is applied", lambda v, l: np.clip(v.z(l), 0, 6))
 
 
 def _of_logits(kind: str, says: str, function: Callable[[Array], Array]) -> Suspect:
@@ -473,6 +474,11 @@ def _preactivation_gradient(line: Line, problem: Problem) -> Iterator[Suspect]:
         "derivative of the wrong activation",
         "the derivative is that of a leaky ReLU (0.01 below 0)",
         lambda v, l: np.where(v.z(l) > 0, 1, 0.01),
+    )
+    yield _masked(
+        "derivative of the wrong activation",
+        "the derivative is that of ReLU6",
+        lambda v, l: (v.z(l) > 0) & (v.z(l) < 6),
     )
     yield _masked(
         "derivative at the wrong place",

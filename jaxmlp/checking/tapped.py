@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis import standing
+from jaxmlp.checking.diagnosis import settled, standing
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import FLOOR, leaf_names
@@ -30,14 +30,18 @@ class Seen(NamedTuple):
     leaves: dict[str, Leaf]
     right: dict[str, Array]
 
-    def status(self, name: str) -> str:
+    def statuses(self) -> dict[str, str]:
         """Whether a line is right, wrong itself, or right given the wrong ones before it."""
-        leaf, right = self.leaves[name], self.right[name]
-        return standing(leaf.received, leaf.expected, leaf.allowed, right)
+        return settled(
+            {
+                name: standing(leaf.received, leaf.expected, leaf.allowed, self.right[name])
+                for name, leaf in self.leaves.items()
+            }
+        )
 
     def wrong(self) -> list[str]:
         """The lines that are wrong themselves, the first one first."""
-        return [name for name in self.leaves if self.status(name) == "wrong"]
+        return [name for name, status in self.statuses().items() if status == "wrong"]
 
     def trial(self) -> Trial:
         """What was received beside what follows from the lines before it."""
@@ -116,11 +120,6 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
     return {name: found[name] for name in right if name in found}
 
 
-def _shown(seen: Seen) -> dict[str, str]:
-    """What every line is."""
-    return {name: seen.status(name) for name in seen.leaves}
-
-
 def explain_taps(
     caller: Caller, seen: Sequence[Seen], loss: Callable[..., Any], cases: Any
 ) -> tuple[Finding, Diagnosis, Example]:
@@ -130,18 +129,19 @@ def explain_taps(
     name = min((each.wrong()[0] for each in wrong), key=order.index)
     failing = [each for each in wrong if name in each.wrong()]
     failing.sort(key=lambda each: sum(line.size for line in each.right.values()))
-    smallest, shown = failing[0], _shown(failing[0])
+    smallest, shown = failing[0], failing[0].statuses()
 
     def fails(case: Case) -> bool:
-        return _shown(see_taps(caller, case, loss)) == shown
+        return see_taps(caller, case, loss).statuses() == shown
 
     if found := smallest_given(cases, [each.case for each in failing], fails):
         smallest = see_taps(caller, found, loss)
     finding = Finding("wrong line", f"{name} is the first wrong line, on {smallest.case.about}")
     trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
     (fault,) = faults(trials, lambda trial, rows: None)
+    statuses = smallest.statuses()
     rows = tuple(
-        Row(line, None, "", each, leaf.received, smallest.status(line))
+        Row(line, None, "", each, leaf.received, statuses[line])
         if (leaf := smallest.leaves.get(line))
         else Row(line, None, "", each, None, "right")
         for line, each in smallest.right.items()

@@ -138,6 +138,9 @@ def _leaves(
         findings.append(Finding("wrong tree", says))
         if len(leaves) != len(wanted):
             return None, findings
+    if turned_round(value, params):
+        says = "the layers are in reverse order: return them from the first to the last"
+        return None, [*findings, Finding("exchanged", says)]
     received = []
     others: dict[tuple[Any, Any, bool], list[str]] = {}
     for name, leaf, param in zip(names, leaves, wanted, strict=True):
@@ -176,12 +179,20 @@ def _leaves(
     return (received if len(received) == len(wanted) else None), findings
 
 
+def turned_round(value: Any, params: Any) -> bool:
+    """Whether a tuple has the shapes of the parameters only if it is read from its end."""
+    if not (isinstance(value, (tuple, list)) and isinstance(params, (tuple, list))):
+        return False
+    shapes, backwards, wanted = (
+        [np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (value, value[::-1], params)
+    )
+    return shapes != wanted and backwards == wanted
+
+
 def listed(names: Sequence[str]) -> str:
-    """Such as ∂C/∂W⁰ has, or ∂C/∂W⁰ and 3 other leaves have."""
+    """Such as ∂C/∂W⁰ has, or ∂C/∂W⁰ and 3 more have."""
     more = len(names) - 1
-    if not more:
-        return f"{names[0]} has"
-    return f"{names[0]} and {more} other {'leaves' if more > 1 else 'leaf'} have"
+    return f"{names[0]} and {more} more have" if more else f"{names[0]} has"
 
 
 def describe(tree: Any) -> str:

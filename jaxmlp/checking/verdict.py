@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.factors import CLOSE, factor_between
-from jaxmlp.checking.trials import Model, Trial
+from jaxmlp.checking.trials import Leaf, Model, Trial
 
 
 def merged(trials: Sequence[Trial]) -> list[Finding]:
@@ -126,6 +126,31 @@ def clipped(wrong: Sequence[Trial]) -> tuple[str, str] | None:
     if len(norms) < 2 or not np.allclose(norms, norms[0], CLOSE):
         return None
     return "clipped", f"the norm of the whole gradient is {norms[0]:.6g} wherever it is wrong"
+
+
+def exchanged(wrong: Sequence[Trial]) -> tuple[tuple[str, ...], str] | None:
+    """The names and a sentence, if every wrong leaf is the true gradient of another parameter."""
+    names: dict[str, None] = {}
+    told: list[str] = []
+    for trial in wrong:
+        says = []
+        for leaf in trial.leaves:
+            if leaf.right:
+                continue
+            same = [other for other in trial.leaves if other is not leaf and _is(leaf, other)]
+            if not same:
+                return None
+            names[leaf.name] = None
+            says += [f"{leaf.name} is {same[0].name}"] * bool(np.any(leaf.received))
+        told = max(told, says, key=len)
+    return (tuple(names), "; ".join(told)) if told else None
+
+
+def _is(leaf: Leaf, other: Leaf) -> bool:
+    """Whether what was received of one leaf is what another one should be."""
+    return leaf.received.shape == other.expected.shape and bool(
+        np.all(np.abs(leaf.received - other.expected) <= other.allowed)
+    )
 
 
 def smallest_seen(trials: Sequence[Trial]) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """A report as Markdown with formulas, and as a script that shows the smallest example."""
 
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -115,7 +117,7 @@ def script(report: Report) -> str:
     )
     return f'''"""The smallest case on which {report.subject} is wrong, line by line."""
 
-import jax
+{_paths(imports)}import jax
 from numpy import array, asarray, inf, nan
 
 {"".join(f"{line}{chr(10)}" for line in sorted(imports))}
@@ -132,6 +134,15 @@ for name, right in expected.items():
     but = "" if was is None or mark == "✓" else f", but was {{was.tolist()}}"
     print(f"{{mark}} {{name}} should be {{(asarray(right) + 0.0).tolist()}}{{but}}")
 '''
+
+
+def _paths(imports: set[str]) -> str:
+    """What makes the files importable that the script needs, such as that of the loss."""
+    modules = [sys.modules.get(line.split()[1]) for line in imports if "." not in line.split()[1]]
+    files = [getattr(each, "__file__", None) for each in modules if not hasattr(each, "__path__")]
+    folders = sorted({str(Path(file).resolve().parent) for file in files if file})
+    lines = [f"sys.path.insert(0, {folder!r})" for folder in folders]
+    return "\n".join(["import sys", "", *lines, "", ""]) if folders else ""
 
 
 def _truth(name: str) -> str:
