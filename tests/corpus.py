@@ -155,7 +155,11 @@ MISTAKES = [
     Mistake("weight gradient in bfloat16", WEIGHT,
             "import ml_dtypes; dW = (h[l].T @ dz).astype(ml_dtypes.bfloat16).astype(x.dtype)", 13,
             "precision lost"),
-    Mistake("layers in reverse order", "tuple(grads)", "tuple(grads[::-1])", 13, "exchanged"),
+    Mistake("weight gradients exchanged", "return tuple(grads)",
+            "(V, c), (W, b) = grads[0], grads[-1]\n"
+            "    if V.shape == W.shape:\n"
+            "        grads[0], grads[-1] = Layer(W, c), Layer(V, b)\n"
+            "    return tuple(grads)", 13, "exchanged"),
     # (14) ∂C/∂b
     Mistake("small bias gradients lost", BIAS,
             "(lambda db: np.where(np.abs(db) < 0.05 * np.abs(dW).max(), 0, db))(dz.sum(axis=0))",

@@ -21,7 +21,6 @@ from jaxmlp.sweeps import (
     loguniform,
     params_at,
     replay,
-    sweep,
     sweeping,
     uniform,
 )
@@ -31,8 +30,13 @@ from jaxmlp.sweeps.plan import PADDABLE, make_plan
 from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
 
-CONFIG = Config(hidden=(6,), epochs=3, batch_size=8)
+CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)
 BOUND = 1e-4  # relative; a trial alone and among others may differ in the last bits of float32
+
+
+def sweep(*space, **settings):
+    """With few sizes of chunks, since each is another program to compile."""
+    return jaxmlp.sweep(*space, **{"at_once": 4} | settings)
 
 
 @pytest.fixture(autouse=True)
@@ -69,10 +73,10 @@ def test_a_grid(dataset):
         config=CONFIG,
     )
     assert table.train_loss.dims == ("learning_rate", "hidden", "seed", "epoch")
-    assert table.train_loss.shape == (2, 2, 3, 3)
+    assert table.train_loss.shape == (2, 2, 3, 4)
     assert list(table.hidden.values) == ["3", "6"]
-    assert table.mean("seed").validation_accuracy.shape == (2, 2, 3)
-    assert len(table.to_dataframe()) == 36
+    assert table.mean("seed").validation_accuracy.shape == (2, 2, 4)
+    assert len(table.to_dataframe()) == 48
     assert not table.diverged.any()
     again = replay(table, {"learning_rate": 0.1, "hidden": "3", "seed": 1}, dataset)
     assert again.trial.config.hidden == (3,)
@@ -179,11 +183,11 @@ def test_one_program_for_all_trials(dataset):
     program = sharded_epoch(mesh())
     program.clear_cache()
     sweep({"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]}, dataset, config=CONFIG)
-    assert program._cache_size() == 1
+    assert program._cache_size() == 1  # for two chunks
 
 
 def test_a_trial_that_diverges_leaves_the_others_alone(dataset):
-    config = Config(hidden=(6,), epochs=3, batch_size=8, optimizer="sgd")
+    config = Config(hidden=(6,), epochs=2, batch_size=8, optimizer="sgd")
     table = sweep({"learning_rate": [0.1, 1e30]}, dataset, config=config)
     assert table.diverged.values.tolist() == [0, 1]
     space = make_space({"learning_rate": [0.1]}, config)
@@ -267,7 +271,7 @@ def test_a_sweep_that_was_stopped_goes_on(dataset, tmp_path, recwarn):
     shares = []
     table = sweep(space, dataset, config=CONFIG, at_once=3, out=folder,
                   on_progress=lambda progress: shares.append(progress.share))  # fmt: skip
-    np.testing.assert_allclose(shares, [7 / 9, 8 / 9, 1])
+    np.testing.assert_allclose(shares, [9 / 12, 10 / 12, 11 / 12, 1])
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
     sweep(space, dataset, config=CONFIG, out=folder, on_progress=stop_after(0))  # nothing left
 
@@ -285,8 +289,8 @@ def test_damaged_chunks_are_run_again(dataset, tmp_path):
 
 def test_a_folder_is_for_one_sweep(dataset, tmp_path):
     sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
-    with pytest.raises(ValueError, match="another sweep: its settings is epochs 3, not epochs 4"):
-        sweep({"seed": [0]}, dataset, config=Config(hidden=(6,), epochs=4, batch_size=8),
+    with pytest.raises(ValueError, match="another sweep: its settings is epochs 4, not epochs 5"):
+        sweep({"seed": [0]}, dataset, config=Config(hidden=(6,), epochs=5, batch_size=8),
               out=tmp_path)  # fmt: skip
     with pytest.raises(ValueError, match="its space is"):
         sweep({"seed": [1]}, dataset, config=CONFIG, out=tmp_path)
@@ -347,7 +351,7 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         return real(trials, *others, **settings)
 
     monkeypatch.setattr(sweeping, "train_together", short)
-    table = sweep({"seed": range(5)}, dataset, config=CONFIG)
+    table = sweep({"seed": range(5)}, dataset, config=CONFIG, at_once=None)
     assert sizes == [5, 3, 2, 2, 1]
     assert np.isfinite(table.train_loss).all()
 
@@ -450,12 +454,11 @@ def test_the_calibration_error():
 
 
 def test_halving_stops_the_worse_and_leaves_the_others_as_they_are(dataset):
-    config = Config(hidden=(6,), epochs=4, batch_size=8)
     space = {"learning_rate": [1e-4, 1e-3, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
-    whole = sweep(space, dataset, config=config)
+    whole = sweep(space, dataset, config=CONFIG)
     shares = []
     table = sweep(
-        space, dataset, config=config, halving=2, at_once=8,
+        space, dataset, config=CONFIG, halving=2,
         on_progress=lambda progress: shares.append(progress.share),
     )  # fmt: skip
     trained = table.trained.values
@@ -476,9 +479,8 @@ def test_halving_stops_the_worse_and_leaves_the_others_as_they_are(dataset):
 
 
 def test_a_halved_sweep_that_was_stopped_goes_on(dataset, tmp_path):
-    config = Config(hidden=(6,), epochs=4, batch_size=8)
     space = {"learning_rate": [1e-4, 1e-3, 0.01, 0.1]}
-    settings: dict = {"config": config, "halving": 2, "at_once": 1}
+    settings: dict = {"config": CONFIG, "halving": 2, "at_once": 1}
     whole = sweep(space, dataset, **settings)
     with pytest.raises(StoppedError):
         sweep(space, dataset, **settings, out=tmp_path, on_progress=stop_after(3))

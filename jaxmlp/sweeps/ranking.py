@@ -42,10 +42,10 @@ def rows_of(table: Any) -> list[Row]:
     flat = flat if seeds else flat.expand_dims(SEED)
     dims = [name for name in last.dims if name != SEED]
     # a dimension for the settings even if nothing but the seed is swept
-    flat = flat.stack(setting=dims, create_index=False) if dims else flat.expand_dims("setting")
+    flat = flat.stack(place=dims, create_index=False) if dims else flat.expand_dims("place")
     rows = []
-    for number in range(flat.sizes["setting"]):
-        one = flat.isel(setting=number)
+    for number in range(flat.sizes["place"]):
+        one = flat.isel(place=number)
         accuracies = one.validation_accuracy.transpose(SEED, "epoch").values
         final, many = one["last"].values, accuracies.shape[0] > 1
         trained = int(one.trained.min())

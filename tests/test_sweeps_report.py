@@ -1,0 +1,160 @@
+"""The interactive report in a real browser, and the pictures of a sweep."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxmlp import Batch, Config, Dataset
+from jaxmlp.plots import save
+from jaxmlp.sweeps import best, loguniform, sweep
+from jaxmlp.sweeps.pictures import pictures
+from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
+from jaxmlp.sweeps.report import report
+
+SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
+
+
+def dataset():
+    rng = np.random.default_rng(0)
+
+    def part(n):
+        x = rng.uniform(size=(n, 5)).astype(np.float32)
+        return Batch(x, (x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]).astype(np.int32))
+
+    return Dataset(part(35), part(20), part(10), (1, 5))
+
+
+def table_of(space, **settings):
+    with jax.numpy_dtype_promotion("standard"):
+        return sweep(space, dataset(), config=Config(epochs=2, batch_size=8), **settings)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return table_of(SPACE)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(paths):
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    # software rendering, since parallel coordinates need WebGL and a test machine has no GPU
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "enable-unsafe-swiftshader",
+        "window-size=1200,1500",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=paths[1])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+def columns(browser):
+    rows = browser.find_elements("css selector", "#rows tr")
+    return [[cell.text for cell in row.find_elements("tag name", "td")] for row in rows]
+
+
+def errors(browser):
+    return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_the_report_in_a_browser(browser, table, tmp_path):
+    path = tmp_path / "report.html"
+    found = best(table, dataset())
+    path.write_text(report(table, "A <b>sweep</b>", found), encoding="utf-8")
+    browser.get(path.as_uri())
+    assert errors(browser) == []
+    assert browser.find_element("tag name", "h1").text == "A <b>sweep</b>"
+    rows = columns(browser)
+    assert len(rows) == 6
+    accuracies = [float(row[2]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)  # the best first
+    assert accuracies[0] == pytest.approx(found.accuracy, abs=1e-4)
+    heads = browser.find_elements("css selector", "#heads button")
+    assert [head.text for head in heads][:3] == ["learning rate", "hidden", "accuracy"]
+    for reverse in (True, False):  # a head sorts, and once more the other way round
+        heads[0].click()
+        rates = [float(row[0]) for row in columns(browser)]
+        assert rates == sorted(rates, reverse=reverse)
+    heads[0].click()
+    browser.find_element("css selector", "#rows tr").click()
+    assert len(browser.find_elements("css selector", "#rows tr.chosen")) == 1
+    widths = browser.execute_script("return $('curves').data.map((trace) => trace.line.width)")
+    assert sorted(widths) == [1.5] * 5 + [4]  # its curve is marked
+    browser.find_element("id", "clear").click()
+    assert not browser.find_elements("css selector", "#rows tr.chosen")
+    # as dragging along the axis of the learning rate does, whose scale is logarithmic
+    keep = "return Plotly.restyle('parallel', {'dimensions[0].constraintrange': arguments[0]})"
+    browser.execute_script(keep, [[-2.1, -0.9]])
+    assert {float(row[0]) for row in columns(browser)} == {0.01, 0.1}
+    assert "4 of 6 settings" in browser.find_element("id", "count").text
+    assert browser.execute_script("return $('curves').data.length") == 4
+    browser.execute_script(keep, [None])
+    assert len(columns(browser)) == 6
+    assert errors(browser) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "settings"),
+    [
+        ({"seed": [0, 1]}, {}),
+        ([{"name": "</script>", "momentum": 0.5}, {"bias": False}], {}),
+        ({"momentum": [0.9], "learning_rate": [0.1, 1e30]}, {}),
+        ({"learning_rate": loguniform(1e-3, 1), "momentum": [0.5, 0.9]}, {"trials": 3}),
+    ],
+)
+def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
+    table = table_of(space, **settings)
+    path = tmp_path / "report.html"
+    path.write_text(report(table, "Sweep", best(table)), encoding="utf-8")
+    browser.get(path.as_uri())
+    assert errors(browser) == []
+    assert len(columns(browser)) == len(rows_of(table))
+    for name, figure in pictures(table):
+        save(figure, tmp_path / f"{name}.png")
+
+
+def test_pictures(table, tmp_path):
+    found = dict(pictures(table))
+    assert list(found) == ["heat_map", "curves", "accuracy_learning_rate"]
+    for name, figure in found.items():
+        save(figure, tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert min(image.size) > 400
+    cells = [text.get_text() for text in found["heat_map"].axes[0].texts]
+    rows = {(row.names["learning_rate"], row.names["hidden"]): row for row in rows_of(table)}
+    in_order = [rows[rate, width] for width in ("3", "6") for rate in SPACE["learning_rate"]]
+    assert cells == [f"{row.accuracy:.3f}" for row in in_order]
+    bars = found["accuracy_learning_rate"].axes[0]
+    assert bars.get_xscale() == "log"
+    assert bars.get_legend_handles_labels()[1] == ["hidden 3", "hidden 6"]
+
+
+def test_rows(table):
+    rows = rows_of(table)
+    assert [row.accuracy for row in rows] == sorted((row.accuracy for row in rows), reverse=True)
+    assert rows[0].names == best(table).setting
+    assert rows[0].accuracy == best(table).accuracy
+    assert varied(rows) == {"learning_rate": [0.001, 0.01, 0.1], "hidden": ["3", "6"]}
+    assert is_logarithmic([0.001, 0.01, 0.1])
+    assert not is_logarithmic([1, 2, 3])
+    assert not is_logarithmic(["3", "6", "7"])
+    assert not is_logarithmic([0.0, 0.5, 0.9])
+
+
+def test_stopped_settings_come_last():
+    rows = rows_of(table_of({"learning_rate": [0.001, 0.01, 0.1, 1.0]}, halving=2))
+    assert [row.trained for row in rows] == [2, 2, 1, 1]
+    assert all(len(row.accuracies) == row.trained for row in rows)
+    assert np.isnan([row.accuracy for row in rows[2:]]).all()
