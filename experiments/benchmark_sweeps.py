@@ -33,9 +33,9 @@ from jaxmlp import Config, Hyperparams
 from jaxmlp.cli.common import load_data
 from jaxmlp.plots import PALE, new_figure, save
 from jaxmlp.sweeps.pictures import COLOURS
-from jaxmlp.sweeps.plan import multiplications
+from jaxmlp.sweeps.plan import make_plan, multiplications
 from jaxmlp.sweeps.run import Data, mesh, place, sharded_epoch, state_like, train_together
-from jaxmlp.sweeps.space import make_space
+from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 
 ROUNDS = 5
@@ -53,24 +53,35 @@ def config_of(width: int, epochs: int = 1) -> Config:
 
 def trials_of(width: int, count: int, epochs: int = 1) -> Any:
     """Trials that differ in their learning rate and seed."""
+    return space_of(width, count, epochs).trials
+
+
+def space_of(width: int, count: int, epochs: int) -> Space:
+    """Learning rates and up to four seeds."""
     rates = [float(rate) for rate in np.geomspace(1e-3, 0.3, max(1, count // 4))]
     space = {"learning_rate": rates, "seed": range(min(4, count))}
-    return make_space(space, config_of(width, epochs), Hyperparams(label_smoothing=0.0)).trials
+    return make_space(space, config_of(width, epochs), Hyperparams(label_smoothing=0.0))
 
 
 Measure = Callable[[], float]  # seconds per trial and epoch
 
 
-def ours(width: int, data: Data, count: int = TRIALS) -> Measure:
-    """Our sweep's program: the second of two epochs, so that nothing is compiled in it."""
+def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -> Measure:
+    """Our sweep, in its chunks: the second of two epochs each, in which nothing is compiled."""
     trials, config = trials_of(width, count, 2), config_of(width, 2)
+    plan = make_plan(space_of(width, count, 2), dataset)
+    size = min(count, plan.buckets[0].at_once)
 
     def measure() -> float:
-        ends: list[float] = []
-        train_together(
-            trials, config, data, count, on_epoch=lambda _: ends.append(time.perf_counter())
-        )
-        return (ends[1] - ends[0]) / count
+        total = 0.0
+        for first in range(0, count, size):
+            ends: list[float] = []
+            train_together(
+                trials[first : first + size], config, data, size,
+                on_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),
+            )  # fmt: skip
+            total += ends[1] - ends[0]
+        return total / count
 
     return measure
 
@@ -226,12 +237,12 @@ def memory(width: int, data: Data) -> dict[str, float]:
         leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_like(config, data))
     )
     used = []
-    for count in (TRIALS, 2 * TRIALS):
-        lowered = lower(width, data, count)
-        stats = lowered.compile().memory_analysis()
+    for count in (16, 32):
+        stats = lower(width, data, count).compile().memory_analysis()
         used.append(stats.temp_size_in_bytes + stats.argument_size_in_bytes)
-    batch = 4 * config.batch_size * (sizes[0] / TRIALS + sum(sizes[1:]))
-    return {"bytes": (used[1] - used[0]) / TRIALS, "state": state, "batch": batch}
+    batch = 4 * config.batch_size * sum(sizes[1:])  # its activations; the inputs are shared
+    each = (used[1] - used[0]) / 16 * mesh().size  # what is counted is one device's
+    return {"bytes": each, "state": state, "batch": batch}
 
 
 def lower(width: int, data: Data, count: int) -> Any:
@@ -266,7 +277,7 @@ def main() -> None:
     found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
     for width in (128, 32):
         methods: dict[str, Measure] = {
-            OURS: ours(width, data),
+            OURS: ours(width, dataset, data),
             "train in a loop": loop(width, dataset),
             "lax.map": mapped(width, data),
             "PyTorch eager": torch_eager(width, x, y),
@@ -285,9 +296,7 @@ def main() -> None:
         found[str(width)] = {"seconds": times, "memory": memory(width, data)}
     found["growth"] = {}
     for count in GROWTH:
-        measure = ours(32, data, count)
-        measure()
-        found["growth"][count] = sorted(measure() for _ in range(3))[1]
+        found["growth"][count] = ours(32, dataset, data, count)()
         print(f"{count} trials: {found['growth'][count]:.4f}", flush=True)
     text = json.dumps(found, indent=1) + "\n"
     (arguments.out / "benchmark_sweeps.json").write_text(text, encoding="utf-8")

@@ -150,8 +150,9 @@ MISTAKES = [
     Mistake("weight: loop stops early", WEIGHT, "dW = h[l][:n - 1].T @ dz[:n - 1]", 13,
             "batch rows"),
     Mistake("sign of the gradient", WEIGHT, "dW = np.sign(h[l].T @ dz)", 13, "sign only"),
-    Mistake("one entry off by 1e-3", WEIGHT, "dW = h[l].T @ dz; dW[0, 0] *= 1.001", 13,
-            "constant factor"),
+    Mistake("one entry off by 1e-3", WEIGHT,
+            "dW = h[l].T @ dz; first = np.arange(dW.size).reshape(dW.shape) == 0; "
+            "dW = np.where(first, dW + dW / 1000, dW)", 13, "constant factor"),
     Mistake("weight gradient in bfloat16", WEIGHT,
             "import ml_dtypes; dW = (h[l].T @ dz).astype(ml_dtypes.bfloat16).astype(x.dtype)", 13,
             "precision lost"),

@@ -26,7 +26,7 @@ from jaxmlp.sweeps import (
 )
 from jaxmlp.sweeps.chunks import Chunks, record_of
 from jaxmlp.sweeps.halving import make_rungs
-from jaxmlp.sweeps.plan import PADDABLE, make_plan
+from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
 
@@ -133,6 +133,20 @@ def test_widths_share_a_program_where_padding_is_exact(dataset):
         shared = {(5,), (3, 2), ()}
         assert found == (shared if activation in PADDABLE else shared | {(2,)})
     assert 0 < make_plan(make_space(space, CONFIG), dataset).padding < 1
+
+
+def test_what_is_trained_at_once_fits_in_the_cache(dataset):
+    """On a CPU, unless more is asked for; always at least one trial on each device."""
+    space = make_space({"seed": range(1000)}, Config(hidden=(2000,), batch_size=8))
+    (bucket,) = make_plan(space, dataset).buckets
+    state = 4 * 3 * (5 * 2000 + 2000 + 2000 * 2 + 2)  # of adam
+    assert bucket.at_once == jax.device_count() * (CACHED // state)
+    (bucket,) = make_plan(space, dataset, 900).buckets
+    assert bucket.at_once == 900
+    wide = make_space({"seed": range(9)}, Config(hidden=(10**6,), batch_size=8))
+    assert make_plan(wide, dataset).buckets[0].at_once == jax.device_count()
+    (bucket,) = make_plan(space, dataset, 900, memory=10 * 2**20).buckets
+    assert bucket.at_once == 5 * 2**20 // bucket.bytes_each
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

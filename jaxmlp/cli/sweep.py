@@ -50,7 +50,8 @@ class Sweep:
         trials: how many random draws.
         halving: η of successive halving: after every rung only the best 1/η of the settings go on.
         keep: whose parameters the table holds.
-        at_once: how many trials to train at once at the most, if not as many as fit in memory.
+        at_once: how many trials to train at once at the most, if not as many as fit in memory,
+            or in the cache of a CPU.
         dry_run: show the plan only.
         yes: train even a very large grid.
         devices: into how many devices JAX divides the CPU; by default one for each core.

@@ -23,6 +23,9 @@ COMPILING = 2.0  # seconds for one more program
 RATES = {"cpu": 1e11}  # multiplications and additions per second
 RATE = 1e13  # on an accelerator
 SHARE = 0.5  # of the memory that is free, which a chunk may fill
+# Of the parameters and the optimizer's state that a core works on at a time: what is larger has to
+# come from memory in every step, which takes longer than the products (`benchmark_sweeps.py`).
+CACHED = 4 * 2**20
 MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays like the parameters in optax's state
 
 
@@ -79,7 +82,8 @@ def make_plan(
     Args:
         space: of `make_space`.
         dataset: whose sizes the plan is for.
-        at_once: how many trials to train at once at the most; by default, what fits in memory.
+        at_once: how many trials to train at once at the most; by default, what fits in memory,
+            or on a CPU in its cache.
         halving: η of successive halving, if there is any.
         memory: bytes that are free on all devices together; by default, as they are now.
 
@@ -100,6 +104,9 @@ def make_plan(
     for config, numbers in merged.items():
         each = bytes_each(config, dataset)
         fits = max(1, int(SHARE * (free_memory() if memory is None else memory) / each))
+        if at_once is None and jax.default_backend() == "cpu":
+            cached = CACHED // _state_bytes(config, dataset)
+            fits = min(fits, jax.device_count() * max(1, cached))
         most = min(len(numbers), fits, at_once or fits)
         numbers.sort(key=lambda number: settings[number])  # so that few are incomplete at a time
         buckets.append(Bucket(config, tuple(numbers), each, most))
@@ -167,10 +174,21 @@ def multiplications(config: Config, dataset: Dataset) -> float:
 
 def bytes_each(config: Config, dataset: Dataset) -> int:
     """Memory of one trial: parameters, their gradient, optax's state, activations of a batch."""
-    sizes = sizes_of(config, dataset)
-    count = sum(a * b + config.bias * b for a, b in itertools.pairwise(sizes))
     rows = max(config.batch_size, len(dataset.validation.x))
-    return 4 * (count * (2 + MOMENTS[config.optimizer]) + 2 * rows * sum(sizes[1:]))
+    gradient = _count(config, dataset)
+    activations = 2 * rows * sum(sizes_of(config, dataset)[1:])
+    return _state_bytes(config, dataset) + 4 * (gradient + activations)
+
+
+def _state_bytes(config: Config, dataset: Dataset) -> int:
+    """Bytes of the parameters and of optax's state."""
+    return 4 * _count(config, dataset) * (1 + MOMENTS[config.optimizer])
+
+
+def _count(config: Config, dataset: Dataset) -> int:
+    """How many parameters there are."""
+    pairs = itertools.pairwise(sizes_of(config, dataset))
+    return sum(a * b + config.bias * b for a, b in pairs)
 
 
 def free_memory() -> int:
