@@ -20,6 +20,7 @@ from jaxmlp.sweeps.table import Columns, accuracies_after
 from jaxmlp.training import Metrics, train
 
 CONFIDENCE = 0.95
+LEAST = 5e-5  # of accuracy: what is less is not worth saying
 GROUPS = 15  # of predictions, by the probability of the predicted class
 
 
@@ -52,7 +53,9 @@ class Best(NamedTuple):
         low, high = self.interval
         spread = f" (95 % interval {low:.4f} to {high:.4f})" if np.isfinite(low) else ""
         chosen = f"best of {self.settings}"
-        if np.isfinite(self.optimism):
+        if self.optimism < LEAST:
+            chosen += ", and just as good when other seeds choose it"
+        elif np.isfinite(self.optimism):
             chosen += f", which makes it look {self.optimism:.4f} better than it is"
         return f"{names or 'as given'}: validation accuracy {self.accuracy:.4f}{spread}, {chosen}"
 
