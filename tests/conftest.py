@@ -29,6 +29,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.devices()  # from here on there is one, whatever a command line would make of the CPU
 
 # Compilation makes first calls slow, which is no flakiness. A failure prints how to repeat it.
 always = hypothesis.settings(

@@ -24,8 +24,19 @@ def test_a_sweep(tmp_path, capsys):
     with xr.open_dataset(out / "table.nc") as table:
         assert dict(table.sizes) == {"learning_rate": 2, "seed": 2, "epoch": 2}
     assert (out / "table.csv").read_text().startswith("learning_rate,seed,epoch,train_loss")
+    assert {path.name for path in out.glob("*.*")} >= {"report.html", "curves.png"}
+    assert "test accuracy 0." in printed
     assert main([*command, "--learning-rate", "0.5"]) == 2
     assert "holds another sweep: its settings is learning_rate 0.004" in capsys.readouterr().err
+
+
+def test_a_random_search_that_is_halved(tmp_path, capsys):
+    drawn = ["--set", "learning_rate=loguniform:0.0001:0.1", "--set", "momentum=uniform:0:0.9"]
+    command = ["sweep", *drawn, "--trials", "4", "--halving", "2", *QUICK, "--out", str(tmp_path)]
+    assert main([*command, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "trials      4\n" in planned
+    assert "settings: 4 to epoch 1, 2 to epoch 2; 25% of the work saved" in planned
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,23 @@ def test_values(text, values):
         (["bias=maybe"], "'maybe' is neither true nor false"),
         (["learning_rate=0.1", "batch_size=0"], "batch_size is 0: give an integer ≥ 1"),
         (["seed=0:20000"], "20,000 trials are many: add --yes"),
+        (["momentum=uniform:0"], "--set momentum=uniform:0: give uniform:low:high: write such"),
+        (["momentum=loguniform:0:1"], "the interval is 0.0 to 1.0: give two positive numbers"),
+        (["momentum=uniform:0:0.9"], "momentum is drawn at random: say how often by trials"),
+        (["seed=1", "--trials", "3"], "trials is 3, but nothing is drawn at random"),
+        (["seed=1", "--halving", "1"], "halving is 1: give an integer ≥ 2"),
+        (["seed=1", "--at-once", "0"], "at_once is 0: give an integer ≥ 1"),
+        (["seed=1", "--devices", "0"], "devices is 0: give an integer ≥ 1"),
+        (["seed=1", "--devices", "77"], "devices is 77: JAX runs on 1 already"),
+        (["seed=1", "--coordinator", "a:1"], "processes is None and coordinator a:1: give all of"),
+        (
+            ["seed=1", "--coordinator", "a:1", "--processes", "2", "--process", "2"],
+            "process is 2: give a number from 0 to 1",
+        ),
+        (
+            ["seed=1", "--coordinator", "a", "--processes", "2", "--process", "1"],
+            "coordinator is 'a': give HOST:PORT",
+        ),
     ],
 )
 def test_refuses(settings, message, tmp_path, capsys):
