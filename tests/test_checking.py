@@ -9,6 +9,7 @@ import jaxmlp
 from jaxmlp.checking import GradientMismatch, check_gradient
 from jaxmlp.checking.cases import SHAPES
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.reference import ACTIVATIONS
 from tests import corpus
 from tests.strategies import LONG
 
@@ -43,7 +44,7 @@ def test_right_gradients_pass(name):
     check_gradient(right, activation=activation, shapes=SHAPES if LONG else FEW)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "identity"])
+@pytest.mark.parametrize("activation", ACTIVATIONS if LONG else ("relu", "gelu"))
 def test_ours_is_right(activation):
     shapes = SHAPES if activation == "relu" or LONG else FEW
     report = check_gradient(jaxmlp.manual_grad, activation=activation, shapes=shapes)

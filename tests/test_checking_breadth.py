@@ -49,7 +49,7 @@ def look(old, new, shapes=TWO, **settings):
         (corpus.LOGITS, f"np.clip({corpus.LOGITS}, -0.1, 0.1)", 12, "clipped"),
         (corpus.MASK, "dh * (z[l - 1] > 1e-9)", 16, "mask threshold"),
         ("h, z = [x], []", "h, z = [np.round(x)], []", 1, "precision lost"),
-    ][:: 1 if LONG else 2],
+    ][:: 1 if LONG else 3],
 )
 def test_what_is_on_no_list_is_located(old, new, equation, kind):
     report = look(old, new)

@@ -17,7 +17,7 @@ OTHERWISE = {"max_differentiated_once", "zero_grad_forgotten"}
 
 
 @pytest.mark.parametrize(
-    "mistake", unseen.MISTAKES[:: 1 if LONG else 10], ids=lambda mistake: mistake.name
+    "mistake", unseen.MISTAKES[:: 1 if LONG else 20], ids=lambda mistake: mistake.name
 )
 def test_mistakes_are_caught_and_located(mistake):
     report = examine(mistake.grad, activation=mistake.activation)
@@ -28,6 +28,6 @@ def test_mistakes_are_caught_and_located(mistake):
         assert equation in mistake.lines, report
 
 
-@pytest.mark.parametrize("right", unseen.RIGHT[:: 1 if LONG else 5], ids=lambda right: right.name)
+@pytest.mark.parametrize("right", unseen.RIGHT[:: 1 if LONG else 10], ids=lambda right: right.name)
 def test_right_gradients_pass(right):
     check_gradient(right.grad, activation=right.activation)
