@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import jaxmlp
+from jaxmlp import Batch, Dataset
 from jaxmlp.activations import ACTIVATIONS
 
 # (widths, bias, rows): the note's own network; one layer; width one; one class; one row;
@@ -112,3 +113,14 @@ def draw_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.n
 def as_arrays(tree: Any) -> Any:
     """JAX arrays of the dtypes that the case asks for; float64 needs the x64 mode."""
     return jax.tree.map(jnp.asarray, tree)
+
+
+def tiny_dataset() -> Dataset:
+    """Five numbers between 0 and 1; the class says whether the first two are the larger ones."""
+    rng = np.random.default_rng(0)
+
+    def part(n: int) -> Batch:
+        x = rng.uniform(size=(n, 5)).astype(np.float32)
+        return Batch(x, (x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]).astype(np.int32))
+
+    return Dataset(part(35), part(10), part(10), (1, 5))

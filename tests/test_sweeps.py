@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxmlp
-from jaxmlp import Batch, Config, Dataset
+from jaxmlp import Batch, Config
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.params import pad_params
 from jaxmlp.sweeps import (
@@ -29,6 +29,7 @@ from jaxmlp.sweeps.halving import make_rungs
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
+from tests.strategies import tiny_dataset
 
 CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)
 BOUND = 1e-4  # relative; a trial alone and among others may differ in the last bits of float32
@@ -48,13 +49,7 @@ def optax_promotes():
 
 @pytest.fixture(scope="module")
 def dataset():
-    rng = np.random.default_rng(0)
-
-    def part(n):
-        x = rng.uniform(size=(n, 5)).astype(np.float32)
-        return Batch(x, (x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]).astype(np.int32))
-
-    return Dataset(part(35), part(10), part(10), (1, 5))
+    return tiny_dataset()
 
 
 def assert_contract(table, space, dataset, **point):

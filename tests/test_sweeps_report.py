@@ -7,29 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmlp import Batch, Config, Dataset
+from jaxmlp import Config
 from jaxmlp.plots import save
 from jaxmlp.sweeps import best, loguniform, sweep
 from jaxmlp.sweeps.pictures import pictures
 from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
+from tests.strategies import tiny_dataset
 
 SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
 
 
-def dataset():
-    rng = np.random.default_rng(0)
-
-    def part(n):
-        x = rng.uniform(size=(n, 5)).astype(np.float32)
-        return Batch(x, (x[:, 0] + x[:, 1] > x[:, 2] + x[:, 3]).astype(np.int32))
-
-    return Dataset(part(35), part(20), part(10), (1, 5))
-
-
 def table_of(space, **settings):
     with jax.numpy_dtype_promotion("standard"):
-        return sweep(space, dataset(), config=Config(epochs=2, batch_size=8), **settings)
+        return sweep(space, tiny_dataset(), config=Config(epochs=2, batch_size=8), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +62,7 @@ def errors(browser):
 
 def test_the_report_in_a_browser(browser, table, tmp_path):
     path = tmp_path / "report.html"
-    found = best(table, dataset())
+    found = best(table, tiny_dataset())
     path.write_text(report(table, "A <b>sweep</b>", found), encoding="utf-8")
     browser.get(path.as_uri())
     assert errors(browser) == []
