@@ -11,6 +11,7 @@ Results: benchmark_sweeps.json, .md and .png in `experiments/results`.
 """
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -23,8 +24,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-from hyperoptax import DiscreteSpace, GridSearch
 from joblib import Parallel, delayed
 from sklearn.neural_network import MLPClassifier
 
@@ -38,6 +37,8 @@ from jaxmlp.sweeps.run import Data, mesh, place, sharded_epoch, state_like, trai
 from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 
+torch: Any = importlib.import_module("torch")  # by name, since the types are checked without it
+peer: Any = importlib.import_module("hyperoptax")
 ROUNDS = 5
 TRIALS = 64
 GROWTH = (1, 4, 16, 64, 256, 1024)
@@ -129,8 +130,8 @@ def mapped(width: int, data: Data, count: int = 8) -> Measure:
 def hyperoptax(width: int, data: Data) -> Measure:
     """Its grid search around our epoch, all trials at once."""
     train = one_epoch(config_of(width), data)
-    rates = DiscreteSpace(tuple(np.geomspace(1e-3, 0.3, TRIALS).tolist()))
-    state, optimizer = GridSearch.init({"rate": rates}, n_parallel=TRIALS)
+    rates = peer.DiscreteSpace(tuple(np.geomspace(1e-3, 0.3, TRIALS).tolist()))
+    state, optimizer = peer.GridSearch.init({"rate": rates}, n_parallel=TRIALS)
 
     def objective(key: Any, params: Any) -> Any:
         del key  # of a trial's own kind; ours are typed
