@@ -80,7 +80,7 @@ def test_the_smallest_network_is_reached_by_leaving_units_out():
         ([("b is None else b)", "b is None else 2 * b)")], {2}),
         ([("np.maximum(z[-1], 0)", "np.where(z[-1] > 0, z[-1], z[-1] / 5)")], {3}),
         ([(corpus.MASK, "dh * (z[l - 1] > 1e-16)")], {16}),
-    ][:: 1 if LONG else 2],
+    ][:: 1 if LONG else 3],
 )
 def test_two_mistakes_and_what_is_hard_to_tell_apart(changes, equations):
     """Neither of two mistakes is laid on the forward pass, nor is one of (2) laid on (4)."""

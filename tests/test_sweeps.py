@@ -29,7 +29,7 @@ from jaxmlp.sweeps.halving import make_rungs
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
-from tests.strategies import tiny_dataset
+from tests.strategies import LONG, tiny_dataset
 
 CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)
 BOUND = 1e-4  # relative; a trial alone and among others may differ in the last bits of float32
@@ -100,6 +100,7 @@ def test_what_is_traced_and_padded_keeps_the_contract(dataset):
         assert_contract(table, make_space([setting], config), dataset, setting=setting["name"])
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_mixup_has_its_own_noise_in_every_trial(dataset):
     config = Config(hidden=(), epochs=1, batch_size=20, optimizer="sgd", augmentation="mixup")
     space = {"mixup_alpha": [0.2, 1.0]}

@@ -55,11 +55,16 @@ def table_in(folder):
 @pytest.fixture(scope="module")
 def alone():
     """The same sweep in this process."""
+    return sweep_here()
+
+
+def sweep_here(**settings):
     with jax.numpy_dtype_promotion("standard"):
         return jaxmlp.sweep(
             {"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]},
             jaxmlp.load_digits(uint8=True),
             config=jaxmlp.Config(hidden=(8,), batch_size=512, epochs=EPOCHS),
+            **settings,
         )
 
 
@@ -69,14 +74,19 @@ def assert_same(table, other):
 
 
 @long
-def test_four_processes(alone, tmp_path):
-    finish(start_all(tmp_path, 4))
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_same_table(alone, tmp_path, count):
+    every = start_all(tmp_path, count)
+    said = [each.communicate(timeout=PATIENCE) for each in every]
+    assert [each.returncode for each in every] == [0] * count, said
     assert_same(table_in(tmp_path), alone)
+    assert "best: learning_rate=0." in said[0][0]
+    assert all("best" not in printed for printed, _ in said[1:])
 
 
 @pytest.mark.parametrize("lost", [1, pytest.param(0, marks=long)])
 def test_a_process_that_dies_ends_the_others_and_the_sweep_resumes(alone, tmp_path, lost):
-    """Killed in the second chunk: the first one is on disk, and is not run again."""
+    """Killed in the second chunk: the first one is on disk, and is not run again, here by one."""
     every = start_all(tmp_path, 2)
     wait_for_chunk(tmp_path, every)
     every[lost].send_signal(signal.SIGKILL)
@@ -87,17 +97,9 @@ def test_a_process_that_dies_ends_the_others_and_the_sweep_resumes(alone, tmp_pa
     assert f"process {1 - lost} of 2 has lost another one, which has ended" in line
     (first,) = tmp_path.glob("chunk-*")
     before = first.stat().st_mtime_ns
-    said = finish(start_all(tmp_path, 2))
+    table = sweep_here(out=tmp_path)
     assert first.stat().st_mtime_ns == before
-    assert_same(table_in(tmp_path), alone)
-    assert "best: learning_rate=0." in said[0][0]
-    assert "best" not in said[1][0]
-
-
-def finish(every):
-    said = [each.communicate(timeout=PATIENCE) for each in every]
-    assert [each.returncode for each in every] == [0] * len(every), said
-    return said
+    assert_same(table, alone)
 
 
 def wait_for_chunk(folder: Path, every):

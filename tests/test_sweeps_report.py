@@ -13,7 +13,7 @@ from jaxmlp.sweeps import best, loguniform, sweep
 from jaxmlp.sweeps.pictures import pictures
 from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
-from tests.strategies import tiny_dataset
+from tests.strategies import LONG, tiny_dataset
 
 SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
 
@@ -103,7 +103,7 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
         ([{"name": "</script>", "momentum": 0.5}, {"bias": False}], {}),
         ({"momentum": [0.9], "learning_rate": [0.1, 1e30]}, {}),
         ({"learning_rate": loguniform(1e-3, 1), "momentum": [0.5, 0.9]}, {"trials": 3}),
-    ],
+    ][: None if LONG else 2],
 )
 def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
     table = table_of(space, **settings)
