@@ -25,8 +25,9 @@ from jaxmlp.sweeps import (
     uniform,
 )
 from jaxmlp.sweeps.chunks import Chunks, record_of
-from jaxmlp.sweeps.halving import make_rungs
+from jaxmlp.sweeps.halving import make_rungs, worth_keeping
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
+from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
 from tests.strategies import LONG, tiny_dataset
@@ -229,7 +230,9 @@ def table_of(accuracies):
             "validation_loss": curves,
             "validation_accuracy": curves,
             "trained": (names, np.full((rates, seeds), 2)),
+            "diverged": (names, np.zeros((rates, seeds), int)),
         },
+        coords={name: list(values) for name, values in sizes.items()},
         attrs={name: json.dumps(value) for name, value in about.items()},
     )
 
@@ -245,6 +248,19 @@ def test_best():
     assert found.settings == 3
     assert found.optimism == pytest.approx(0, abs=1e-12)  # it is the best by any two seeds
     assert str(found).startswith("learning_rate=1.0: validation accuracy 0.8000 (95 % interval 0.")
+
+
+def test_the_best_is_the_setting_whose_parameters_are_kept():
+    """Also of settings that are equal but for the order in which their seeds are added up."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        accuracies = rng.permuted(np.tile(rng.integers(120, 144, 9) / 144, (12, 1)), axis=1)
+        table = table_of(accuracies.astype(np.float32))
+        space, last = choosing.space_of(table), choosing.last_accuracies(table)
+        kept = worth_keeping(space, last.ravel(), set())
+        found = best(table)
+        assert {space.trials[trial].hyper for trial in kept} == {found.trial.hyper}
+        assert rows_of(table)[0].names == found.setting
 
 
 def test_the_best_of_many_is_not_so_good():

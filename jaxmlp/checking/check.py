@@ -230,10 +230,11 @@ def _explain(
     small = find_smallest(
         lambda case: attempt(quick, cast(case, dtype), dtype), model, wrong, cases
     )
-    if whole := clipped([trial for trial in wrong if trial.dtype == dtype]):
+    alike = [trial for trial in wrong if trial.dtype == dtype]
+    if scaled := clipped(alike):
         names = tuple(dict.fromkeys(leaf.name for trial in wrong for leaf in trial.leaves))
-        return Diagnosis(names, _equations(model, names), *whole), work_through(model, small, [])
-    swapped = exchanged([trial for trial in wrong if trial.dtype == dtype])
+        return Diagnosis(names, _equations(model, names), *scaled), work_through(model, small, [])
+    swapped = exchanged(alike)
     if isinstance(model, Custom):
         diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, tried, known)
         return diagnosis, work_through(model, small, [])
@@ -249,7 +250,7 @@ def _explain(
         trial = attempt(quick, cast(case, dtype), dtype)
         return model.observe(trial) if trial.leaves else None
 
-    pairs = [(trial.case, observed[trial]) for trial in wrong if trial.dtype == dtype]
+    pairs = [(trial.case, observed[trial]) for trial in alike]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
     located = locate(ask, pairs, biased, {each.problem.depth for each in seen})
     whole = located is not None and located.holds([seen for _, seen in pairs])

@@ -88,7 +88,7 @@ def find_smallest(
     else:
         activation, smooth = None, not all(within_a_kink(model, trial) for trial in wrong)
 
-    finite = any(map(_finite, wrong))  # or else NaN is the mistake
+    finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
 
     def fails(case: Case) -> bool:
         if smooth and activation and _at_a_kink(case, activation):
@@ -96,7 +96,7 @@ def find_smallest(
         trial = attempt(case)
         if not any(np.max(leaf.excess, initial=0) > clear for leaf in trial.leaves):
             return False
-        if finite and not _finite(trial):
+        if finite and not trial.finite:
             return False
         return activation is not None or not (smooth and within_a_kink(model, trial))
 
@@ -200,10 +200,6 @@ def _fewer_rows(case: Case) -> Iterator[Case]:
             rows = slice(first, first + count)
             batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], case.batch)
             yield replace(case, batch=batch, about=f"{case.about}, {count} of {n[0]} rows")
-
-
-def _finite(trial: Trial) -> bool:
-    return all(np.isfinite(leaf.received).all() for leaf in trial.leaves)
 
 
 def _at_a_kink(case: Case, activation: str) -> bool:

@@ -58,6 +58,11 @@ class Trial:
     findings: tuple[Finding, ...]
 
     @property
+    def finite(self) -> bool:
+        """Whether nothing that was received is NaN or infinite."""
+        return all(np.isfinite(leaf.received).all() for leaf in self.leaves)
+
+    @property
     def about(self) -> str:
         """The case and the dtype in a few words."""
         return f"{self.case.about}, {self.dtype}"

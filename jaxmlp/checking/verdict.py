@@ -57,7 +57,7 @@ def wrong_numbers(
     model: Model, wrong: Sequence[Trial], trials: Sequence[Trial]
 ) -> Iterator[Finding]:
     """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off."""
-    wild = [t for t in wrong if not all(np.isfinite(leaf.received).all() for leaf in t.leaves)]
+    wild = [trial for trial in wrong if not trial.finite]
     if wild:
         says = (
             f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"

@@ -31,21 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _parse(Train | Sweep | Check | Evaluate | Predict, arguments)
         return command.run() or 0
     except ModuleNotFoundError as error:
-        return _fail(f"the command line needs the package {error.name}: {INSTALL}")
+        return fail(f"the command line needs the package {error.name}: {INSTALL}")
     except ValueError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except BrokenPipeError:  # the reader of our output has left, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}")
+        return fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("jaxmlp: interrupted; nothing was written", file=sys.stderr)
         return 130
 
 
-def _fail(message: str) -> int:
-    print("jaxmlp: error: " + " ".join(message.split()), file=sys.stderr)
+def fail(message: str) -> int:
+    """Say in one line what is wrong; the exit code for it."""
+    print("jaxmlp: error: " + " ".join(message.split()), file=sys.stderr, flush=True)
     return 2
 
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxmlp import sweeps
+from jaxmlp.cli import fail
 from jaxmlp.cli.common import load_data
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
@@ -179,8 +180,7 @@ def _last_words() -> Iterator[None]:
     except (ValueError, OSError, processes.LostProcessError) as error:
         if jax.process_count() == 1:
             raise
-        print("jaxmlp: error: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
-        os._exit(2)
+        os._exit(fail(str(error)))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from jaxmlp.evaluation import evaluate
 from jaxmlp.losses import label_rows
 from jaxmlp.params import Params
 from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.sweeps.halving import scores
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.space import SEED, STATIC, Axis, Space, Trial, from_axes
 from jaxmlp.sweeps.table import Columns, accuracies_after
@@ -75,7 +76,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
     last = last_accuracies(table)
     seeds = [axis.name for axis in space.axes].index(SEED) if SEED in table.dims else None
     runs = np.moveaxis(last, seeds, -1) if seeds is not None else last[..., None]
-    means = runs.mean(axis=-1)
+    means = scores(space, last.ravel()).reshape(runs.shape[:-1])
     if not np.isfinite(means).any():
         raise ValueError("every setting diverged for some seed: there is no best one")
     place = np.unravel_index(np.nanargmax(means), means.shape)

@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.sweeps.choosing import last_accuracies
+from jaxmlp.sweeps.choosing import last_accuracies, space_of
+from jaxmlp.sweeps.halving import scores
 from jaxmlp.sweeps.space import SEED
 
 
@@ -37,29 +38,30 @@ class Row(NamedTuple):
 def rows_of(table: Any) -> list[Row]:
     """The settings of a table, the best first; those without an accuracy last."""
     last = table.diverged.copy(data=last_accuracies(table))
-    seeds = [SEED] if SEED in table.dims else []
     flat = table.assign(last=last).drop_attrs()
-    flat = flat if seeds else flat.expand_dims(SEED)
+    flat = flat if SEED in table.dims else flat.expand_dims(SEED)
     dims = [name for name in last.dims if name != SEED]
     # a dimension for the settings even if nothing but the seed is swept
     flat = flat.stack(place=dims, create_index=False) if dims else flat.expand_dims("place")
+    flat = flat.transpose("place", SEED, "epoch")
+    names = {k: v.values.tolist() for k, v in flat.coords.items() if v.dims == ("place",)}
+    many = flat.sizes[SEED] > 1
+    means = scores(space_of(table), last.values.ravel())
     rows = []
-    for number in range(flat.sizes["place"]):
-        one = flat.isel(place=number)
-        accuracies = one.validation_accuracy.transpose(SEED, "epoch").values
-        final, many = one["last"].values, accuracies.shape[0] > 1
-        trained = int(one.trained.min())
+    for number, accuracies in enumerate(flat.validation_accuracy.values):
+        trained = int(flat.trained.values[number].min())
+        final = flat["last"].values[number]
         rows.append(
             Row(
                 place=number,
-                names={k: v.item() for k, v in one.coords.items() if not v.dims},
-                accuracy=float(final.mean()),
+                names={name: values[number] for name, values in names.items()},
+                accuracy=float(means[number]),
                 deviation=float(final.std(ddof=1)) if many else np.nan,
                 accuracies=accuracies.mean(axis=0)[:trained],
-                losses=one.validation_loss.transpose(SEED, "epoch").values.mean(axis=0)[:trained],
+                losses=flat.validation_loss.values[number].mean(axis=0)[:trained],
                 spread=accuracies.std(axis=0, ddof=1)[:trained] if many else np.zeros(trained),
                 trained=trained,
-                diverged=int((one.diverged > 0).sum()),
+                diverged=int((flat.diverged.values[number] > 0).sum()),
             )
         )
     return sorted(rows, key=lambda row: -np.nan_to_num(row.accuracy, nan=-1.0))
