@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import RANDOM, Caller, Finding
+from jaxmlp.checking.calls import RANDOM, Caller, Finding, quickly_compiled
 from jaxmlp.checking.cases import (
     FORMS,
     SHAPES,
@@ -44,6 +44,7 @@ PROBES = 3  # cases on which the oracles are compared, until they agree
 ENOUGH = 100  # parameters of the networks and models on which they are
 
 
+@quickly_compiled
 def examine(
     manual_grad: Callable[..., Any],
     loss: Callable[..., Any] = jaxmlp.loss,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
+from jaxmlp.checking.calls import quickly_compiled
 from jaxmlp.checking.cases import FORMS, SHAPES, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
 from jaxmlp.checking.report import Report, demanding
@@ -19,6 +20,7 @@ from jaxmlp.network import forward
 TINIEST = Shape((1, 1, 2), False, 1)  # whose numbers can be followed by hand
 
 
+@quickly_compiled
 def examine_hvp(
     manual_hvp: Callable[..., Any],
     loss: Callable[..., Any] = jaxmlp.loss,
