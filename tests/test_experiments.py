@@ -56,3 +56,10 @@ def test_checking():
     assert f"{right['runs']:,} checks of right gradients" in README
     assert f"{unseen['totals']['caught']} of {unseen['mistakes']}" in README
     assert f"the right line for {unseen['totals']['right line']}" in README
+
+
+def test_check_time():
+    seconds = json.loads((RESULTS / "check_time.json").read_text())["seconds"]
+    for name in ("ours", "homework in NumPy", "homework in jax.numpy"):
+        for state in ("cold", "warm"):
+            assert f"{seconds[name][state]} s" in README
