@@ -231,3 +231,45 @@ def test_what_is_no_gradient(value, kind, says):
     (finding,) = [each for each in report.findings if each.fails]
     assert finding.kind == kind
     assert says in finding.says
+
+
+def lasso_net(params, batch):
+    """Whose kinks are written as JAX's own operations, not as `jax.nn.relu`."""
+    x, y = batch
+    h = jnp.maximum(x @ params, 0)
+    return jnp.mean((h.sum(axis=1) - y) ** 2) + 0.1 * jnp.abs(params).sum()
+
+
+def lasso_net_grad(params, batch, at_zero=0.0, sign=np.sign):
+    x, y = batch
+    z = x @ params
+    dh = 2 * (np.maximum(z, 0).sum(axis=1) - y) / len(y)
+    return x.T @ (dh[:, None] * np.heaviside(z, at_zero)) + 0.1 * sign(params)
+
+
+def test_at_kinks_the_slope_is_0_or_that_of_jax_grad():
+    weights = RNG.normal(size=(3, 4))
+    weights[:, 1] = weights[0, 0] = 0  # a unit that is 0 on every row
+    cases = [(weights, (RNG.normal(size=(5, 3)), RNG.normal(size=5)))]
+    check_gradient(lasso_net_grad, lasso_net, cases=cases)
+    check_gradient(
+        lambda p, b: lasso_net_grad(p, b, 0.5, lambda w: np.where(w >= 0, 1, -1)),
+        lasso_net,
+        cases=cases,
+    )
+    report = examine(lambda p, b: lasso_net_grad(p, b, 1.0), lasso_net, cases=cases)
+    assert "kink" in [each.kind for each in report.findings]
+    assert not report.passed
+
+
+def test_kinks_that_cancel_leave_the_derivative():
+    """At z = 0 `jax.grad` of this loss is not its derivative, which is σ(z) − y."""
+
+    def loss(w, batch):
+        x, y = batch
+        z = x @ w
+        return jnp.sum(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
+
+    cases = [(np.zeros(4), batch) for _, batch in WEIGHTS]
+    assert not np.allclose(jax.grad(loss)(*cases[0]), logistic_grad(*cases[0]))
+    check_gradient(logistic_grad, loss, cases=cases)

@@ -73,9 +73,8 @@ def examine(
         labels: of our networks: classes, rows or both.
         dtypes: of the parameters: float64, float32, bfloat16. By default float64, and float32
             on a few shapes, where NumPy code that computes in float64 throughout is let off.
-        at_kink: where the loss has a kink, such as a ReLU at 0: "zero" wants what `jax.grad` has
-            there, which is the slope 0 for a ReLU; "any" allows every slope between those on
-            either side.
+        at_kink: where the loss has a kink, such as a ReLU at 0: "zero" wants the slope 0, or what
+            `jax.grad` has there; "any" allows every slope between those on either side.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
         known: functions of (params, batch) that might have been computed by mistake, by name.

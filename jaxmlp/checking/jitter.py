@@ -18,6 +18,7 @@ from jax.extend.core import Jaxpr, Literal
 from jaxmlp.checking.oracles import as_float64
 from jaxmlp.checking.reference import Array
 
+Step = Callable[[Any, list[Any]], list[Any]]
 SAMPLES = 16
 SCALED = 2.0**-43  # large enough for float64 to be exact beside it
 # Between the largest spread seen and what is allowed: a gradient that is organised in another way
@@ -27,6 +28,7 @@ SAFETY = 64.0
 POOL = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, 4096))  # drawing inside would be slow
 STRIDE = 977  # from where one operation reads its random numbers to where the next one does
 TURN = 331  # from where one round of a loop does to where the next one does
+LOOPS = ("scan", "while")
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where calls keep the program that they call
 SUMS = {"dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "reduce_prod", "cumprod"}
 WHOLE = {"add", "sub", "mul", "dot_general", "reduce_sum", "add_any", "integer_pow", "cumsum"}
@@ -100,14 +102,27 @@ def _whole(values: list[Any]) -> Any:
     return functools.reduce(jnp.logical_and, [jnp.all(x == jnp.rint(x)) for x in floating], True)
 
 
-def _run(jaxpr: Jaxpr, consts: Any, arguments: Any, noise: _Noise) -> list[Any]:
-    """Evaluate a program, rounding as it goes."""
+def evaluated(jaxpr: Jaxpr, consts: Any, arguments: Any, step: Step) -> list[Any]:
+    """The results of a program whose every operation is done by `step(equation, values)`."""
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     for equation in jaxpr.eqns:
         values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
-        for variable, result in zip(equation.outvars, _step(equation, values, noise), strict=True):
+        for variable, result in zip(equation.outvars, step(equation, values), strict=True):
             known[variable] = result
     return [v.val if isinstance(v, Literal) else known[v] for v in jaxpr.outvars]
+
+
+def _run(jaxpr: Jaxpr, consts: Any, arguments: Any, noise: _Noise) -> list[Any]:
+    """Evaluate a program, rounding as it goes."""
+    return evaluated(jaxpr, consts, arguments, functools.partial(_step, noise=noise))
+
+
+def inside(equation: Any) -> tuple[Jaxpr, Any] | None:
+    """The program that an operation calls, and its constants, if it is a call."""
+    inner = next((equation.params[key] for key in INNER if key in equation.params), None)
+    if inner is None or equation.primitive.name in LOOPS:
+        return None
+    return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
 
 
 def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
@@ -115,10 +130,8 @@ def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
     name, params = equation.primitive.name, equation.params
     if name == "scan":
         return _scan(params, values, noise)
-    inner = next((params[key] for key in INNER if key in params and name != "while"), None)
-    if inner is not None:
-        jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
-        return _run(jaxpr, consts, values, noise)
+    if (inner := inside(equation)) is not None:
+        return _run(*inner, values, noise)
     exact = _whole(values) if name in WHOLE else False
     if name in SUMS:
         values = [noise(value, exact) for value in values]

@@ -42,10 +42,14 @@ class Truth:
             says = f"{type(error).__name__}: {first_line(error)}{where(error, self.loss)}"
             raise ValueError(f"the loss cannot be differentiated: {says}") from error
 
+    def program(self, params: Any, batch: Any) -> Any:
+        """The loss as JAX traces it in float64."""
+        with jax.enable_x64(True):
+            return jax.make_jaxpr(self.loss)(*as_float64((params, batch)))
+
     def narrow(self, params: Any, batch: Any) -> str:
         """The dtypes of fewer digits in which the loss computes even when given float64."""
-        with jax.enable_x64(True):
-            program = str(jax.make_jaxpr(self.loss)(*as_float64((params, batch))))
+        program = str(self.program(params, batch))
         names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
         return " and ".join(name for short, name in names.items() if f":{short}[" in program)
 

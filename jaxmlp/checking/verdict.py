@@ -67,7 +67,7 @@ def wrong_numbers(
     if len(sharp) == len(wrong):
         says = (
             "it is wrong only where the loss has a kink, and within the slopes on either side: "
-            'jax.grad has another one there, for a ReLU 0; at_kink="any" lets every slope pass'
+            'the slope there has to be 0, or what jax.grad has; at_kink="any" lets every one pass'
         )
         yield Finding("kink", says)
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
