@@ -139,30 +139,56 @@ def run_epoch(
     config: Config,
 ) -> tuple[TrainState, Metrics]:
     """One pass over the training part, then the validation part: one compiled program."""
-    n, size = len(train_part.x), config.batch_size
-    optimizer = make_optimizer(hyper, config, n)
+    step = make_step(train_part, scale, config)
+    state, train_loss = over_batches(
+        lambda state, rows: step(state, hyper, noise_key, rows),
+        state,
+        jax.random.permutation(order_key, len(train_part.x)),
+        config.batch_size,
+    )
+    return state, Metrics(train_loss, *evaluate(state.params, validation_part, config))
+
+
+def make_step(
+    train_part: Batch, scale: float | Float[Scalar, ""], config: Config
+) -> Callable[..., tuple[TrainState, Float[Scalar, ""]]]:
+    """One step of a run: (state, hyper, noise key, rows) to the next state and the rows' loss."""
     gradient = manual_value_and_grad if config.gradient == "manual" else jax.value_and_grad(loss)
 
-    def step(
-        state: TrainState, rows: Integer[Array, " size"]
-    ) -> tuple[TrainState, Float[Scalar, ""]]:
-        key = jax.random.fold_in(noise_key, state.step)
+    def step(state: Any, hyper: Any, noise_key: Any, rows: Any) -> tuple[TrainState, Any]:
+        key, n_out = jax.random.fold_in(noise_key, state.step), state.params[-1].weight.shape[1]
         batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
         value, grad = gradient(state.params, batch, activation=config.activation)
+        optimizer = make_optimizer(hyper, config, len(train_part.x))
         return _update(optimizer, state, grad), value
 
-    n_out = state.params[-1].weight.shape[1]
-    order = jax.random.permutation(order_key, n)
+    return step
+
+
+def over_batches(
+    step: Callable[[Any, Any], tuple[Any, Array]],
+    state: Any,
+    order: Integer[Array, "n ..."],
+    size: int,
+) -> tuple[Any, Float[Array, "..."]]:
+    """Hand `size` rows after another to a step, the remaining few last: the epoch's mean loss."""
+    n = len(order)
     full = n // size * size
-    state, values = jax.lax.scan(step, state, order[:full].reshape(-1, size))
-    total = size * jnp.sum(values)
+    state, values = jax.lax.scan(step, state, order[:full].reshape(-1, size, *order.shape[1:]))
+    total = size * jnp.sum(values, axis=0)
     if full < n:
         state, value = step(state, order[full:])
         total += (n - full) * value
-    return state, Metrics(
-        train_loss=total / n,
-        validation_loss=loss(state.params, validation_part, activation=config.activation),
-        validation_accuracy=accuracy(state.params, validation_part, activation=config.activation),
+    return state, total / n
+
+
+def evaluate(
+    params: Params, part: Batch, config: Config
+) -> tuple[Float[Scalar, ""], Float[Scalar, ""]]:
+    """The loss and the accuracy on a part of the data."""
+    return (
+        loss(params, part, activation=config.activation),
+        accuracy(params, part, activation=config.activation),
     )
 
 

@@ -15,8 +15,17 @@ from jaxmlp.data import Batch, Dataset
 from jaxmlp.params import init_params, pad_params
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.space import Trial
-from jaxmlp.training import Metrics, TrainState, fresh_state, run_epoch, run_keys
+from jaxmlp.training import (
+    Metrics,
+    TrainState,
+    evaluate,
+    fresh_state,
+    make_step,
+    over_batches,
+    run_keys,
+)
 
+FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
 TRIALS = PartitionSpec("trial")  # every device has some of them, and all of the data
 
 
@@ -163,17 +172,37 @@ def epoch_of_all(
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
-    """One epoch of every trial; with one order for all, the inputs of a batch are shared too."""
-    axis = 0 if orders.ndim > 1 else None
+    """One epoch of every trial.
 
-    def one(state: Any, hyper: Any, order: Any, noise_key: Any) -> tuple[TrainState, Metrics]:
-        return run_epoch(
-            state, hyper, jax.random.fold_in(order, epoch), noise_key, train_part, validation_part,
-            scale, config=config,
-        )  # fmt: skip
+    With one order for all, the inputs of a batch are shared, and the first layer of all trials is
+    one product of two matrices, if its weights lie side by side: (inputs, trials, units).
+    """
+    n, shared = len(train_part.x), orders.ndim == 1
+    axes = jax.tree_util.tree_map_with_path(
+        lambda path, _: int(shared and jax.tree_util.keystr(path).endswith(FIRST)), states
+    )
+    keys = jax.random.wrap_key_data(noise)
+    order_keys = jax.random.wrap_key_data(orders)
+    step = jax.vmap(
+        make_step(train_part, scale, config),
+        in_axes=(axes, 0, 0, None if shared else 1),
+        out_axes=(axes, 0),
+    )
 
-    keys = jax.random.wrap_key_data(orders), jax.random.wrap_key_data(noise)
-    return jax.vmap(one, in_axes=(0, 0, axis, 0))(states, hypers, *keys)
+    def order(key: Any) -> Any:
+        return jax.random.permutation(jax.random.fold_in(key, epoch), n)
+
+    states, train_loss = over_batches(
+        lambda states, rows: step(states, hypers, keys, rows),
+        jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes),
+        order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
+        config.batch_size,
+    )
+    measured = jax.vmap(partial(evaluate, config=config), in_axes=(axes.params, None))(
+        states.params, validation_part
+    )
+    states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes)
+    return states, Metrics(train_loss, *measured)
 
 
 @cache
