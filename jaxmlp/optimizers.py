@@ -1,11 +1,13 @@
 """The optimizers of a training run, from optax, with the learning rate's schedule."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike
 
-from jaxmlp.params import Layer, Params
+from jaxmlp.params import Params
 from jaxmlp.settings import Config, Hyperparams
 
 
@@ -25,8 +27,8 @@ def make_optimizer(
     def learning_rate(count: ArrayLike) -> Array:
         return jnp.asarray(hyper.learning_rate * shape(count))
 
-    def weights(params: Params) -> tuple[Layer, ...]:
-        return jax.tree.map(lambda array: array.ndim == 2, params)
+    def weights(params: Params) -> Any:  # by name, since rows of them may be given one by one
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].name == "weight", params)
 
     decay = optax.add_decayed_weights(hyper.weight_decay, mask=weights)
     if config.optimizer == "sgd":

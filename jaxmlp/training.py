@@ -139,30 +139,43 @@ def run_epoch(
     config: Config,
 ) -> tuple[TrainState, Metrics]:
     """One pass over the training part, then the validation part: one compiled program."""
-    step = make_step(train_part, scale, config)
-    state, train_loss = over_batches(
-        lambda state, rows: step(state, hyper, noise_key, rows),
-        state,
-        jax.random.permutation(order_key, len(train_part.x)),
-        config.batch_size,
-    )
+    gradient = make_gradient(train_part, scale, config)
+
+    def step(
+        state: TrainState, rows: Integer[Array, " size"]
+    ) -> tuple[TrainState, Float[Scalar, ""]]:
+        value, grad = gradient(state.params, state.step, hyper, noise_key, rows)
+        return update(state, grad, hyper, config, len(train_part.x)), value
+
+    order = jax.random.permutation(order_key, len(train_part.x))
+    state, train_loss = over_batches(step, state, order, config.batch_size)
     return state, Metrics(train_loss, *evaluate(state.params, validation_part, config))
 
 
-def make_step(
+def make_gradient(
     train_part: Batch, scale: float | Float[Scalar, ""], config: Config
-) -> Callable[..., tuple[TrainState, Float[Scalar, ""]]]:
-    """One step of a run: (state, hyper, noise key, rows) to the next state and the rows' loss."""
+) -> Callable[..., tuple[Float[Scalar, ""], Params]]:
+    """Of (params, step, hyper, noise key, rows): the loss on some rows, and its gradient."""
     gradient = manual_value_and_grad if config.gradient == "manual" else jax.value_and_grad(loss)
 
-    def step(state: Any, hyper: Any, noise_key: Any, rows: Any) -> tuple[TrainState, Any]:
-        key, n_out = jax.random.fold_in(noise_key, state.step), state.params[-1].weight.shape[1]
+    def at(params: Any, step: Any, hyper: Any, noise_key: Any, rows: Any) -> Any:
+        key, n_out = jax.random.fold_in(noise_key, step), params[-1].weight.shape[1]
         batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
-        value, grad = gradient(state.params, batch, activation=config.activation)
-        optimizer = make_optimizer(hyper, config, len(train_part.x))
-        return _update(optimizer, state, grad), value
+        return gradient(params, batch, activation=config.activation)
 
-    return step
+    return at
+
+
+def update(
+    state: TrainState, grad: Params, hyper: Hyperparams, config: Config, n: int
+) -> TrainState:
+    """One step of the optimizer, in a run over `n` examples."""
+    params: Any = state.params  # optax's own type of a tree knows no None, the missing bias
+    changes: Any = grad
+    optimizer = make_optimizer(hyper, config, n)
+    changes, opt_state = optimizer.update(changes, state.opt_state, params)
+    params = optax.apply_updates(params, changes)
+    return TrainState(params, opt_state, state.step + 1)
 
 
 def over_batches(
@@ -190,16 +203,6 @@ def evaluate(
         loss(params, part, activation=config.activation),
         accuracy(params, part, activation=config.activation),
     )
-
-
-def _update(
-    optimizer: optax.GradientTransformationExtraArgs, state: TrainState, grad: Any
-) -> TrainState:
-    """One step of the optimizer."""
-    params: Any = state.params  # optax's own type of a tree knows no None, the missing bias
-    updates, opt_state = optimizer.update(grad, state.opt_state, params)
-    params = optax.apply_updates(params, updates)
-    return TrainState(params, opt_state, state.step + 1)
 
 
 def first_batch(

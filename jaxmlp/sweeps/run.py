@@ -20,9 +20,10 @@ from jaxmlp.training import (
     TrainState,
     evaluate,
     fresh_state,
-    make_step,
+    make_gradient,
     over_batches,
     run_keys,
+    update,
 )
 
 FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
@@ -175,25 +176,38 @@ def epoch_of_all(
     """One epoch of every trial.
 
     With one order for all, the inputs of a batch are shared, and the first layer of all trials is
-    one product of two matrices, if its weights lie side by side: (inputs, trials, units).
+    one product of two matrices, if its weights lie side by side: (inputs, trials, units). They
+    stay so in the optimizer, which takes them row by row.
     """
     n, shared = len(train_part.x), orders.ndim == 1
-    axes = jax.tree_util.tree_map_with_path(
-        lambda path, _: int(shared and jax.tree_util.keystr(path).endswith(FIRST)), states
+
+    def where_first(yes: Any, no: Any) -> TrainState:
+        """A tree like the states, with `yes` at the first layer's weights and their moments."""
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: yes if shared and jax.tree_util.keystr(path).endswith(FIRST) else no,
+            states,
+        )
+
+    axes, rows_of = where_first(1, 0), where_first(0, None)
+    gradient = jax.vmap(
+        make_gradient(train_part, scale, config),
+        in_axes=(axes.params, 0, 0, 0, None if shared else 1),
+        out_axes=(0, axes.params),
     )
-    keys = jax.random.wrap_key_data(noise)
-    order_keys = jax.random.wrap_key_data(orders)
-    step = jax.vmap(
-        make_step(train_part, scale, config),
-        in_axes=(axes, 0, 0, None if shared else 1),
-        out_axes=(axes, 0),
-    )
+    change = jax.vmap(partial(update, config=config, n=n))
+    if shared:
+        change = jax.vmap(change, (rows_of, rows_of.params, None), rows_of)
+    keys, order_keys = jax.random.wrap_key_data(noise), jax.random.wrap_key_data(orders)
 
     def order(key: Any) -> Any:
         return jax.random.permutation(jax.random.fold_in(key, epoch), n)
 
+    def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
+        values, grads = gradient(states.params, states.step, hypers, keys, rows)
+        return change(states, grads, hypers), values
+
     states, train_loss = over_batches(
-        lambda states, rows: step(states, hypers, keys, rows),
+        step,
         jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes),
         order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
         config.batch_size,
