@@ -33,7 +33,15 @@ from jaxmlp.cli.common import load_data
 from jaxmlp.plots import PALE, new_figure, save
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.plan import make_plan, multiplications
-from jaxmlp.sweeps.run import Data, mesh, place, sharded_epoch, state_like, train_together
+from jaxmlp.sweeps.run import (
+    Data,
+    axes_of,
+    mesh,
+    place,
+    sharded_epoch,
+    state_like,
+    train_together,
+)
 from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 
@@ -249,17 +257,19 @@ def memory(width: int, data: Data) -> dict[str, float]:
 def lower(width: int, data: Data, count: int) -> Any:
     """The program of an epoch of some trials, before it is compiled."""
     config, one = config_of(width), state_like(config_of(width), data)
-    spread = jax.sharding.NamedSharding(mesh(), jax.sharding.PartitionSpec("trial"))
+    spec = jax.sharding.PartitionSpec
 
-    def many(leaf: Any) -> Any:
-        return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype, sharding=spread)
+    def many(leaf: Any, axis: int) -> Any:
+        shape = (*leaf.shape[:axis], count, *leaf.shape[axis:])
+        sharding = jax.sharding.NamedSharding(mesh(), spec(*[None] * axis, "trial"))
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
     numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((count,), jnp.float32), Hyperparams())
-    words = jax.ShapeDtypeStruct((count, 2), jnp.uint32, sharding=spread)
+    words = many(jax.ShapeDtypeStruct((2,), jnp.uint32), 0)
     order = jax.random.key_data(jax.random.key(0))
-    return sharded_epoch(mesh()).lower(
-        jax.tree.map(many, one), numbers, order, 0, words, data.train, data.validation, data.scale,
-        config=config,
+    return sharded_epoch(mesh(), one).lower(
+        jax.tree.map(many, one, axes_of(one)), numbers, order, 0, words, data.train,
+        data.validation, data.scale, config=config,
     )  # fmt: skip
 
 

@@ -149,7 +149,10 @@ def run_epoch(
 
     order = jax.random.permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
-    return state, Metrics(train_loss, *evaluate(state.params, validation_part, config))
+    measured = evaluate(
+        lambda rows: measure(state.params, validation_part, rows, config), validation_part, config
+    )
+    return state, Metrics(train_loss, *measured)
 
 
 def make_gradient(
@@ -195,14 +198,24 @@ def over_batches(
     return state, total / n
 
 
+def measure(
+    params: Params, part: Batch, rows: Integer[Array, " size"], config: Config
+) -> Float[Array, "2"]:
+    """The loss and the accuracy on some rows."""
+    batch = Batch(part.x[rows], part.labels[rows])
+    values = (of(params, batch, activation=config.activation) for of in (loss, accuracy))
+    return jnp.stack([*values])
+
+
 def evaluate(
-    params: Params, part: Batch, config: Config
-) -> tuple[Float[Scalar, ""], Float[Scalar, ""]]:
-    """The loss and the accuracy on a part of the data."""
-    return (
-        loss(params, part, activation=config.activation),
-        accuracy(params, part, activation=config.activation),
+    measure: Callable[[Any], Float[Array, "... 2"]], part: Batch, config: Config
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The loss and the accuracy on a part, which takes no more memory than a step of training."""
+    n = len(part.x)
+    _, means = over_batches(
+        lambda state, rows: (state, measure(rows)), (), jnp.arange(n), min(n, config.batch_size)
     )
+    return means[..., 0], means[..., 1]
 
 
 def first_batch(

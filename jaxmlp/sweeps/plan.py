@@ -174,9 +174,8 @@ def multiplications(config: Config, dataset: Dataset) -> float:
 
 def bytes_each(config: Config, dataset: Dataset) -> int:
     """Memory of one trial: parameters, their gradient, optax's state, activations of a batch."""
-    rows = max(config.batch_size, len(dataset.validation.x))
     gradient = _count(config, dataset)
-    activations = 2 * rows * sum(sizes_of(config, dataset)[1:])
+    activations = 2 * config.batch_size * sum(sizes_of(config, dataset)[1:])
     return _state_bytes(config, dataset) + 4 * (gradient + activations)
 
 

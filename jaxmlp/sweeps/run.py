@@ -21,13 +21,14 @@ from jaxmlp.training import (
     evaluate,
     fresh_state,
     make_gradient,
+    measure,
     over_batches,
     run_keys,
     update,
 )
 
 FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
-TRIALS = PartitionSpec("trial")  # every device has some of them, and all of the data
+TRIALS = PartitionSpec("trial")
 
 
 class Data(NamedTuple):
@@ -55,8 +56,8 @@ class Curves(NamedTuple):
 
     Attributes:
         metrics: shapes (trials, epochs).
-        states: as the last of them left them, spread over the devices, with a first axis that
-            may be longer; layers may be padded.
+        states: as the last of them left them, spread over the devices; their axis of trials is
+            that of `axes_of`, and may be longer; layers may be padded.
     """
 
     metrics: Metrics
@@ -116,10 +117,13 @@ def train_together(
     orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
     shared = len(set(seeds)) == 1
     orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], TRIALS)
-    states, hypers, noise = _put((states, hypers, noise), TRIALS)
+    hypers, noise = _put((hypers, noise), TRIALS)
+    states = jax.tree.map(
+        lambda leaf, axis: _put(np.moveaxis(leaf, 0, axis), _spread(axis)), states, axes_of(states)
+    )
     program, history = replace(config, data_seed=0), []
     for epoch in range(first, config.epochs if last is None else last):
-        states, metrics = sharded_epoch(everyone)(
+        states, metrics = sharded_epoch(everyone, states)(
             states, hypers, orders, epoch, noise, data.train, data.validation, data.scale,
             config=program,
         )  # fmt: skip
@@ -129,15 +133,31 @@ def train_together(
     return Curves(metrics, states)
 
 
+def axes_of(tree: Any) -> Any:
+    """The axis of trials of every leaf of states or parameters: 1 in the first layer's weights.
+
+    Then those of all trials lie side by side, and their products with the inputs are one.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: int(jax.tree_util.keystr(path).endswith(FIRST)), tree
+    )
+
+
+def _spread(axis: int) -> PartitionSpec:
+    """Every device has some of the trials, which are on this axis."""
+    return PartitionSpec(*[None] * axis, "trial")
+
+
 def fetch(tree: Any, rows: Sequence[int]) -> list[np.ndarray]:
-    """The leaves of some trials as NumPy arrays, on every process."""
-    return jax.device_get(_pick(mesh())(jax.tree.leaves(tree), np.asarray(rows, np.int32)))
+    """The leaves of some trials as NumPy arrays, with a first axis of trials, on every process."""
+    return jax.device_get(_pick(mesh())(tree, np.asarray(rows, np.int32)))
 
 
 @cache
 def _pick(everyone: Mesh) -> Any:
-    def pick(leaves: Any, rows: Any) -> Any:
-        return [leaf[rows] for leaf in leaves]
+    def pick(tree: Any, rows: Any) -> Any:
+        pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(axes_of(tree)), strict=True)
+        return [jnp.moveaxis(leaf, axis, 0)[rows] for leaf, axis in pairs]
 
     return jax.jit(pick, out_shardings=NamedSharding(everyone, PartitionSpec()))
 
@@ -176,27 +196,20 @@ def epoch_of_all(
     """One epoch of every trial.
 
     With one order for all, the inputs of a batch are shared, and the first layer of all trials is
-    one product of two matrices, if its weights lie side by side: (inputs, trials, units). They
-    stay so in the optimizer, which takes them row by row.
+    one product of two matrices. Its weights stay side by side in the optimizer too, which takes
+    them row by row: its numbers, one for each trial, would otherwise turn them round.
     """
     n, shared = len(train_part.x), orders.ndim == 1
-
-    def where_first(yes: Any, no: Any) -> TrainState:
-        """A tree like the states, with `yes` at the first layer's weights and their moments."""
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: yes if shared and jax.tree_util.keystr(path).endswith(FIRST) else no,
-            states,
-        )
-
-    axes, rows_of = where_first(1, 0), where_first(0, None)
+    axes = axes_of(states)
+    rows_of = jax.tree.map(lambda axis: 0 if axis else None, axes)
     gradient = jax.vmap(
         make_gradient(train_part, scale, config),
         in_axes=(axes.params, 0, 0, 0, None if shared else 1),
         out_axes=(0, axes.params),
     )
-    change = jax.vmap(partial(update, config=config, n=n))
-    if shared:
-        change = jax.vmap(change, (rows_of, rows_of.params, None), rows_of)
+    change = jax.vmap(
+        jax.vmap(partial(update, config=config, n=n)), (rows_of, rows_of.params, None), rows_of
+    )
     keys, order_keys = jax.random.wrap_key_data(noise), jax.random.wrap_key_data(orders)
 
     def order(key: Any) -> Any:
@@ -208,26 +221,31 @@ def epoch_of_all(
 
     states, train_loss = over_batches(
         step,
-        jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), states, axes),
+        states,
         order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
         config.batch_size,
     )
-    measured = jax.vmap(partial(evaluate, config=config), in_axes=(axes.params, None))(
-        states.params, validation_part
+    measure_all = jax.vmap(partial(measure, config=config), (axes.params, None, None))
+    measured = evaluate(
+        lambda rows: measure_all(states.params, validation_part, rows), validation_part, config
     )
-    states = jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, axis, 0), states, axes)
     return states, Metrics(train_loss, *measured)
 
 
+def sharded_epoch(everyone: Mesh, states: Any) -> Any:
+    """`epoch_of_all`, jitted for such states, spread over some devices; the metrics are on all."""
+    return _sharded_epoch(everyone, jax.tree.structure(states))
+
+
 @cache
-def sharded_epoch(everyone: Mesh) -> Any:
-    """`epoch_of_all`, jitted, with the trials spread over some devices and the metrics on all."""
+def _sharded_epoch(everyone: Mesh, structure: Any) -> Any:
+    axes = axes_of(jax.tree.unflatten(structure, [0] * structure.num_leaves))
     return jax.jit(
         epoch_of_all,
         static_argnames="config",
         donate_argnames="states",
         out_shardings=(
-            NamedSharding(everyone, TRIALS),
+            jax.tree.map(lambda axis: NamedSharding(everyone, _spread(axis)), axes),
             NamedSharding(everyone, PartitionSpec()),
         ),
     )
