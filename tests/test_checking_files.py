@@ -188,3 +188,14 @@ def test_a_model_of_ones_own_in_a_script(capsys):
         [sys.executable, "shown.py"], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )
     assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.5", shown.stdout)
+
+
+def test_the_function_may_be_made_by_another(capsys):
+    write("import jax, jaxmlp\nmanual_grad = jax.grad(jaxmlp.loss)\nclass Gradient: ...\n")
+    function, module = load("homework.py")
+    assert function is module.manual_grad
+
+
+def test_a_file_with_the_name_of_a_module():
+    with pytest.raises(ValueError, match=r"numpy\.py: a module of this name is needed itself"):
+        load(write(corpus.SOURCE, "numpy.py"))

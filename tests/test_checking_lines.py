@@ -224,3 +224,45 @@ def test_what_are_no_lines_of_ones_own():
             )
     with pytest.raises(ValueError, match="a model of your own needs both"):
         check_lines(lines_of_ones_own(), loss_of_ones_own)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda lines: {}, "returns no lines"),
+        (lambda lines: {"grad": {"w": lines["grad"]["w"]}}, "grad is {'w': (3,)}, where"),
+        (lambda lines: {"z": lines["z"] + 5j}, "z is complex: return an array of real numbers"),
+        (lambda lines: {"z": "x"}, "z is a str: return an array of real numbers"),
+    ],
+)
+def test_too_little_to_compare(change, says):
+    def loss(params, batch):
+        x, y = batch
+        return jnp.mean((tap("z", x @ params["w"] + params["b"]) - y) ** 2)
+
+    def lines(params, batch):
+        x, y = batch
+        z = x @ params["w"] + params["b"]
+        dz = 2 * (z - y) / len(y)
+        return change({"z": z, "dz": dz, "grad": {"w": x.T @ dz, "b": dz.sum()}})
+
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=3), "b": np.float64(0.2)}
+    report = examine_lines(
+        lines, loss, cases=[(params, (rng.normal(size=(5, 3)), rng.normal(size=5)))]
+    )
+    assert not report.passed
+    assert says in str(report)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (lambda params, batch: {}, "returns no lines"),
+        (lambda params, batch: {"grad": params[:1]}, "grad has biases"),
+    ],
+)
+def test_too_little_of_our_networks(lines, says):
+    report = examine_lines(lines, shapes=SOME)
+    assert not report.passed
+    assert says in str(report)

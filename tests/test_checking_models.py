@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit, logsumexp
 
+import jaxmlp
 from jaxmlp.checking import check_gradient
+from jaxmlp.checking.cases import SHAPES, network_cases
 from jaxmlp.checking.check import examine
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
@@ -14,6 +16,11 @@ RNG = np.random.default_rng(0)
 WEIGHTS = [
     (RNG.normal(size=4), (RNG.normal(size=(n, 4)), RNG.integers(0, 2, n).astype(float)))
     for n in (3, 5)
+]
+
+
+NETWORKS = [
+    (case.params, case.batch) for case in network_cases(SHAPES[1:2], np.float64, 0, ["rows"])
 ]
 
 
@@ -273,3 +280,42 @@ def test_kinks_that_cancel_leave_the_derivative():
     cases = [(np.zeros(4), batch) for _, batch in WEIGHTS]
     assert not np.allclose(jax.grad(loss)(*cases[0]), logistic_grad(*cases[0]))
     check_gradient(logistic_grad, loss, cases=cases)
+
+
+def test_a_loss_with_our_values_and_a_derivative_of_its_own():
+    """Whoever freezes a layer has to get zeros there."""
+
+    def frozen(params, batch):
+        first, *others = params
+        return jaxmlp.loss((jax.lax.stop_gradient(first), *others), batch)
+
+    check_gradient(jax.grad(frozen), frozen, cases=NETWORKS)
+    assert not examine(jaxmlp.manual_grad, frozen, cases=NETWORKS).passed
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_every_slope_at_a_kink_with_curvature_beside_it(slope):
+    def loss(params, batch):
+        return jnp.sum((jax.nn.relu(params) - batch) ** 2)
+
+    def grad(params, batch):
+        return 2 * (np.maximum(params, 0) - batch) * np.heaviside(params, slope)
+
+    cases = [(np.zeros(2), np.array([1.0, -1.0]))]
+    check_gradient(grad, loss, cases=cases, at_kink="any")
+
+
+def test_the_smallest_case_shows_the_same_mistake():
+    """On one row a missing 1/N is none, and what is right elsewhere must not look wrong."""
+
+    def loss(params, batch):
+        return jnp.mean((batch[0] @ params["w"] + params["b"] - batch[1]) ** 2)
+
+    def grad(params, batch):
+        r = batch[0] @ params["w"] + params["b"] - batch[1]
+        return {"w": 2 * batch[0].T @ r / 6, "b": 2 * r.sum()}
+
+    params = {"w": RNG.normal(size=3), "b": np.float64(0.2)}
+    report = examine(grad, loss, cases=[(params, (RNG.normal(size=(6, 3)), RNG.normal(size=6)))])
+    assert report.example
+    assert [row.name for row in report.example.rows if row.status == "wrong"] == ["∂C/∂b"]

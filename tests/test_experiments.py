@@ -63,3 +63,23 @@ def test_check_time():
     for name in ("ours", "homework in NumPy", "homework in jax.numpy"):
         for state in ("cold", "warm"):
             assert f"{seconds[name][state]} s" in README
+
+
+def test_benchmark_of_sweeps():
+    result = json.loads((RESULTS / "benchmark_sweeps.json").read_text())
+
+    def factor(width, name):
+        seconds = result[width]["seconds"]
+        return float(np.median(np.divide(seconds[name], seconds["sweep"])))
+
+    found = [
+        factor("32", "PyTorch eager"),
+        factor("32", "train in a loop"),
+        factor("128", "PyTorch eager"),
+        factor("128", "train in a loop"),
+    ]
+    text = " ".join(README.split())
+    eager, loop, wide_eager, wide_loop = (f"{each:.1f}" for each in found)
+    assert f"by a factor of {eager}, and less than our own `train` in a loop by {loop};" in text
+    assert f"of 784-128-10 by {wide_eager} and {wide_loop}" in text
+    assert f"alone take {factor('128', 'bare matrix products'):.2f} of the time" in text

@@ -264,7 +264,7 @@ def _explain(
         told = _told(diagnosis) and ";" not in diagnosis.says  # one sentence for all leaves
         kind, says = (diagnosis.kind, diagnosis.says) if told else (UNEXPLAINED, located.says)
         if not whole:
-            says += ", on dense numbers; elsewhere there is another mistake"
+            says += ", on dense numbers; on others that alone does not explain all"
         diagnosis = Diagnosis(names, located.equations, kind, says)
     return diagnosis, work_through(model, small, [], located)
 

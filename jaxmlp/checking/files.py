@@ -20,6 +20,7 @@ from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.report import table
 from jaxmlp.checking.writing import markdown, script
 
+NEEDED = sys.stdlib_module_names | {*sys.modules}  # modules that a checked file must not replace
 GRACE = 30.0  # seconds for a process to start, and to stop once it is told to
 
 
@@ -158,9 +159,11 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
     functions = {
         name: value
         for name, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
+        if callable(value)
+        and not isinstance(value, type)
+        and getattr(value, "__module__", None) == module.__name__
     }
-    wanted = wanted or ("manual_grad" if "manual_grad" in functions else "")
+    wanted = wanted or ("manual_grad" if hasattr(module, "manual_grad") else "")
     for part in ("grad", "lines"):
         alike = [name for name in functions if part in name.lower()]
         if not wanted and len(alike) == 1:
@@ -185,6 +188,10 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
 
 def _import(path: Path) -> Any:
     """Run a file as a module, found beside what it imports."""
+    if path.stem in NEEDED:
+        raise ValueError(
+            f"{path}: a module of this name is needed itself: call the file by another name"
+        )
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

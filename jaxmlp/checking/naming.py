@@ -40,8 +40,27 @@ def named_lines(value: Any, problem: Problem) -> dict[Line, Array]:
         if (symbol, index) not in known:
             names = ", ".join(line.name for line in known.values())
             raise ValueError(f"it returns a line {symbol}{index}: the lines are {names}")
-        found[known[symbol, index]] = np.asarray(array, np.float64)
+        line = known[symbol, index]
+        found[line] = as_real(line.name, array)
+    if not found:
+        raise ValueError("it returns no lines: name them as z1, h1, p, C, dz2, dW1, db1, dh1")
     return {line: found[line] for line in all_lines(problem) if line in found}
+
+
+def as_real(name: str, line: Any) -> Array:
+    """A line in float64.
+
+    Raises:
+        ValueError: if it is no array of real numbers.
+    """
+    try:
+        array = np.asarray(line)
+        if not np.iscomplexobj(array):
+            return array.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    kind = "complex" if np.iscomplexobj(line) else f"a {type(line).__name__}"
+    raise ValueError(f"{name} is {kind}: return an array of real numbers")
 
 
 def parse(name: str) -> tuple[str, int]:
@@ -62,6 +81,12 @@ def parse(name: str) -> tuple[str, int]:
 def _flat(name: str, value: Any, problem: Problem) -> Iterator[tuple[str, Any]]:
     """One named array, or the arrays of a tuple, numbered as the derivation numbers them."""
     if name == "grad":
+        biases = [layer[1] is not None for layer in value]
+        if biases != [bias is not None for bias in problem.biases]:
+            raise ValueError(
+                f"grad has biases {biases}: return a tuple of {problem.depth} layers (weight, "
+                "bias) like the parameters"
+            )
         for index, (weight, bias) in enumerate(value):
             yield f"dW{index}", weight
             if bias is not None:

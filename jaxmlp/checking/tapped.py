@@ -13,11 +13,12 @@ from jaxmlp.checking.diagnosis import settled, standing
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import FLOOR, leaf_names
+from jaxmlp.checking.naming import as_real
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, lines_of, true_lines
-from jaxmlp.checking.trials import Leaf, Trial
+from jaxmlp.checking.trials import Leaf, Trial, describe
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 DERIVATIVE = ("∂C/∂{}", "∂L/∂{}", "d{}", "d_{}", "dC_d{}", "dL_d{}", "dC/d{}", "dL/d{}", "grad_{}")
@@ -106,18 +107,34 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
     found = {}
     for key, line in items.items():
         if key == "grad":
-            pairs = zip(leaf_names(params), jax.tree.leaves(line), strict=False)
-            found |= {name: np.asarray(leaf, np.float64) for name, leaf in pairs}
+            if jax.tree.structure(line) != jax.tree.structure(params):
+                says = (
+                    f"grad is {describe(line)}, where {describe(params)} belongs, like the "
+                    "parameters"
+                )
+                raise Refused(Finding("wrong tree", says))
+            pairs = zip(leaf_names(params), jax.tree.leaves(line), strict=True)
+            found |= {name: _real(name, leaf) for name, leaf in pairs}
         elif key in spelled:
-            found[spelled[key]] = np.asarray(line, np.float64)
+            found[spelled[key]] = _real(str(key), line)
         else:
             says = f"it returns a line called {key!r}: the loss has {names}, named by tap"
             raise Refused(Finding("wrong lines", says))
+    if not found:
+        raise Refused(Finding("wrong lines", f"it returns no lines: they are {names}"))
     for name, line in found.items():
         if line.shape != right[name].shape:
             says = f"{name} has shape {line.shape}, where {right[name].shape} belongs"
             raise Refused(Finding("wrong shape", says))
     return {name: found[name] for name in right if name in found}
+
+
+def _real(name: str, line: Any) -> Array:
+    """A line as an array, or Refused if it is none of real numbers."""
+    try:
+        return as_real(name, line)
+    except ValueError as error:
+        raise Refused(Finding("wrong lines", str(error))) from None
 
 
 def explain_taps(
