@@ -39,6 +39,7 @@ from jaxmlp.sweeps.run import (
     mesh,
     place,
     sharded_epoch,
+    spread,
     state_like,
     train_together,
 )
@@ -257,11 +258,10 @@ def memory(width: int, data: Data) -> dict[str, float]:
 def lower(width: int, data: Data, count: int) -> Any:
     """The program of an epoch of some trials, before it is compiled."""
     config, one = config_of(width), state_like(config_of(width), data)
-    spec = jax.sharding.PartitionSpec
 
     def many(leaf: Any, axis: int) -> Any:
         shape = (*leaf.shape[:axis], count, *leaf.shape[axis:])
-        sharding = jax.sharding.NamedSharding(mesh(), spec(*[None] * axis, "trial"))
+        sharding = jax.sharding.NamedSharding(mesh(), spread(axis))
         return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
     numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((count,), jnp.float32), Hyperparams())

@@ -149,7 +149,7 @@ def run_epoch(
 
     order = jax.random.permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
-    measured = evaluate(
+    measured = by_batches(
         lambda rows: measure(state.params, validation_part, rows, config), validation_part, config
     )
     return state, Metrics(train_loss, *measured)
@@ -169,14 +169,11 @@ def make_gradient(
     return at
 
 
-def update(
-    state: TrainState, grad: Params, hyper: Hyperparams, config: Config, n: int
-) -> TrainState:
+def update(state: TrainState, grad: Any, hyper: Hyperparams, config: Config, n: int) -> TrainState:
     """One step of the optimizer, in a run over `n` examples."""
     params: Any = state.params  # optax's own type of a tree knows no None, the missing bias
-    changes: Any = grad
     optimizer = make_optimizer(hyper, config, n)
-    changes, opt_state = optimizer.update(changes, state.opt_state, params)
+    changes, opt_state = optimizer.update(grad, state.opt_state, params)
     params = optax.apply_updates(params, changes)
     return TrainState(params, opt_state, state.step + 1)
 
@@ -207,13 +204,16 @@ def measure(
     return jnp.stack([*values])
 
 
-def evaluate(
-    measure: Callable[[Any], Float[Array, "... 2"]], part: Batch, config: Config
+def by_batches(
+    measure_rows: Callable[[Any], Float[Array, "... 2"]], part: Batch, config: Config
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """The loss and the accuracy on a part, which takes no more memory than a step of training."""
     n = len(part.x)
     _, means = over_batches(
-        lambda state, rows: (state, measure(rows)), (), jnp.arange(n), min(n, config.batch_size)
+        lambda state, rows: (state, measure_rows(rows)),
+        (),
+        jnp.arange(n),
+        min(n, config.batch_size),
     )
     return means[..., 0], means[..., 1]
 

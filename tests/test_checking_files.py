@@ -190,7 +190,7 @@ def test_a_model_of_ones_own_in_a_script(capsys):
     assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.5", shown.stdout)
 
 
-def test_the_function_may_be_made_by_another(capsys):
+def test_the_function_may_be_made_by_another():
     write("import jax, jaxmlp\nmanual_grad = jax.grad(jaxmlp.loss)\nclass Gradient: ...\n")
     function, module = load("homework.py")
     assert function is module.manual_grad

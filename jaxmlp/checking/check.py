@@ -111,7 +111,7 @@ def examine(
     if isinstance(model, Custom):
         findings += _coarse(model, trials)
     oracles = _oracles(model, loss, trials)
-    wrong = [trial for trial in trials if not all(leaf.right for leaf in trial.leaves)]
+    wrong = [trial for trial in trials if trial.wrong]
     diagnosis = example = None
     if wrong:
         findings += wrong_numbers(model, wrong, trials)
@@ -222,7 +222,7 @@ def _explain(
     """The mistake, and the smallest case that shows it."""
     if wrong[0].dtype != "float64":  # which tells mistakes apart best, if they are made there too
         wide = [attempt(model, cast(trial.case, "float64"), "float64") for trial in trials]
-        if off := [trial for trial in wide if not all(leaf.right for leaf in trial.leaves)]:
+        if off := [trial for trial in wide if trial.wrong]:
             trials, wrong = wide, off
     dtype = wrong[0].dtype
     tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]

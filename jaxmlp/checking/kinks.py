@@ -26,9 +26,7 @@ def bends(program: Any) -> bool:
     return any(f"= {name} " in text for name in BENDING)
 
 
-def with_zero_slopes(
-    function: Callable[..., Any], flat: Sequence[str] = BENDING
-) -> Callable[..., Any]:
+def with_zero_slopes(function: Callable[..., Any], flat: Sequence[str]) -> Callable[..., Any]:
     """A function of the same values, outside of whose loops these operations are flat at 0."""
     step = functools.partial(_step, flat=flat)
 

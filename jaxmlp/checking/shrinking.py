@@ -89,8 +89,7 @@ def find_smallest(
         activation, smooth = None, not all(within_a_kink(model, trial) for trial in wrong)
 
     finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
-
-    seen = {_wrong_leaves(trial) for trial in wrong}
+    seen = {trial.wrong for trial in wrong}
 
     def fails(case: Case) -> bool:
         if smooth and activation and _at_a_kink(case, activation):
@@ -102,7 +101,7 @@ def find_smallest(
             return False
         if activation is not None:
             return True
-        return _wrong_leaves(trial) in seen and not (smooth and within_a_kink(model, trial))
+        return trial.wrong in seen and not (smooth and within_a_kink(model, trial))
 
     failing = [trial.case for trial in sorted(wrong, key=_numbers_of)]
     if activation and cases is None:
@@ -110,10 +109,6 @@ def find_smallest(
     else:
         found = smallest_given(cases, failing, fails)
     return attempt(found) if found else min(wrong, key=_numbers_of)
-
-
-def _wrong_leaves(trial: Trial) -> tuple[str, ...]:
-    return tuple(leaf.name for leaf in trial.leaves if not leaf.right)
 
 
 def smallest_network(failing: Sequence[Case], kind: str, fails: Fails) -> Case | None:

@@ -18,7 +18,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, lines_of, true_lines
-from jaxmlp.checking.trials import Leaf, Trial, describe
+from jaxmlp.checking.trials import Leaf, Trial, unlike
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 DERIVATIVE = ("∂C/∂{}", "∂L/∂{}", "d{}", "d_{}", "dC_d{}", "dL_d{}", "dC/d{}", "dL/d{}", "grad_{}")
@@ -59,7 +59,10 @@ def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
         value = caller(case.params, case.batch)
     true = true_lines(loss, case.params, case.batch)
     right = dict(_named(true, case.params))
-    received = _received(value, right, case.params)
+    try:
+        received = _received(value, right, case.params)
+    except ValueError as error:
+        raise Refused(Finding("wrong lines", str(error))) from None
     values = {name: received[name] for name in true.values if name in received}
     derivatives = {
         name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
@@ -107,16 +110,12 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
     found = {}
     for key, line in items.items():
         if key == "grad":
-            if jax.tree.structure(line) != jax.tree.structure(params):
-                says = (
-                    f"grad is {describe(line)}, where {describe(params)} belongs, like the "
-                    "parameters"
-                )
+            if says := unlike(params, line, "grad is"):
                 raise Refused(Finding("wrong tree", says))
             pairs = zip(leaf_names(params), jax.tree.leaves(line), strict=True)
-            found |= {name: _real(name, leaf) for name, leaf in pairs}
+            found |= {name: as_real(name, leaf) for name, leaf in pairs}
         elif key in spelled:
-            found[spelled[key]] = _real(str(key), line)
+            found[spelled[key]] = as_real(str(key), line)
         else:
             says = f"it returns a line called {key!r}: the loss has {names}, named by tap"
             raise Refused(Finding("wrong lines", says))
@@ -127,14 +126,6 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
             says = f"{name} has shape {line.shape}, where {right[name].shape} belongs"
             raise Refused(Finding("wrong shape", says))
     return {name: found[name] for name in right if name in found}
-
-
-def _real(name: str, line: Any) -> Array:
-    """A line as an array, or Refused if it is none of real numbers."""
-    try:
-        return as_real(name, line)
-    except ValueError as error:
-        raise Refused(Finding("wrong lines", str(error))) from None
 
 
 def explain_taps(

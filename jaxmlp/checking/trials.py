@@ -58,6 +58,11 @@ class Trial:
     findings: tuple[Finding, ...]
 
     @property
+    def wrong(self) -> tuple[str, ...]:
+        """The names of the leaves that are not right."""
+        return tuple(leaf.name for leaf in self.leaves if not leaf.right)
+
+    @property
     def finite(self) -> bool:
         """Whether nothing that was received is NaN or infinite."""
         return all(np.isfinite(leaf.received).all() for leaf in self.leaves)
@@ -133,10 +138,7 @@ def _leaves(
     """The leaves as float64 arrays, if their number and shapes are right."""
     findings = []
     wanted, leaves = jax.tree.leaves(params), jax.tree.leaves(value)
-    if jax.tree.structure(value) != jax.tree.structure(params):
-        says = (
-            f"it returns {describe(value)}, where {describe(params)} belongs, like the parameters"
-        )
+    if says := unlike(params, value, "it returns"):
         pair = leaves and isinstance(value, tuple) and len(value) == 2
         if pair and jax.tree.structure(value[1]) == jax.tree.structure(params):
             says += ": return the second of the two alone"
@@ -182,6 +184,13 @@ def _leaves(
         )
         findings.append(Finding("wrong dtype", says, fails))
     return (received if len(received) == len(wanted) else None), findings
+
+
+def unlike(params: Any, value: Any, what: str) -> str:
+    """A sentence if a tree has not the parameters' structure; `what` begins it."""
+    if jax.tree.structure(value) == jax.tree.structure(params):
+        return ""
+    return f"{what} {describe(value)}, where {describe(params)} belongs, like the parameters"
 
 
 def turned_round(value: Any, params: Any) -> bool:

@@ -18,7 +18,7 @@ from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import (
     Metrics,
     TrainState,
-    evaluate,
+    by_batches,
     fresh_state,
     make_gradient,
     measure,
@@ -28,7 +28,6 @@ from jaxmlp.training import (
 )
 
 FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
-TRIALS = PartitionSpec("trial")
 
 
 class Data(NamedTuple):
@@ -116,14 +115,15 @@ def train_together(
     seeds = [trial.config.data_seed for trial in filled]
     orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
     shared = len(set(seeds)) == 1
-    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], TRIALS)
-    hypers, noise = _put((hypers, noise), TRIALS)
+    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], spread(0))
+    hypers, noise = _put((hypers, noise), spread(0))
     states = jax.tree.map(
-        lambda leaf, axis: _put(np.moveaxis(leaf, 0, axis), _spread(axis)), states, axes_of(states)
+        lambda leaf, axis: _put(np.moveaxis(leaf, 0, axis), spread(axis)), states, axes_of(states)
     )
-    program, history = replace(config, data_seed=0), []
+    run_epoch, program = sharded_epoch(everyone, states), replace(config, data_seed=0)
+    history = []
     for epoch in range(first, config.epochs if last is None else last):
-        states, metrics = sharded_epoch(everyone, states)(
+        states, metrics = run_epoch(
             states, hypers, orders, epoch, noise, data.train, data.validation, data.scale,
             config=program,
         )  # fmt: skip
@@ -143,7 +143,7 @@ def axes_of(tree: Any) -> Any:
     )
 
 
-def _spread(axis: int) -> PartitionSpec:
+def spread(axis: int) -> PartitionSpec:
     """Every device has some of the trials, which are on this axis."""
     return PartitionSpec(*[None] * axis, "trial")
 
@@ -226,7 +226,7 @@ def epoch_of_all(
         config.batch_size,
     )
     measure_all = jax.vmap(partial(measure, config=config), (axes.params, None, None))
-    measured = evaluate(
+    measured = by_batches(
         lambda rows: measure_all(states.params, validation_part, rows), validation_part, config
     )
     return states, Metrics(train_loss, *measured)
@@ -245,7 +245,7 @@ def _sharded_epoch(everyone: Mesh, structure: Any) -> Any:
         static_argnames="config",
         donate_argnames="states",
         out_shardings=(
-            jax.tree.map(lambda axis: NamedSharding(everyone, _spread(axis)), axes),
+            jax.tree.map(lambda axis: NamedSharding(everyone, spread(axis)), axes),
             NamedSharding(everyone, PartitionSpec()),
         ),
     )
