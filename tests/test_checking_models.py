@@ -215,7 +215,7 @@ def test_a_loss_of_another_library():
         (logistic, {"cases": [({"f": np.tanh}, 0)]}, r"params\['f'\] of case 0 is of type ufunc"),
         (lambda p, b: p, {"cases": WEIGHTS}, r"it returns an array of shape \(4,\), and has to"),
         (lambda p, b: 1 // 0, {"cases": WEIGHTS}, r"ZeroDivision.*\(test_checking_models.py line "),
-        (lambda p, b: jnp.sum(p) / 0.0, {"cases": WEIGHTS}, "no finite gradient on any case"),
+        (lambda p, b: jnp.sum(p) / 0.0, {"cases": WEIGHTS}, "on no case has the loss a finite gradient"),
     ],
 )
 def test_bad_input(loss, settings, message):

@@ -68,6 +68,7 @@ TINY = 2.0**-100  # the scale of the first layer's z, whose sums are exact at an
 LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
+AT_KINK = ("zero", "any")
 CLASSES = (0, 1, 3, 5)  # the shapes that are also tried with classes, where both forms are
 
 
@@ -87,9 +88,12 @@ def check_settings(
     shapes: Sequence[Shape],
     labels: Sequence[str],
     dtypes: Sequence[str] | None = None,
+    at_kink: str = AT_KINK[0],
 ) -> None:
     """Raise ValueError if one of a check's settings is none."""
     get_activation(activation)
+    if at_kink not in AT_KINK:
+        raise ValueError(f"at_kink is {at_kink!r}: give one of {', '.join(AT_KINK)}")
     for name, values, known in (
         ("shapes", shapes, None),
         ("labels", labels, FORMS),

@@ -38,7 +38,6 @@ from jaxmlp.checking.verdict import clipped, exchanged, limits, merged, smallest
 
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
-AT_KINK = ("zero", "any")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
 ENOUGH = 100  # parameters of the networks and models on which they are
@@ -73,8 +72,9 @@ def examine(
         labels: of our networks: classes, rows or both.
         dtypes: of the parameters: float64, float32, bfloat16. By default float64, and float32
             on a few shapes, where NumPy code that computes in float64 throughout is let off.
-        at_kink: where the loss has a kink, such as a ReLU at 0: "zero" wants the slope 0, or what
-            `jax.grad` has there; "any" allows every slope between those on either side.
+        at_kink: where the loss has a kink: "zero" wants the slope 0 if one side is flat, as at a
+            ReLU's 0, else that of either side, or 0 for |x|, or anyway what `jax.grad` has there;
+            "any" allows every slope between those on either side.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
         known: functions of (params, batch) that might have been computed by mistake, by name.
@@ -86,9 +86,7 @@ def examine(
         GradientMismatch: from `check_gradient`, if the gradient is wrong, with the report.
     """
     start = time.perf_counter()
-    check_settings(activation, shapes, labels, dtypes)
-    if at_kink not in AT_KINK:
-        raise ValueError(f"at_kink is {at_kink!r}: give one of {', '.join(AT_KINK)}")
+    check_settings(activation, shapes, labels, dtypes, at_kink)
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
@@ -107,7 +105,10 @@ def examine(
     caller.twice = False
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
     if not any(trial.leaves for trial in trials) and not any(each.fails for each in findings):
-        raise ValueError("the loss has no finite gradient on any case: there is nothing to compare")
+        raise ValueError(
+            "on no case has the loss a finite gradient that rounding leaves in place: there is "
+            "nothing to compare"
+        )
     if isinstance(model, Custom):
         findings += _coarse(model, trials)
     oracles = _oracles(model, loss, trials)

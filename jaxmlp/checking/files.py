@@ -113,7 +113,6 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
         loss = found.get("loss", jaxmlp.loss)
         if "lines" in function.__name__ and "grad" not in function.__name__:
-            del settings["at_kink"]
             report = examine_lines(function, **found, **settings)
         else:
             report = examine(function, loss, cases=found.get("cases"), **settings)

@@ -1,9 +1,9 @@
 """Rounding error of any JAX program, by randomly rounding every operation of it.
 
 Where no derivation is at hand there is no running error analysis either. So the program is run
-several times with every result, and every factor and term of a sum, off by a random relative
-error of the size of a rounding. What its values then spread by is how well conditioned it is
-(Monte Carlo arithmetic: Parker, Pierce and Eggert 2000).
+several times with every result, every factor and term of a sum, and every matrix that is
+factorized, off by a random relative error of the size of a rounding. What its values then spread
+by is how well conditioned it is (Monte Carlo arithmetic: Parker, Pierce and Eggert 2000).
 """
 
 import functools
@@ -30,8 +30,11 @@ STRIDE = 977  # from where one operation reads its random numbers to where the n
 TURN = 331  # from where one round of a loop does to where the next one does
 LOOPS = ("scan", "while")
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where calls keep the program that they call
-SUMS = {"dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "reduce_prod", "cumprod"}
-WHOLE = {"add", "sub", "mul", "dot_general", "reduce_sum", "add_any", "integer_pow", "cumsum"}
+SUMS = {
+    "dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "reduce_prod", "cumprod",
+    "lu", "cholesky", "triangular_solve", "eigh", "eig", "svd", "geqrf", "custom_linear_solve",
+}  # fmt: skip
+PLAIN = {"add", "sub", "mul", "dot_general", "reduce_sum", "add_any", "integer_pow", "cumsum"}
 EXACT = {
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "dynamic_slice",
     "concatenate", "pad", "rev", "select_n", "neg", "abs", "sign", "max", "min", "gather", "sort",
@@ -96,10 +99,11 @@ class _Noise:
         return _Noise(jnp.roll(self.numbers, TURN * round_), self.size)
 
 
-def _whole(values: list[Any]) -> Any:
-    """Whether all numbers are whole: then their sums and products are exact."""
+def _plain(values: list[Any]) -> Any:
+    """Whether all numbers are whole sixteenths: then their sums and products are exact."""
     floating = [each for each in values if jnp.issubdtype(jnp.result_type(each), jnp.floating)]
-    return functools.reduce(jnp.logical_and, [jnp.all(x == jnp.rint(x)) for x in floating], True)
+    whole = [jnp.all(16 * each == jnp.rint(16 * each)) for each in floating]
+    return functools.reduce(jnp.logical_and, whole, True)
 
 
 def evaluated(jaxpr: Jaxpr, consts: Any, arguments: Any, step: Step) -> list[Any]:
@@ -132,7 +136,7 @@ def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
         return _scan(params, values, noise)
     if (inner := inside(equation)) is not None:
         return _run(*inner, values, noise)
-    exact = _whole(values) if name in WHOLE else False
+    exact = _plain(values) if name in PLAIN else False
     if name in SUMS:
         values = [noise(value, exact) for value in values]
     results = equation.primitive.bind(*values, **params)

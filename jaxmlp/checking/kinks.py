@@ -1,58 +1,161 @@
-"""A loss in which what bends at 0 has the slope 0 there.
+"""What else is right where a loss has a kink: slopes that people write by hand, and JAX does not.
 
-`jax.grad` gives |x| the slope 1 at 0, and either side of `maximum(x, 0)` a half. By hand, people
-write sign(x) and 1[x > 0], which are as right. And with a half beside sign(x), kinks that cancel
-leave the derivative, as in max(z, 0) − z y + log(1 + exp(−|z|)), where `jax.grad` has none.
+`jax.grad` gives |x| the slope 1 at 0, and either side of a maximum of equals a half. By hand,
+people write sign(x), 1[x > 0], or the gradient of the first of the equals, which are as right. And
+only those leave the derivative where kinks cancel, as in max(z, 0) − z y + log(1 + exp(−|z|)).
+
+So the program of the loss is followed to what has a kink just where it is: |x|, maxima, minima and
+clips of equals, and whatever compares equals. There, another of its sides may be taken: the flat
+one, if there is one, as at a ReLU's 0; else either, or for |x| the slope 0 between them.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from jaxmlp.checking.jitter import evaluated, inside
 
-BENDING = ("abs", "max", "min")
-CONVENTIONS = (BENDING, BENDING[:1])  # those that are flat
 OWN_RULES = ("custom_jvp_call", "custom_vjp_call")  # that say what their slope is, as `relu` does
+COMPARING = ("gt", "ge", "lt", "le")
+LOGICAL = ("and", "or", "xor", "not")
+MOVING = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "rev")
+MOST = 256  # ways to choose sides that are all tried; of more, those that choose alike everywhere
 
 
-def bends(program: Any) -> bool:
-    """Whether a program has an operation with a kink at 0."""
-    text = str(program)
-    return any(f"= {name} " in text for name in BENDING)
+class Traced(NamedTuple):
+    """A value in the program.
+
+    Attributes:
+        value: it.
+        live: whether it depends on what derivatives are taken by.
+        tied: of a comparison, or what follows from one: where it was of equals.
+    """
+
+    value: Any
+    live: bool = False
+    tied: Any = None
 
 
-def with_zero_slopes(function: Callable[..., Any], flat: Sequence[str]) -> Callable[..., Any]:
-    """A function of the same values, outside of whose loops these operations are flat at 0."""
-    step = functools.partial(_step, flat=flat)
+class Kink(NamedTuple):
+    """An operation with a kink.
 
-    def changed(*arguments: Any) -> Any:
+    Attributes:
+        met: where it is just at it.
+        sides: the values that it has on the sides of it.
+        right: how many of them, the first ones, are right by convention.
+    """
+
+    met: Any
+    sides: Sequence[Any]
+    right: int
+
+
+class Sides:
+    """Follows a program; the kinks that it comes by take the sides chosen for them."""
+
+    def __init__(self, choices: Any = None) -> None:
+        """Choose for every kink in turn a side, from 1, or 0 for what JAX does."""
+        self.choices = choices
+        self.kinks: list[Kink] = []
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The value of a function, whose floating arguments are those of the derivative."""
         program, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        leaves = jax.tree.leaves(arguments)
-        results = evaluated(program.jaxpr, program.consts, leaves, step)
-        return jax.tree.unflatten(jax.tree.structure(shape), results)
+        given = [
+            Traced(leaf, jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+            for leaf in jax.tree.leaves(arguments)
+        ]
+        results = evaluated(program.jaxpr, program.consts, given, self._step)
+        return jax.tree.unflatten(
+            jax.tree.structure(shape), [_traced(result).value for result in results]
+        )
 
-    return changed
+    def _step(self, equation: Any, given: list[Any]) -> list[Traced]:
+        """One operation; calls are followed inside, loops are not."""
+        given = [_traced(each) for each in given]
+        name, values = equation.primitive.name, [each.value for each in given]
+        live = any(each.live for each in given) and name != "stop_gradient"
+        if inner := inside(equation):
+            if name in OWN_RULES:
+                return [Traced(each, live) for each in _alone(equation, values, inner[0])]
+            return [_traced(each) for each in evaluated(*inner, given, self._step)]
+        result = equation.primitive.bind(*values, **equation.params)
+        if equation.primitive.multiple_results:
+            return [Traced(each, live) for each in result]
+        if (kink := _kink(equation, given, result)) and jnp.size(result):
+            for place, side in enumerate(kink.sides if self.choices is not None else (), 1):
+                chosen = self.choices[len(self.kinks)] == place
+                result = jnp.where(kink.met & chosen, side, result)
+            self.kinks.append(kink)
+        return [Traced(result, live, _tied(equation, given))]
 
 
-def _step(equation: Any, values: list[Any], flat: Sequence[str]) -> list[Any]:
-    """One operation; calls are followed inside."""
-    primitive = equation.primitive
-    if inner := inside(equation):
-        if primitive.name in OWN_RULES:
-            return _alone(equation, values, inner[0])
-        return evaluated(*inner, values, functools.partial(_step, flat=flat))
-    results = primitive.bind(*values, **equation.params)
-    if primitive.multiple_results:
-        return list(results)
-    if primitive.name not in flat or not jnp.issubdtype(results.dtype, jnp.floating):
-        return [results]
-    kink = jnp.all(jnp.stack([jnp.broadcast_to(each == 0, results.shape) for each in values]), 0)
-    return [jnp.where(kink, 0, results)]
+def _traced(value: Any) -> Traced:
+    return value if isinstance(value, Traced) else Traced(value)
+
+
+def _tied(equation: Any, given: Sequence[Traced]) -> Any:
+    """Where a result of True or False might as well be the other."""
+    name, values = equation.primitive.name, [each.value for each in given]
+    if name in COMPARING and any(each.live for each in given):
+        return values[0] == values[1]
+    before = [each.tied for each in given if each.tied is not None]
+    if before and name in LOGICAL:
+        return functools.reduce(jnp.logical_or, before)
+    if before and name in MOVING:
+        return equation.primitive.bind(before[0], **equation.params)
+    return None
+
+
+def _kink(equation: Any, given: Sequence[Traced], result: Any) -> Kink | None:
+    """An operation's kink, if it has one."""
+    name, values = equation.primitive.name, [each.value for each in given]
+    live = [each.live for each in given]
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        return None
+    if name == "convert_element_type" and given[0].tied is not None:  # that masks by a product
+        return Kink(given[0].tied, [jnp.zeros_like(result), jnp.ones_like(result)], 1)
+    if not any(live):
+        return None
+    if name == "abs":
+        return Kink(values[0] == 0, [jax.lax.stop_gradient(result), values[0], -values[0]], 3)
+    if name in ("max", "min"):
+        one, other = jnp.broadcast_arrays(*values)
+        return _between(one == other, [one, other], live)
+    if name == "clamp":
+        low, value, high = values
+        return Kink((value == low) | (value == high), [jax.lax.stop_gradient(result), value], 1)
+    if name == "select_n" and given[0].tied is not None and len(given) == 3:
+        one, other = values[1:]
+        kink = _between(given[0].tied & (one == other), [one, other], live[1:])
+        return kink._replace(sides=[*kink.sides, (one + other) / 2], right=kink.right + all(live))
+    if name in ("reduce_max", "reduce_min"):
+        return _winners(equation, values[0], result)
+    return None
+
+
+def _between(met: Any, sides: Sequence[Any], live: Sequence[bool]) -> Kink:
+    """A kink between two sides; if one is flat, it alone is right."""
+    if all(live):
+        return Kink(met, sides, 2)
+    return Kink(met, sides if live[1] else sides[::-1], 1)
+
+
+def _winners(equation: Any, values: Any, result: Any) -> Kink:
+    """Of the largest or smallest ones along some axes, the first and the last."""
+    axes = equation.params["axes"]
+    ends = range(-len(axes), 0)
+    rows = jnp.moveaxis(values, axes, ends).reshape(*result.shape, -1)
+    best = rows == result[..., None]
+    first, last = jnp.argmax(best, -1), rows.shape[-1] - 1 - jnp.argmax(best[..., ::-1], -1)
+    picked = [jnp.take_along_axis(rows, place[..., None], -1)[..., 0] for place in (first, last)]
+    return Kink(first != last, picked, 2)
 
 
 def _alone(equation: Any, values: list[Any], inner: Jaxpr) -> list[Any]:
@@ -66,3 +169,38 @@ def _alone(equation: Any, values: list[Any], inner: Jaxpr) -> list[Any]:
         constvars=(), invars=list(given), outvars=equation.outvars, eqns=[equation]
     )
     return jaxpr_as_fun(ClosedJaxpr(program, ()))(*given.values())
+
+
+def choices(
+    function: Callable[..., Any], *arguments: Any, every: bool = False
+) -> Iterator[np.ndarray]:
+    """The ways to choose sides at the kinks that a function meets at these numbers, but JAX's.
+
+    Args:
+        function: takes what the derivative is taken by.
+        arguments: concrete numbers.
+        every: every side, not only what is right by convention.
+    """
+    follow = Sides()
+    follow(function, *arguments)
+    options = [
+        range(1 + (len(kink.sides) if every else kink.right) if np.any(kink.met) else 1)
+        for kink in follow.kinks
+    ]
+    if np.prod([len(each) for each in options], dtype=float) > MOST:
+        longest = max(map(len, options))
+        every = ([min(place, len(each) - 1) for each in options] for place in range(longest))
+    else:
+        every = itertools.product(*options)
+    return (np.asarray(each) for each in every if any(each))
+
+
+@functools.lru_cache(maxsize=64)
+def grad_by_sides(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The gradient of a loss as a function of (choices, params, batch)."""
+
+    def chosen(params: Any, sides: Any, batch: Any) -> Any:
+        return Sides(sides)(lambda params: loss(params, batch), params)
+
+    grad = jax.jit(jax.grad(chosen))
+    return lambda sides, params, batch: grad(params, sides, batch)

@@ -5,6 +5,7 @@ not true may still be right: it follows from a wrong one before it. So every lin
 computed from the lines before it as the derivation under test has them.
 """
 
+import functools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -82,6 +83,7 @@ def examine_lines(
     activation: str = "relu",
     shapes: Sequence[Shape] = SHAPES,
     labels: Sequence[str] = FORMS,
+    at_kink: str = "zero",
     examples: int = 30,
     seed: int = 0,
 ) -> Report:
@@ -98,6 +100,7 @@ def examine_lines(
         activation: of our networks' hidden layers.
         shapes: widths, biases and batch sizes of our networks.
         labels: of our networks: classes, rows or both.
+        at_kink: as in `check_gradient`.
         examples: how many cases to draw from a strategy.
         seed: of the numbers.
 
@@ -110,9 +113,14 @@ def examine_lines(
     """
     if (loss is None) != (cases is None):
         raise ValueError("a model of your own needs both: its loss, and cases for it")
-    check_settings(activation, shapes, labels)
+    check_settings(activation, shapes, labels, at_kink=at_kink)
     start = time.perf_counter()
     caller = Caller(lines)
+    see = (
+        functools.partial(_see, caller, activation, at_kink == "any")
+        if loss is None
+        else functools.partial(see_taps, caller, loss, at_kink == "any")
+    )
     seen, findings, count = [], {}, 0
     tried = (
         network_cases(shapes, np.float64, seed, labels)
@@ -122,17 +130,15 @@ def examine_lines(
     for case in tried:
         count += 1
         try:
-            seen.append(
-                _see(caller, case, activation) if loss is None else see_taps(caller, case, loss)
-            )
+            seen.append(see(case))
         except Refused as refused:
             findings.setdefault(re.sub(r"\d+", "", refused.finding.says), refused.finding)
     diagnosis = example = None
     if any(each.wrong() for each in seen):
         if loss is None:
-            finding, diagnosis, example = _explain(caller, seen, activation)
+            finding, diagnosis, example = _explain(see, seen, activation)
         else:
-            finding, diagnosis, example = explain_taps(caller, seen, loss, cases)
+            finding, diagnosis, example = explain_taps(see, seen, cases)
         findings["first"] = finding
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
@@ -157,12 +163,12 @@ def _shown(seen: Seen) -> set[tuple[Line, str]]:
     return {(line, status) for line, status in seen.statuses().items() if status != "right"}
 
 
-def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, like: Seen) -> Seen | None:
+def _shrunk(quick: Callable[..., Seen], failing: Sequence[Case], like: Seen) -> Seen | None:
     """The smallest network that shows as much: which lines are wrong, and which follow."""
 
     def see(case: Case) -> Seen | None:
         try:
-            return _see(caller, case, activation, quick=True)
+            return quick(case, quick=True)
         except Refused:
             return None
 
@@ -178,13 +184,13 @@ def _shrunk(caller: Caller, failing: Sequence[Case], activation: str, like: Seen
 
 
 def _explain(
-    caller: Caller, seen: Sequence[Any], activation: str
+    see: Callable[..., Seen], seen: Sequence[Any], activation: str
 ) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line of our networks' derivation, why, and the smallest case."""
     symbol = next(line for each in seen for line in each.wrong()).symbol
     first = [each for each in seen if _first(each) == symbol]
     smallest = min(first, key=lambda each: sum(each.problem.sizes) + each.problem.n)
-    if found := _shrunk(caller, [each.case for each in first], activation, smallest):
+    if found := _shrunk(see, [each.case for each in first], smallest):
         smallest = found
     line = smallest.wrong()[0]
     says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
@@ -201,7 +207,7 @@ def _explain(
 check_lines = demanding(examine_lines, "check_lines")
 
 
-def _see(caller: Caller, case: Case, activation: str, quick: bool = False) -> Seen:
+def _see(caller: Caller, activation: str, any_slope: bool, case: Case, quick: bool = False) -> Seen:
     """Run a derivation on a case; `quick`, with the reference as the truth: nothing is compiled.
 
     Raises:
@@ -224,7 +230,7 @@ def _see(caller: Caller, case: Case, activation: str, quick: bool = False) -> Se
         if known[line].shape != follows[line].shape:
             says = f"{line.name} has shape {known[line].shape}, where {follows[line].shape} belongs"
             raise Refused(Finding("wrong shape", says))
-    allowed = rounding_bounds(problem, Precision.of("float64"))
+    allowed = rounding_bounds(problem, Precision.of("float64"), any_slope=any_slope)
     return Seen(case, problem, received, right, follows, allowed)
 
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,8 +15,8 @@ from jaxmlp.checking.calls import as_array
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
-from jaxmlp.checking.kinks import CONVENTIONS, bends, with_zero_slopes
-from jaxmlp.checking.oracles import Estimate, Truth, as_float64
+from jaxmlp.checking.kinks import choices, grad_by_sides
+from jaxmlp.checking.oracles import Truth, as_float64
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
     Array,
@@ -46,8 +46,6 @@ class Custom:
         """A model for `loss(params, batch)`."""
         self.truth = Truth(loss)
         self._grad = jax.grad(loss)
-        self._others = [Truth(with_zero_slopes(loss, flat)) for flat in CONVENTIONS]
-        self._bent: bool | None = None
         self.rough = self.refuted = False
 
     def expected(self, params: Any, batch: Any) -> list[Array]:
@@ -96,19 +94,21 @@ class Custom:
                 ]
             if not _within(received, expected, allowed):
                 self.refuted = self.refuted or any(map(_far, received, expected))
-        if not _within(received, expected, allowed) and self._bends(case):
-            others = [truth(case.params, case.batch) for truth in self._others]
+        if not _within(received, expected, allowed) and self.truth.traceable:
+            others = self._on_other_sides(case)
             expected = [_nearest(*each) for each in zip(received, expected, *others, strict=True)]
         if any_slope and not _within(received, expected, allowed):
             slopes = self._slopes_nearby(case, expected)
             allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
         return list(zip(expected, allowed, strict=True))
 
-    def _bends(self, case: Case) -> bool:
-        """Whether the loss is made of what may bend at 0."""
-        if self._bent is None:
-            self._bent = self.truth.traceable and bends(self.truth.program(case.params, case.batch))
-        return self._bent
+    def _on_other_sides(self, case: Case) -> Iterator[list[Array]]:
+        """The gradients that are right as well, where the loss has a kink just here."""
+        loss = self.truth.loss
+        with jax.enable_x64(True):
+            params, batch = as_float64((case.params, case.batch))
+            for sides in choices(lambda params: loss(params, batch), params):
+                yield _leaves(grad_by_sides(loss)(sides, params, batch))
 
     def _spread(self, case: Case, expected: list[Array], unit: float) -> list[Array]:
         """What rounding may change of the true leaves."""
@@ -171,11 +171,15 @@ def _within(received: Sequence[Array], expected: list[Array], allowed: list[Arra
     return all(np.all(np.abs(r - e) <= a) for r, e, a in triples)
 
 
-def _nearest(received: Array, expected: Array, *others: Estimate) -> Array:
+def _leaves(tree: Any) -> list[Array]:
+    return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
+
+
+def _nearest(received: Array, expected: Array, *others: Array) -> Array:
     """Of what is right at a kink, what is nearest to the received, entry by entry."""
     for other in others:
-        nearer = np.abs(received - other.value) < np.abs(received - expected)
-        expected = np.where(nearer, other.value, expected)
+        nearer = np.abs(received - other) < np.abs(received - expected)
+        expected = np.where(nearer, other, expected)
     return expected
 
 

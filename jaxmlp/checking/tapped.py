@@ -17,7 +17,7 @@ from jaxmlp.checking.naming import as_real
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
-from jaxmlp.checking.taps import Lines, lines_of, true_lines
+from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines
 from jaxmlp.checking.trials import Leaf, Trial, unlike
 
 UNIT = float(np.finfo(np.float64).eps) / 2
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
     case: Case
     leaves: dict[str, Leaf]
-    right: dict[str, Array]
+    right: Mapping[str, Array]
 
     def statuses(self) -> dict[str, str]:
         """Whether a line is right, wrong itself, or right given the wrong ones before it."""
@@ -49,8 +49,10 @@ class Seen(NamedTuple):
         return Trial(self.case, "float64", tuple(self.leaves.values()), ())
 
 
-def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
+def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Case) -> Seen:
     """Run a derivation on a case, and its loss with every line moved.
+
+    With `any_slope`, a derivative at a kink may have every slope between those on either side.
 
     Raises:
         Refused: if it raises, or returns what are no lines.
@@ -67,8 +69,6 @@ def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
     derivatives = {
         name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
     }
-    given = true_lines(loss, case.params, case.batch, values, derivatives)
-    follows = dict(_named(given, case.params))
     tiny = float(np.finfo(np.float32).tiny)
     allowed = {
         name: np.full(line.shape, FLOOR * UNIT * np.abs(line).max(initial=0) + tiny)
@@ -80,10 +80,42 @@ def see_taps(caller: Caller, case: Case, loss: Callable[..., Any]) -> Seen:
         bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
         for name, bound in _named(bounds, case.params):
             allowed[name] += SAFETY * bound
-    leaves = {
-        name: Leaf(name, follows[name], line, allowed[name]) for name, line in received.items()
-    }
-    return Seen(case, leaves, right)
+
+    def lines(*claimed: Any, sides: Array | None = None) -> dict[str, Array]:
+        found = true_lines(loss, case.params, case.batch, *claimed, sides=sides)
+        return dict(_named(found, case.params))
+
+    def seen(right: Mapping[str, Array], follows: Mapping[str, Array]) -> Seen:
+        leaves = {
+            name: Leaf(name, follows[name], line, allowed[name]) for name, line in received.items()
+        }
+        return Seen(case, leaves, right)
+
+    claimed = (values, derivatives)
+    found = seen(right, lines(*claimed))
+    if found.wrong():
+        sides = list(choices_at(loss, case.params, case.batch, every=any_slope))
+        others = [(lines(sides=each), lines(*claimed, sides=each)) for each in sides]
+        found = min((found, *(seen(*each) for each in others)), key=_off)
+        if any_slope and found.wrong():
+            nearest = (_nearest(received, each) for each in zip(*others, strict=True))
+            found = seen(*nearest)
+    return found
+
+
+def _nearest(received: Mapping[str, Array], slopes: Sequence[Mapping[str, Array]]) -> dict:
+    """Between the lines with the slopes on all sides of a kink, what is nearest to the received."""
+    found = {}
+    for name in slopes[0]:
+        several = np.stack([each[name] for each in slopes])
+        low, high = several.min(axis=0), several.max(axis=0)
+        found[name] = np.clip(received[name], low, high) if name in received else low
+    return found
+
+
+def _off(seen: Seen) -> tuple[int, int]:
+    """How many lines, and how many entries of all lines, are wrong."""
+    return len(seen.wrong()), sum(int(np.sum(leaf.excess > 1)) for leaf in seen.leaves.values())
 
 
 def _named(lines: Lines, params: Any) -> Iterator[tuple[str, Array]]:
@@ -129,7 +161,7 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
 
 
 def explain_taps(
-    caller: Caller, seen: Sequence[Seen], loss: Callable[..., Any], cases: Any
+    see: Callable[[Case], Seen], seen: Sequence[Seen], cases: Any
 ) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line, what is wrong with it, and the smallest case."""
     wrong = [each for each in seen if each.wrong()]
@@ -140,10 +172,10 @@ def explain_taps(
     smallest, shown = failing[0], failing[0].statuses()
 
     def fails(case: Case) -> bool:
-        return see_taps(caller, case, loss).statuses() == shown
+        return see(case).statuses() == shown
 
     if found := smallest_given(cases, [each.case for each in failing], fails):
-        smallest = see_taps(caller, found, loss)
+        smallest = see(found)
     finding = Finding("wrong line", f"{name} is the first wrong line, on {smallest.case.about}")
     trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
     (fault,) = faults(trials, lambda trial, rows: None)

@@ -9,7 +9,7 @@ Outside of a check, `tap` gives back its value and does nothing else.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.calls import first_line, where
+from jaxmlp.checking.kinks import Sides, choices
 from jaxmlp.checking.oracles import as_float64
 from jaxmlp.checking.reference import Array
 
@@ -82,25 +84,42 @@ def true_lines(
     batch: Any,
     values: Mapping[str, Array] = {},
     derivatives: Mapping[str, Array] = {},
+    sides: Array | None = None,
 ) -> Lines:
     """Every line of a loss and of its gradient, in float64.
 
     Lines that are claimed take the place of the true ones for all that follows: a tap's value is
     computed from the claimed values of the taps before it, and a derivative from the claimed
     derivatives at the next taps that have one.
+
+    Raises:
+        ValueError: if the loss cannot be followed: it is not JAX, or has a tap inside a loop.
     """
     loss = inspect.unwrap(loss)  # what is jitted is not run again
     with jax.enable_x64(True):
         arguments = as_float64((params, batch, dict(values), dict(derivatives)))
         try:
-            lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments))
+            lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments, sides))
         except jax.errors.UnexpectedTracerError:
             raise ValueError(
                 "a tap is inside a loop, such as lax.scan, or inside vmap: name what goes into "
                 "the loop and what comes out of it"
             ) from None
+        except jax.errors.JAXTypeError as error:
+            raise ValueError(
+                f"the loss is not JAX: {first_line(error)}{where(error, loss)}: its lines are "
+                "found by differentiating it at its taps, so write it with jax.numpy"
+            ) from None
         reached = _reached(loss, *arguments[:2])  # trees of JAX forget the order of a dict
     return lines._replace(values={name: lines.values[name] for name in reached})
+
+
+def choices_at(loss: Callable[..., Any], params: Any, batch: Any, every: bool) -> Iterator[Array]:
+    """The ways to choose sides at the kinks that a loss meets, as `kinks.choices` has them."""
+    with jax.enable_x64(True):
+        params, batch = as_float64((params, batch))
+        total, zeros = _moved(inspect.unwrap(loss), params, batch, {}, {})
+        yield from choices(total, zeros, params, every=every)
 
 
 def _reached(loss: Callable[..., Any], params: Any, batch: Any) -> list[str]:
@@ -110,20 +129,32 @@ def _reached(loss: Callable[..., Any], params: Any, batch: Any) -> list[str]:
     return list(current.computed)
 
 
+def _moved(
+    loss: Callable[..., Any], params: Any, batch: Any, values: Any, derivatives: Any
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The loss, and all taps' values, by what is added at every tap and by the parameters.
+
+    With it, zeros to add.
+    """
+
+    def total(shifts: Any, params: Any) -> Any:
+        with _passing(_Pass(shifts, values, derivatives)) as current:
+            value = loss(params, batch)
+        return value + current.passed_on, current.computed
+
+    taps = jax.eval_shape(lambda params: total({}, params)[1], params)
+    return total, {name: jnp.zeros(each.shape, each.dtype) for name, each in taps.items()}
+
+
 @functools.lru_cache(maxsize=64)
 def lines_of(loss: Callable[..., Any]) -> Callable[..., Lines]:
-    """The same as one program of (params, batch, values, derivatives)."""
+    """The same as one program of (params, batch, values, derivatives, sides)."""
 
     @jax.jit
-    def lines(params: Any, batch: Any, values: Any, derivatives: Any) -> Lines:
-        def total(shifts: Any, params: Any) -> Any:
-            with _passing(_Pass(shifts, values, derivatives)) as current:
-                value = loss(params, batch)
-            return value + current.passed_on, current.computed
-
-        taps = jax.eval_shape(lambda params: total({}, params)[1], params)
-        zeros = {name: jnp.zeros(each.shape, each.dtype) for name, each in taps.items()}
-        (shifts, grad), computed = jax.grad(total, argnums=(0, 1), has_aux=True)(zeros, params)
-        return Lines(computed, shifts, grad)
+    def lines(params: Any, batch: Any, values: Any, derivatives: Any, sides: Any = None) -> Lines:
+        total, zeros = _moved(loss, params, batch, values, derivatives)
+        followed = total if sides is None else functools.partial(Sides(sides), total)
+        grads, computed = jax.grad(followed, argnums=(0, 1), has_aux=True)(zeros, params)
+        return Lines(computed, *grads)
 
     return lines

@@ -67,7 +67,8 @@ def wrong_numbers(
     if len(sharp) == len(wrong):
         says = (
             "it is wrong only where the loss has a kink, and within the slopes on either side: "
-            'the slope there has to be 0, or what jax.grad has; at_kink="any" lets every one pass'
+            "where one side is flat, as at a ReLU's 0, the slope has to be 0, or what jax.grad "
+            'has; at_kink="any" lets every one pass'
         )
         yield Finding("kink", says)
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
