@@ -34,7 +34,16 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
-from jaxmlp.checking.verdict import clipped, exchanged, limits, merged, smallest_seen, wrong_numbers
+from jaxmlp.checking.verdict import (
+    AT_A_KINK,
+    ONLY_THERE,
+    clipped,
+    exchanged,
+    limits,
+    merged,
+    smallest_seen,
+    wrong_numbers,
+)
 
 Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
@@ -126,8 +135,8 @@ def examine(
                 cases,
                 known or {},
             )
-        if diagnosis and not _told(diagnosis) and any(each.kind == "kink" for each in findings):
-            diagnosis = replace(diagnosis, kind="kink", says="it differs at a kink only")
+        if diagnosis and not _told(diagnosis) and AT_A_KINK in findings:
+            diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -237,7 +246,8 @@ def _explain(
         return Diagnosis(names, _equations(model, names), *scaled), work_through(model, small, [])
     swapped = exchanged(alike)
     if isinstance(model, Custom):
-        diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, tried, known)
+        sizes = [*tried, small]  # which may have other sizes than all others
+        diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, sizes, known)
         return diagnosis, work_through(model, small, [])
     tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
     observed = {trial: model.observe(trial) for trial in tried}

@@ -79,8 +79,8 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
 
 
 def _same_everywhere(constant: float, sizes: Sequence[Sizes]) -> str:
-    """What a constant may come from: a size that is the same in all cases, if they are several."""
-    telling = len(sizes) > 1 and constant > 0 and constant not in (2, 0.5)
+    """What a constant may come from: a size that is the same in all cases."""
+    telling = constant > 0 and constant not in (1, 2, 0.5)
     for name in sizes[0] if telling else ():
         for value, by in {
             constant: "",
@@ -89,7 +89,7 @@ def _same_everywhere(constant: float, sizes: Sequence[Sizes]) -> str:
             constant**-2: "1 / the square root of ",
         }.items():
             if all(name in each and np.isclose(each[name], value, CLOSE) for each in sizes):
-                return f", which is {by}{name} in all cases"
+                return f", which is {by}{name}{' in all cases' * (len(sizes) > 1)}"
     return ""
 
 

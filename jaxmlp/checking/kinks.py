@@ -89,9 +89,10 @@ class Sides:
         if equation.primitive.multiple_results:
             return [Traced(each, live) for each in result]
         if (kink := _kink(equation, given, result)) and jnp.size(result):
-            for place, side in enumerate(kink.sides if self.choices is not None else (), 1):
-                chosen = self.choices[len(self.kinks)] == place
-                result = jnp.where(kink.met & chosen, side, result)
+            if self.choices is not None:
+                choice = self.choices[len(self.kinks)]
+                for place, side in enumerate(kink.sides, 1):
+                    result = jnp.where(kink.met & (choice == place), side, result)
             self.kinks.append(kink)
         return [Traced(result, live, _tied(equation, given))]
 
@@ -189,10 +190,10 @@ def choices(
     ]
     if np.prod([len(each) for each in options], dtype=float) > MOST:
         longest = max(map(len, options))
-        every = ([min(place, len(each) - 1) for each in options] for place in range(longest))
+        ways = [tuple(min(place, len(each) - 1) for each in options) for place in range(longest)]
     else:
-        every = itertools.product(*options)
-    return (np.asarray(each) for each in every if any(each))
+        ways = list(itertools.product(*options))
+    return (np.asarray(way) for way in ways if any(way))
 
 
 @functools.lru_cache(maxsize=64)

@@ -129,7 +129,8 @@ def _multiples(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
         (leaf, np.nan_to_num(factor, nan=same) * leaf.expected)
         for (_, leaf), factor in zip(tried, factors, strict=True)
     ]
-    if known and _fits(scaled):
+    itself = [(leaf, leaf.expected) for _, leaf in tried]  # off by a few roundings: no factor
+    if known and _fits(scaled) and not _fits(itself):
         kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
         if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
             yield kind, says  # one number is always a multiple of another

@@ -9,6 +9,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +39,7 @@ from jaxmlp.checking.shrinking import PLAINEST, smallest_network
 from jaxmlp.checking.tapped import explain_taps, see_taps
 from jaxmlp.checking.taps import tap, true_lines
 from jaxmlp.checking.trials import Leaf, Trial
-from jaxmlp.checking.verdict import smallest_seen
+from jaxmlp.checking.verdict import AT_A_KINK, ONLY_THERE, smallest_seen
 from jaxmlp.losses import cross_entropy
 
 
@@ -116,11 +117,13 @@ def examine_lines(
     check_settings(activation, shapes, labels, at_kink=at_kink)
     start = time.perf_counter()
     caller = Caller(lines)
-    see = (
-        functools.partial(_see, caller, activation, at_kink == "any")
+    any_slope = at_kink == "any"
+    look = (
+        functools.partial(_see, caller, activation)
         if loss is None
-        else functools.partial(see_taps, caller, loss, at_kink == "any")
+        else functools.partial(see_taps, caller, loss)
     )
+    see = functools.partial(look, any_slope)
     seen, findings, count = [], {}, 0
     tried = (
         network_cases(shapes, np.float64, seed, labels)
@@ -134,12 +137,16 @@ def examine_lines(
         except Refused as refused:
             findings.setdefault(re.sub(r"\d+", "", refused.finding.says), refused.finding)
     diagnosis = example = None
-    if any(each.wrong() for each in seen):
+    if wrong := [each.case for each in seen if each.wrong()]:
         if loss is None:
             finding, diagnosis, example = _explain(see, seen, activation)
         else:
             finding, diagnosis, example = explain_taps(see, seen, cases)
         findings["first"] = finding
+        if not any_slope and not any(look(True, case).wrong() for case in wrong):
+            findings["kink"] = AT_A_KINK
+            if diagnosis.kind == UNEXPLAINED:
+                diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
         findings=(*caller.findings.values(), *findings.values()),
@@ -184,7 +191,7 @@ def _shrunk(quick: Callable[..., Seen], failing: Sequence[Case], like: Seen) -> 
 
 
 def _explain(
-    see: Callable[..., Seen], seen: Sequence[Any], activation: str
+    see: Callable[..., Any], seen: Sequence[Any], activation: str
 ) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line of our networks' derivation, why, and the smallest case."""
     symbol = next(line for each in seen for line in each.wrong()).symbol

@@ -12,6 +12,7 @@ from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.reference import Array
 
+MUCH = 0.01  # of a leaf's largest entry, to go unseen
 MANY = 40  # numbers in an array that is not shown in full
 MARKS = {"right": "✓", "wrong": "✗", "follows": "↳", "unknown": " "}
 NOTES = {"wrong": "← wrong"}
@@ -125,7 +126,9 @@ class Report:
 
     def summary(self) -> str:
         """The report without the table of lines."""
-        tried = f"{self.cases} cases in {' and '.join(self.dtypes)}, {self.seconds:.1f} s"
+        some = f"{self.compared} of " if self.compared < self.cases else ""
+        dtypes = " and ".join(self.dtypes)
+        tried = f"{some}{self.cases} cases in {dtypes}, {self.seconds:.1f} s"
         if self.passed:
             head = f"✓ {self.subject} is right: every entry, on {tried}"
             return "\n".join([head, *self.remarks()])
@@ -135,7 +138,7 @@ class Report:
             parts += [f"  or: {other}" for other in self.diagnosis.also]
         parts += self.remarks()
         if self.example:
-            parts += ["", *_given(self.example)]
+            parts += ["", *given(self.example)]
         return "\n".join(parts)
 
     def foot(self) -> list[str]:
@@ -164,7 +167,8 @@ class Report:
             f"below {share:.0e} in {dtype}" if np.isfinite(share) else f"of any size in {dtype}"
             for dtype, share in self.missed.items()
         )
-        return [f"  what could have gone unseen: errors {limits}, of a leaf's largest entry"]
+        mark = "⚠ " * any(share > MUCH for share in self.missed.values())
+        return [f"  {mark}what could have gone unseen: errors {limits}, of a leaf's largest entry"]
 
     def _truth(self) -> list[str]:
         """The line on the oracles."""
@@ -218,15 +222,19 @@ def numbers(array: Array) -> str:
 
 
 def table(example: Example) -> list[tuple[str, ...]]:
-    """The lines of an example in words: mark, line, equation, formula, expected, received."""
-    cells = [("", "line", "", "formula", "expected", "received")]
+    """The lines of an example in words: mark, line, equation, formula, expected, received.
+
+    Equations and formulas are left out where no line has any.
+    """
+    cells = [("", "line", "equation", "formula", "expected", "received")]
     for row in example.rows:
         received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
         equation = f"({row.equation})" if row.equation else ""
         received = "  ".join(filter(None, (received, NOTES.get(row.status))))
         mark = MARKS[row.status]
         cells.append((mark, row.name, equation, row.formula, numbers(row.expected), received))
-    return cells
+    columns = zip(*cells, strict=True)
+    return list(zip(*(each for each in columns if any(each[1:])), strict=True))
 
 
 def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
@@ -240,8 +248,8 @@ def _keys(path: Sequence[object]) -> list[str]:
     return [jax.tree_util.keystr((key,), simple=True) for key in path]
 
 
-def _given(example: Example) -> list[str]:
-    """The parameters and the batch of an example."""
+def given(example: Example) -> list[str]:
+    """The parameters and the batch of an example, a line each after the first."""
     case = example.case
     if example.activation is None:
         leaves = [
@@ -250,8 +258,8 @@ def _given(example: Example) -> list[str]:
             for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
         ]
         return ["smallest example:", *leaves]
-    given = [f"smallest example: {case.about}, {example.activation}"]
+    lines = [f"smallest example: {case.about}, {example.activation}"]
     for index, (weight, bias) in enumerate(case.params):
         line = f"  W{index} = {numbers(weight)}"
-        given.append(line + ("" if bias is None else f"   b{index} = {numbers(bias)}"))
-    return [*given, f"  x = {numbers(case.batch.x)}   labels = {numbers(case.batch.labels)}"]
+        lines.append(line + ("" if bias is None else f"   b{index} = {numbers(bias)}"))
+    return [*lines, f"  x = {numbers(case.batch.x)}   labels = {numbers(case.batch.labels)}"]

@@ -161,7 +161,7 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
 
 
 def explain_taps(
-    see: Callable[[Case], Seen], seen: Sequence[Seen], cases: Any
+    see: Callable[..., Any], seen: Sequence[Seen], cases: Any
 ) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line, what is wrong with it, and the smallest case."""
     wrong = [each for each in seen if each.wrong()]

@@ -10,6 +10,14 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Leaf, Model, Trial
 
+AT_A_KINK = Finding(
+    "kink",
+    "it is wrong only where the loss has a kink, and within the slopes on either side: where one "
+    "side is flat, as at a ReLU's 0, the slope has to be 0, or what jax.grad has; "
+    'at_kink="any" lets every one pass',
+)
+ONLY_THERE = "it differs at a kink only"
+
 
 def merged(trials: Sequence[Trial]) -> list[Finding]:
     """Findings that are the same but for numbers become one, with the cases it was made on."""
@@ -65,12 +73,7 @@ def wrong_numbers(
         yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
     sharp = [trial for trial in wrong if within_a_kink(model, trial)]
     if len(sharp) == len(wrong):
-        says = (
-            "it is wrong only where the loss has a kink, and within the slopes on either side: "
-            "where one side is flat, as at a ReLU's 0, the slope has to be 0, or what jax.grad "
-            'has; at_kink="any" lets every one pass'
-        )
-        yield Finding("kink", says)
+        yield AT_A_KINK
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
     dense = [trial for trial in plain if trial.case.kind == "dense"]
     if rest := dense or plain or sharp:

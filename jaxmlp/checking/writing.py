@@ -2,16 +2,15 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxmlp.checking.naming import parse
 from jaxmlp.checking.reference import DIGITS
-from jaxmlp.checking.report import MARKS, NOTES, Example, Report, numbers
+from jaxmlp.checking.report import MARKS, Example, Report, given, table
 
 SIGNS = {
     "Σₙ": r"\sum_n",
@@ -49,12 +48,9 @@ def markdown(report: Report) -> str:
         lines += [f"* or {other}" for other in report.diagnosis.also]
     lines += [f"* {line.strip()}" for line in report.remarks()]
     if report.example:
-        lines += ["", "## The smallest example", "", *_given(report.example), ""]
-        lines += [
-            "| | line | equation | formula | expected | received |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [_cells(row) for row in report.example.rows]
+        head, *numbers = given(report.example)
+        lines += ["", f"## The {head.rstrip(':')}", "", *(f"* {line.strip()}" for line in numbers)]
+        lines += ["", *_table(report.example)]
         lines += [
             "",
             "✗ is wrong itself, ↳ is right given the lines above it, \\* was not returned but",
@@ -64,23 +60,17 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: Any) -> str:
-    received = "" if row.received is None else numbers(row.received) + "\\*" * row.inferred
-    received = " ".join(filter(None, (received, NOTES.get(row.status))))
-    equation = f"({row.equation})" if row.equation else ""
-    formula = f"${latex(row.formula)}$" if row.formula else ""
-    cells = (MARKS[row.status], row.name, equation, formula, numbers(row.expected), received)
-    return "| " + " | ".join(cells) + " |"
-
-
-def _given(example: Example) -> list[str]:
-    leaves = jax.tree_util.tree_flatten_with_path((example.case.params, example.case.batch))[0]
-    return [f"* {_name(path)} = {numbers(leaf)}" for path, leaf in leaves]
-
-
-def _name(path: Any) -> str:
-    what = ("params", "batch")[path[0].idx]
-    return f"{what}{jax.tree_util.keystr(path[1:])}"
+def _table(example: Example) -> Iterator[str]:
+    """The lines of an example, with formulas."""
+    head, *rows = table(example)
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
+    for row in rows:
+        cells = [
+            f"${latex(cell)}$" if name == "formula" and cell else cell.replace("*", r"\*")
+            for name, cell in zip(head, row, strict=True)
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
 def script(report: Report) -> str:
