@@ -53,7 +53,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         ValueError: if `path` exists already or cannot be made.
     """
     whole = Path(os.path.abspath(path))
-    aside = whole.parent / f".{whole.name}.{os.getpid()}.partial"
+    aside = _aside(whole)
     made = []
     try:
         with explained(path):
@@ -82,7 +82,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         ValueError: if it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = _aside(path)
     with explained(path):
         try:
             with aside.open("wb") as file:
@@ -92,6 +92,17 @@ def write_bytes(path: Path, content: bytes) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise ValueError if `write_bytes` could not write a file, before the work for it is done."""
+    with explained(path):
+        _aside(path).touch()
+        _aside(path).unlink()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 @contextmanager

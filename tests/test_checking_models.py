@@ -1,13 +1,17 @@
 """The checker on other models: losses with loops, saturation, undefined points, and bad input."""
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from scipy.special import expit, logsumexp
 
 import jaxmlp
-from jaxmlp.checking import check_gradient
+from jaxmlp.checking import check_gradient, check_hvp, check_lines
 from jaxmlp.checking.cases import SHAPES, network_cases
 from jaxmlp.checking.check import examine
 
@@ -215,7 +219,11 @@ def test_a_loss_of_another_library():
         (logistic, {"cases": [({"f": np.tanh}, 0)]}, r"params\['f'\] of case 0 is of type ufunc"),
         (lambda p, b: p, {"cases": WEIGHTS}, r"it returns an array of shape \(4,\), and has to"),
         (lambda p, b: 1 // 0, {"cases": WEIGHTS}, r"ZeroDivision.*\(test_checking_models.py line "),
-        (lambda p, b: jnp.sum(p) / 0.0, {"cases": WEIGHTS}, "on no case has the loss a finite gradient"),
+        (
+            lambda p, b: jnp.sum(p) / 0.0,
+            {"cases": WEIGHTS},
+            "on no case has the loss a fin",
+        ),
     ],
 )
 def test_bad_input(loss, settings, message):
@@ -319,3 +327,78 @@ def test_the_smallest_case_shows_the_same_mistake():
     report = examine(grad, loss, cases=[(params, (RNG.normal(size=(6, 3)), RNG.normal(size=6)))])
     assert report.example
     assert [row.name for row in report.example.rows if row.status == "wrong"] == ["∂C/∂b"]
+
+
+def test_ill_conditioned_algebra():
+    """What a factorization loses is no mistake; and where nothing is left, nothing is compared."""
+
+    def loss(b, batch):
+        return jnp.sum(jnp.linalg.solve(batch[0], b) ** 2)
+
+    def grad(b, batch):
+        return 2 * np.linalg.solve(batch[0].T, np.linalg.solve(batch[0], b))
+
+    numbers = np.arange(1.0, 8)
+    cases = [(numbers, (1 / (numbers[:, None] + numbers - 1), numbers))]
+    check_gradient(grad, loss, cases=cases, dtypes=["float64"])
+    assert not examine(lambda b, c: 1.001 * grad(b, c), loss, cases=cases).passed
+
+    def factored(scale, points):
+        kernel = jnp.exp(-((points[:, None] - points) ** 2) / scale**2)
+        return jnp.log(jnp.diag(jnp.linalg.cholesky(kernel + 1e-9 * jnp.eye(len(points))))).sum()
+
+    flat = [(np.array(scale), np.linspace(0, 1, 6)) for scale in (0.1, 4.0)]
+    report = check_gradient(jax.grad(factored), factored, cases=flat, dtypes=["float32"])
+    (note,) = [each for each in report.findings if each.kind == "ill-conditioned"]
+    assert "; on 1 of 2 cases, such as case 1" in note.says
+
+
+class Numbers(NamedTuple):
+    """A batch that is a tree."""
+
+    x: Any
+    y: Any
+
+
+@dataclass
+class Held:
+    """A batch that is none."""
+
+    x: Any
+    y: Any
+
+
+@pytest.mark.parametrize("kind", [Numbers, Held, lambda x, y: Held(csr_matrix(x), y)])
+def test_any_sort_of_batch(kind):
+    def loss(w, batch):
+        return np.mean((batch.x @ w - batch.y) ** 2)
+
+    def grad(w, batch):
+        return 2 * batch.x.T @ (batch.x @ w - batch.y) / len(batch.y)
+
+    x = RNG.normal(size=(6, 3)) * RNG.integers(0, 2, (6, 3))
+    cases = [(RNG.normal(size=3), kind(x, RNG.normal(size=6)))]
+    check_gradient(grad, loss, cases=cases)
+    assert not examine(lambda w, b: 1.01 * grad(w, b), loss, cases=cases).passed
+
+
+def test_one_case_is_enough_to_name_n():
+    """The smallest example has another N."""
+
+    def loss(w, batch):
+        return jnp.mean((batch[0] @ w - batch[1]) ** 2)
+
+    report = examine(
+        lambda w, batch: 2 * batch[0].T @ (batch[0] @ w - batch[1]), loss, cases=WEIGHTS[:1]
+    )
+    assert report.diagnosis
+    assert report.diagnosis.kind == "1/N missing"
+
+
+def test_losses_that_have_to_be_jax():
+    def loss(w, batch):
+        return float(np.sum(np.asarray(w) ** 2))
+
+    for check, function in ((check_hvp, lambda w, b, v: 2 * v), (check_lines, lambda w, b: {})):
+        with pytest.raises(ValueError, match=r"the loss is not JAX: Tracer.*write it with jax.num"):
+            check(function, loss, cases=WEIGHTS)

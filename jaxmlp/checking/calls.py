@@ -129,7 +129,8 @@ class Caller:
         return value
 
     def _array(self, leaf: Any) -> Any:
-        return as_array(leaf) if self.numpy else jnp.asarray(leaf)
+        leaf = as_array(leaf)
+        return leaf if self.numpy or not isinstance(leaf, np.ndarray) else jnp.asarray(leaf)
 
     def _note(self, kind: str, says: str, fails: bool = True) -> None:
         self.findings.setdefault(kind, Finding(kind, says, fails))
@@ -150,14 +151,23 @@ def _same(one: Any, other: Any) -> bool:
         pairs = [(as_array(a), as_array(b)) for a, b in some]
     except Exception:  # no arrays at all, which is said elsewhere
         return True
-    return all(a is b or a.dtype == object or a.tobytes() == b.tobytes() for a, b in pairs)
+    return all(not isinstance(a, np.ndarray) or a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def as_array(leaf: Any) -> Any:
-    """A leaf as a new NumPy array; a random key, which NumPy cannot hold, as it is."""
+    """A leaf as a new NumPy array.
+
+    What is no array of numbers stays as it is: a random key, a sparse matrix, an object.
+    """
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         return leaf
-    return np.array(leaf)
+    array = hasattr(leaf, "__array__") and hasattr(leaf, "dtype")
+    return np.array(leaf) if array or isinstance(leaf, (int, float, complex)) else leaf
+
+
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf is an array of floating numbers of any precision."""
+    return isinstance(leaf, (np.ndarray, jax.Array)) and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def first_line(error: BaseException) -> str:

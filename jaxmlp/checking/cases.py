@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.activations import get_activation
-from jaxmlp.checking.calls import as_array, first_line
+from jaxmlp.checking.calls import as_array, first_line, is_floating
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
 
@@ -209,7 +209,7 @@ def cast(case: Case, dtype: Any) -> Case:
 
     def to(leaf: Any) -> Any:
         leaf = as_array(leaf)
-        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+        return leaf.astype(dtype) if is_floating(leaf) else leaf
 
     return replace(case, params=jax.tree.map(to, case.params), batch=jax.tree.map(to, case.batch))
 

@@ -135,7 +135,8 @@ def examine(
                 cases,
                 known or {},
             )
-        if diagnosis and not _told(diagnosis) and AT_A_KINK in findings:
+        vague = isinstance(model, Custom) or (diagnosis and not _told(diagnosis))
+        if diagnosis and vague and AT_A_KINK in findings:
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),

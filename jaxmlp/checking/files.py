@@ -21,6 +21,10 @@ from jaxmlp.checking.report import table
 from jaxmlp.checking.writing import markdown, script
 
 NEEDED = sys.stdlib_module_names | {*sys.modules}  # modules that a checked file must not replace
+ALONE = (
+    " (the file has a loss but no cases, so it was tried on our networks: for another model, add "
+    "cases, a list of pairs (params, batch) or a Hypothesis strategy of them)"
+)
 GRACE = 30.0  # seconds for a process to start, and to stop once it is told to
 
 
@@ -96,11 +100,14 @@ def main() -> None:
     """In the other process: write down the report, or the reason why there is none."""
     job, answer = json.loads(sys.argv[1]), Path(sys.argv[2])
     answer.write_text(json.dumps(work(**job)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # whatever threads the checked file may have left running
 
 
 def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
     """Check a file in this process: the fields of an Outcome, or the error that stopped it."""
-    path = split(target)[0]
+    path, unfit = split(target)[0], ""
 
     def stop(*_: Any) -> None:
         raise OutOfTime
@@ -111,6 +118,8 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
         function, module = load(target)
         found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
+        if "loss" in found and "cases" not in found:
+            unfit = ALONE
         loss = found.get("loss", jaxmlp.loss)
         if "lines" in function.__name__ and "grad" not in function.__name__:
             report = examine_lines(function, **found, **settings)
@@ -120,7 +129,7 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         place = where_in(error, str(path))
         return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}
     except ValueError as error:
-        return {"error": str(error)}
+        return {"error": f"{error}{unfit}"}
     except BaseException as error:  # such as SystemExit, which no check can go on after
         place = where_in(error, str(path))
         if not place:  # then it is ours
@@ -128,10 +137,10 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         return {"error": f"{target}: it raises {type(error).__name__}: {first_line(error)}{place}"}
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    unfit = [each for each in report.findings if each.kind == "wrong tree"]
-    if unfit or not report.compared:
-        says = (unfit or report.findings)[0].says
-        return {"error": f"{target}: nothing to compare: {says}"}
+    trees = [each for each in report.findings if each.kind == "wrong tree"]
+    if trees or not report.compared:
+        says = (trees or report.findings)[0].says
+        return {"error": f"{target}: nothing to compare: {says}{unfit}"}
     return {
         "passed": report.passed,
         "text": str(report),

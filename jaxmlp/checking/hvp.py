@@ -11,8 +11,9 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.calls import quickly_compiled
-from jaxmlp.checking.cases import FORMS, SHAPES, Shape, check_settings, drawn, network_cases
+from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
+from jaxmlp.checking.oracles import as_float64, not_jax
 from jaxmlp.checking.report import Report, demanding
 from jaxmlp.losses import cross_entropy
 from jaxmlp.network import forward
@@ -72,6 +73,7 @@ def examine_hvp(
         for case in tried
     ]
     loss = with_activation(loss, activation)
+    _require_jax(loss, directed[0])
     hvp = with_activation(manual_hvp, activation)
     known = {
         "the gradient itself, not its derivative along v": lambda params, batch: jax.grad(loss)(
@@ -90,6 +92,15 @@ def examine_hvp(
 
 
 check_hvp = demanding(examine_hvp, "check_hvp")
+
+
+def _require_jax(loss: Callable[..., Any], case: Case) -> None:
+    """Raise ValueError if JAX cannot trace a loss, as it has to twice."""
+    with jax.enable_x64(True):
+        try:
+            jax.eval_shape(jax.grad(loss), *as_float64((case.params, case.batch[0])))
+        except jax.errors.JAXTypeError as error:
+            raise not_jax(loss, error, "its second derivative is JAX's") from None
 
 
 @functools.lru_cache(maxsize=64)

@@ -32,6 +32,7 @@ from jaxmlp.checking.reference import (
     as_problem,
     evaluate,
     formula,
+    gradient_lines,
 )
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row, demanding
 from jaxmlp.checking.rounding import Precision, rounding_bounds
@@ -65,6 +66,11 @@ class Seen(NamedTuple):
     def wrong(self) -> list[Line]:
         """The lines that are wrong themselves, the first one first."""
         return [line for line, status in self.statuses().items() if status == "wrong"]
+
+    def left_out(self) -> list[str]:
+        """The leaves of the gradient that are not among the lines."""
+        leaves = gradient_lines(self.problem)
+        return [line.name for line in leaves if line not in self.received]
 
     def trial(self) -> Trial:
         """What was received beside what should have been."""
@@ -136,6 +142,9 @@ def examine_lines(
             seen.append(see(case))
         except Refused as refused:
             findings.setdefault(re.sub(r"\d+", "", refused.finding.says), refused.finding)
+    if left_out := next((found for each in seen if (found := each.left_out())), None):
+        says = f"of the gradient {', '.join(left_out)} is not among the lines: add it, under grad"
+        findings["gradient"] = Finding("not compared", says, fails=False)
     diagnosis = example = None
     if wrong := [each.case for each in seen if each.wrong()]:
         if loss is None:

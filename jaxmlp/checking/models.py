@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import as_array
+from jaxmlp.checking.calls import as_array, is_floating
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
@@ -202,7 +202,7 @@ def _moved(tree: Any, seed: int, relative: float, absolute: float) -> Any:
 
     def move(leaf: Any) -> Any:
         leaf = as_array(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        if not is_floating(leaf):
             return leaf
         by = rng.uniform(-1, 1, (2, *leaf.shape))
         return leaf.astype(np.float64) * (1 + relative * by[0]) + absolute * by[1]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import as_array, first_line, where
+from jaxmlp.checking.calls import as_array, first_line, is_floating, where
 from jaxmlp.checking.reference import Array
 
 Loss = Callable[[Any, Any], Any]
@@ -74,6 +74,12 @@ class Truth:
             return central_differences(self.loss, params, batch)
 
 
+def not_jax(loss: Loss, error: Exception, why: str) -> ValueError:
+    """What to raise for a loss that JAX cannot trace, where it has to."""
+    says = f"{type(error).__name__}{where(error, loss)}"
+    return ValueError(f"the loss is not JAX: {says}: write it with jax.numpy, since {why}")
+
+
 def _finite(estimates: list[Estimate]) -> bool:
     return all(np.isfinite(each.value).all() for each in estimates)
 
@@ -89,7 +95,9 @@ def as_float64(tree: Any) -> Any:
 
     def cast(leaf: Any) -> Any:
         leaf = as_array(leaf)
-        return jnp.asarray(leaf, jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
+        if not isinstance(leaf, np.ndarray):
+            return leaf
+        return jnp.asarray(leaf, jnp.float64 if is_floating(leaf) else None)
 
     return jax.tree.map(cast, tree)
 
@@ -257,7 +265,7 @@ def _ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
 
 def _widened(leaf: Any) -> Array:
     leaf = as_array(leaf)
-    return leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    return leaf.astype(np.float64) if is_floating(leaf) else leaf
 
 
 def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: Any) -> Array:

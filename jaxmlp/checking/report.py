@@ -1,6 +1,7 @@
 """What a check found, and how it reads as text."""
 
 import functools
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -209,7 +210,7 @@ def numbers(array: Array) -> str:
     """An array in one line, such as [[1, -0.5]]; of a large one its corners and its shape."""
     values = as_array(array)
     if not isinstance(values, np.ndarray):
-        return str(values)  # a random key
+        return textwrap.shorten(repr(values), MANY, placeholder=" …")  # a random key, an object
     text = np.array2string(
         values + 0.0,  # no −0
         separator=", ",
@@ -226,7 +227,7 @@ def table(example: Example) -> list[tuple[str, ...]]:
 
     Equations and formulas are left out where no line has any.
     """
-    cells = [("", "line", "equation", "formula", "expected", "received")]
+    cells = [("", "line", "eq.", "formula", "expected", "received")]
     for row in example.rows:
         received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
         equation = f"({row.equation})" if row.equation else ""

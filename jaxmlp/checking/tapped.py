@@ -44,6 +44,10 @@ class Seen(NamedTuple):
         """The lines that are wrong themselves, the first one first."""
         return [name for name, status in self.statuses().items() if status == "wrong"]
 
+    def left_out(self) -> list[str]:
+        """The leaves of the gradient that are not among the lines."""
+        return [name for name in leaf_names(self.case.params) if name not in self.leaves]
+
     def trial(self) -> Trial:
         """What was received beside what follows from the lines before it."""
         return Trial(self.case, "float64", tuple(self.leaves.values()), ())
@@ -97,7 +101,7 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
         sides = list(choices_at(loss, case.params, case.batch, every=any_slope))
         others = [(lines(sides=each), lines(*claimed, sides=each)) for each in sides]
         found = min((found, *(seen(*each) for each in others)), key=_off)
-        if any_slope and found.wrong():
+        if any_slope and others and found.wrong():
             nearest = (_nearest(received, each) for each in zip(*others, strict=True))
             found = seen(*nearest)
     return found

@@ -18,9 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.kinks import Sides, choices
-from jaxmlp.checking.oracles import as_float64
+from jaxmlp.checking.oracles import as_float64, not_jax
 from jaxmlp.checking.reference import Array
 
 _active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
@@ -106,9 +105,8 @@ def true_lines(
                 "the loop and what comes out of it"
             ) from None
         except jax.errors.JAXTypeError as error:
-            raise ValueError(
-                f"the loss is not JAX: {first_line(error)}{where(error, loss)}: its lines are "
-                "found by differentiating it at its taps, so write it with jax.numpy"
+            raise not_jax(
+                loss, error, "its lines are found by differentiating at its taps"
             ) from None
         reached = _reached(loss, *arguments[:2])  # trees of JAX forget the order of a dict
     return lines._replace(values={name: lines.values[name] for name in reached})

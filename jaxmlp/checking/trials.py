@@ -34,7 +34,7 @@ class Leaf:
         """The difference, in units of what is allowed; infinite where it is NaN."""
         with np.errstate(all="ignore"):
             difference = np.abs(self.received - self.expected) / self.allowed
-        return np.nan_to_num(difference, nan=np.inf)
+        return np.asarray(np.nan_to_num(difference, nan=np.inf))
 
     @property
     def right(self) -> bool:

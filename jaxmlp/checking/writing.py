@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.checking.calls import as_array
 from jaxmlp.checking.naming import parse
 from jaxmlp.checking.reference import DIGITS
 from jaxmlp.checking.report import MARKS, Example, Report, given, table
@@ -173,7 +174,7 @@ def _literal(tree: Any, imports: set[str]) -> str:
         return "{" + ", ".join(pairs) + "}"
     if tree is None or isinstance(tree, (bool, int, float, str)):
         return repr(tree)
-    if not hasattr(tree, "dtype"):
+    if not isinstance(as_array(tree), np.ndarray):
         raise ValueError(f"a {type(tree).__name__} cannot be written down as Python")
     values = np.asarray(tree)
     plain = values.dtype in (np.float64, np.int64, np.bool_)

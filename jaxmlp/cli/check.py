@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxmlp.checking.cases import FORMS, SHAPES
 from jaxmlp.checking.files import Outcome, examine_file
-from jaxmlp.runs import write_text
+from jaxmlp.runs import check_writable, write_text
 from jaxmlp.settings import check_integer
 
 COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}
@@ -55,6 +55,8 @@ class Check:
             raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
         if self.report and (not self.report.name or self.report.is_dir()):
             raise ValueError(f"report is {str(self.report)!r}, a folder: give the name of a file")
+        if self.report:
+            check_writable(self.report)
         shapes = [
             replace(shape, bias=shape.bias if self.bias == "both" else self.bias == "with")
             for shape in SHAPES
