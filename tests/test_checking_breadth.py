@@ -59,6 +59,28 @@ def test_what_is_on_no_list_is_located(old, new, equation, kind):
     assert report.diagnosis.kind == kind, report
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (corpus.MASK, "dh * (z[l - 1] > z[l - 1].mean())", ("∂C/∂z₁", "∂C/∂z₂")),
+        (corpus.LOGITS, f"{corpus.LOGITS} * (np.arange(n) < n / 2)[:, None]", ("∂C/∂z₃",)),
+        (corpus.LOGITS, f"{corpus.LOGITS} * (1 - p) ** 2", ("∂C/∂z₃",)),
+    ][:: 1 if LONG else 2],
+)
+def test_what_is_located_explains_all_numbers(old, new, lines):
+    """Tiny and huge ones too, and rows that are nearly the same."""
+    report = look(old, new, SHAPES[1:6])
+    assert report.diagnosis
+    assert report.diagnosis.lines == lines
+    assert report.diagnosis.says.endswith("wrong and every other one is right")
+
+
+def test_a_mean_over_the_labelled_examples_only():
+    report = look(f"{corpus.LOGITS}", corpus.LOGITS.replace("/ n", "/ (y.sum(axis=1) != 0).sum()"))
+    assert report.diagnosis
+    assert report.diagnosis.kind == "1/N with another N"
+
+
 def test_the_smallest_network_is_reached_by_leaving_units_out():
     """The small networks that are tried first do not show a mask without its bias."""
     report = look(corpus.MASK, "dh * (z[l - 1] - params[l - 1].bias > 0)", SHAPES[1:2])

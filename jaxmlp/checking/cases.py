@@ -286,4 +286,7 @@ def make_labels(rng: np.random.Generator, kind: str, n: int, n_out: int) -> np.n
         return np.eye(n_out)[classes]
     rows = rng.exponential(size=(n, n_out)) * rng.integers(0, 2, (n, n_out))
     rows[np.arange(n), classes] += 0.1
-    return rows / rows.sum(axis=1, keepdims=True)
+    rows /= rows.sum(axis=1, keepdims=True)
+    if n > 2:
+        rows[-1] = 0  # an example without a label
+    return rows

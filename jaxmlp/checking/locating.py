@@ -164,9 +164,15 @@ def locate(
     if not chosen:
         return None
     observations = [seen for _, seen in chosen]
-    for place in PLACES:
-        if (inferred := _fits(observations, [place])) and _spare(inferred):
-            return _name(ask, [place], chosen, inferred)
+    singles = {
+        place: inferred
+        for place in PLACES
+        if (inferred := _fits(observations, [place])) and _spare(inferred)
+    }
+    if singles:
+        others = [seen for _, seen in failing if _size(seen) <= LARGEST and _finite(seen)]
+        place = next((each for each in singles if _fits(others, [each])), next(iter(singles)))
+        return _name(ask, [place], chosen, singles[place])
     if found := _forward([seen for _, seen in probes if _finite(seen)]):
         return found
     pairs = {
@@ -228,7 +234,7 @@ def _right(seen: Observation) -> bool:
 def infer(seen: Observation, places: Sequence[Place]) -> Inferred | None:
     """What the lines at some places must be if all others are right; None if those are not."""
     free = [line for place in places for line in place.lines(seen.problem)]
-    ends = {line for line in free if line.symbol in ("dW", "db")}
+    ends = [line for line in free if line.symbol in ("dW", "db")]
     bound = [line for line in seen.received if line not in ends]
     inner = [line for line in free if line not in ends]
     base, columns = _linear(seen, inner, bound)
@@ -236,7 +242,10 @@ def infer(seen: Observation, places: Sequence[Place]) -> Inferred | None:
     shift = np.zeros(columns.shape[1])
     rank = 0
     if inner and bound:
-        shift, _, rank, _ = np.linalg.lstsq(columns, wanted - base, rcond=1e-10)
+        rows = [np.full(seen.right[line].size, seen.allowed[line].max()) for line in bound]
+        scale = 1 / np.concatenate(rows)  # or leaves of tiny numbers would not count
+        scaled = scale[:, None] * columns
+        shift, _, rank, _ = np.linalg.lstsq(scaled, scale * (wanted - base), rcond=1e-13)
     predicted = base + columns @ shift
     ends_at = np.cumsum([seen.right[line].size for line in bound])[:-1]
     for line, part in zip(bound, np.split(predicted, ends_at) if bound else [], strict=True):
