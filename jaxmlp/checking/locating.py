@@ -239,18 +239,22 @@ def infer(seen: Observation, places: Sequence[Place]) -> Inferred | None:
     inner = [line for line in free if line not in ends]
     base, columns = _linear(seen, inner, bound)
     wanted = np.concatenate([np.ravel(seen.received[line]) for line in bound] or [np.zeros(0)])
+    ends_at = np.cumsum([seen.right[line].size for line in bound])[:-1]
+    parts = np.split(columns, ends_at) if bound else []
+    roundings = [  # of the leaves, and of what is said of them here
+        np.maximum(seen.allowed[line], np.abs(part).max(initial=0) * np.finfo(float).eps)
+        for line, part in zip(bound, parts, strict=True)
+    ]
     shift = np.zeros(columns.shape[1])
     rank = 0
-    if inner and bound:
-        rows = [np.full(seen.right[line].size, seen.allowed[line].max()) for line in bound]
-        scale = 1 / np.concatenate(rows)  # or leaves of tiny numbers would not count
+    if inner and bound:  # alike in all rows of a leaf, and tiny leaves count as much as others
+        scale = np.concatenate([np.full(each.size, 1 / each.max()) for each in roundings])
         scaled = scale[:, None] * columns
         shift, _, rank, _ = np.linalg.lstsq(scaled, scale * (wanted - base), rcond=1e-13)
-    predicted = base + columns @ shift
-    ends_at = np.cumsum([seen.right[line].size for line in bound])[:-1]
-    for line, part in zip(bound, np.split(predicted, ends_at) if bound else [], strict=True):
+    predicted = np.split(base + columns @ shift, ends_at) if bound else []
+    for line, part, rounding in zip(bound, predicted, roundings, strict=True):
         right = seen.right[line]
-        if not agree(seen.received[line], part.reshape(right.shape), seen.allowed[line], right):
+        if not agree(seen.received[line], part.reshape(right.shape), rounding, right):
             return None
     lines = {line: seen.received[line] for line in ends}
     start = 0
