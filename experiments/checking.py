@@ -8,7 +8,7 @@ central differences, all with their default settings. The others see two ordinar
 and three layers, biases, a few examples of dense numbers with one-hot labels. Then the
 mistakes of `tests/unseen.py`, which were not made with the checker in mind; and every right
 gradient of the corpus, with other numbers again and again: a false alarm is a failure. Result:
-`checking.json` and `checking.md` in `experiments/results`; it takes some 25 minutes.
+`checking.json` and `checking.md` in `experiments/results`; it takes 10 to 25 minutes.
 """
 
 import importlib

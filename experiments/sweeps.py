@@ -129,18 +129,14 @@ def against_rate(
         rates = [row.names["learning_rate"] for row in some]
         errors = 100 * (1 - np.asarray([row.accuracy for row in some]))
         spread = 100 * np.asarray([row.deviation for row in some])
-        axes.errorbar(rates, errors, spread, color=colour, marker="o", markersize=4, lw=2)
+        axes.errorbar(rates, errors, spread, color=colour, marker="o", ms=4, lw=2, label=value)
         least = int(np.argmin(errors))
         axes.plot(rates[least], errors[least], "o", color=colour, markersize=11, fillstyle="none")
-        axes.annotate(
-            f"{called} {value}", (rates[0], errors[0]), (-6, 0), textcoords="offset points",
-            ha="right", va="center", color=colour,
-        )  # fmt: skip
         chosen[str(value)] = {"learning_rate": rates[least], "error": float(errors[least])}
     axes.set(xscale="log", yscale="log", xlabel="learning rate (SGD, no momentum)")
     axes.set_ylabel("validation error (%)")
-    axes.set_xlim(min(RATES) / 3, max(RATES) * 1.3)
-    axes.set_yticks(ticks := [2, 3, 5, 10, 20, 50], [str(tick) for tick in ticks])
+    axes.legend(title=called, frameon=False, labelcolor="linecolor")
+    axes.set_yticks(ticks := [2, 3, 5, 10, 20, 50, 90], [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_title(
         f"mean ± deviation over seeds after {SGD.epochs} epochs; rings mark the best", loc="left",
