@@ -75,6 +75,14 @@ def test_what_is_located_explains_all_numbers(old, new, lines):
     assert report.diagnosis.says.endswith("wrong and every other one is right")
 
 
+def test_leaves_that_are_right_are_not_named():
+    report = look(
+        corpus.WEIGHT, f"{corpus.WEIGHT}; dW[0] *= 1 + (l + 1 < len(params))", SHAPES[1:6]
+    )
+    assert report.diagnosis
+    assert report.diagnosis.lines == ("∂C/∂W⁰", "∂C/∂W¹")
+
+
 def test_a_mean_over_the_labelled_examples_only():
     report = look(f"{corpus.LOGITS}", corpus.LOGITS.replace("/ n", "/ (y.sum(axis=1) != 0).sum()"))
     assert report.diagnosis

@@ -110,6 +110,26 @@ def test_what_cannot_be_compared(source, message):
     assert message in work(write(source), 60.0, settings)["error"]
 
 
+CALLABLES = """
+import functools
+
+
+class Gradient:
+    def __call__(self, params, batch):
+        return manual_grad(params, batch)
+
+
+by_object = Gradient()
+by_partial = functools.partial(manual_grad)
+"""
+
+
+@pytest.mark.parametrize("name", ["by_object", "by_partial"])
+def test_what_can_be_called_but_has_no_name(name):
+    settings = {"shapes": [((2, 3, 2), False, 1)], "at_kink": "zero"}
+    assert work(write(corpus.SOURCE + CALLABLES) + f":{name}", 60.0, settings)["passed"]
+
+
 def test_a_thread_left_running(capsys):
     left = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
     assert main(["check", write(left + corpus.SOURCE), *QUICK, "--time-limit", "20"]) == 0

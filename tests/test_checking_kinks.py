@@ -93,6 +93,60 @@ def test_one_winner_of_several(order):
     check_gradient(pooled_grad(order), pooled, cases=[(POOL, np.ones(12))])
 
 
+def maxout(params, x):
+    return jnp.sum(jnp.maximum(x @ params["u"], x @ params["v"]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "right"),
+    [(">=", "<", True), (">", "<=", True), (">=", "<=", False), (">", "<", False)],
+)
+def test_sides_are_chosen_for_all_entries_alike(first, second, right):
+    """Of two equals either may have the slope, but not both, and not neither."""
+    compare = {">=": np.greater_equal, ">": np.greater, "<": np.less, "<=": np.less_equal}
+
+    def grad(params, x):
+        u, v = x @ params["u"], x @ params["v"]
+        return {"u": x.T @ (1.0 * compare[first](u, v)), "v": x.T @ (1.0 * compare[second](u, v))}
+
+    ones = {"u": np.ones(2), "v": np.ones(2)}
+    cases = [(ones, np.eye(2)), ({"u": np.array([1.0, 2]), "v": np.array([2.0, 0])}, np.eye(2))]
+    assert examine(grad, maxout, cases=cases).passed == right
+
+
+def test_kinks_in_loops():
+    """ReLUs and absolute values of a recurrence that a hand-written derivative has flat at 0."""
+
+    def loss(w, xs):
+        def step(h, x):
+            h = jnp.maximum(w * h + x, 0)
+            return h, jnp.abs(h - 1)
+
+        h, costs = jax.lax.scan(step, jnp.zeros(()), xs)
+        return h + costs.sum()
+
+    def grad(w, xs):
+        h = dh = total = 0.0
+        for x in xs:
+            z, dz = w * h + x, h + w * dh
+            h, dh = max(z, 0.0), dz * (z > 0)
+            total += np.sign(h - 1) * dh
+        return np.asarray(dh + total)
+
+    cases = [(np.array(1.0), np.array(xs)) for xs in ([1.0, -1, 2], [1.0, 1, -2], [1.0, 0, 0.5])]
+    check_gradient(grad, loss, cases=cases)
+    assert not examine(lambda w, xs: 1.01 * grad(w, xs), loss, cases=cases).passed
+
+
+def test_a_mistake_where_all_cases_have_kinks():
+    """It is wrong beside the kinks as well, so they do not explain it."""
+    loss, grad = LOSSES["relu6"]
+    report = examine(lambda w, x: 1.0001 * grad(w, x), loss, cases=CASES[:1])
+    assert "kink" not in [each.kind for each in report.findings]
+    assert report.diagnosis
+    assert "1.0001" in report.diagnosis.says
+
+
 def test_kinks_within_kinks():
     """The clipped objective of PPO (Schulman et al. 2017), just at either bound of its ratio."""
 
@@ -157,6 +211,14 @@ def test_lines_with_a_mistake_beside_a_kink():
     statuses = {row.name: row.status for row in report.example.rows}
     assert statuses["∂C/∂r"] == "right"
     assert statuses["∂C/∂params"] == "follows"
+
+
+def test_a_tap_called_like_a_parameter():
+    def loss(params, batch):
+        return jnp.sum(tap("w", batch @ params["w"]) ** 2)
+
+    with pytest.raises(ValueError, match="a tap and a parameter are both called 'w': rename the t"):
+        check_lines(lambda p, b: {"w": b @ p["w"]}, loss, cases=[({"w": np.ones(2)}, np.eye(2))])
 
 
 def test_lines_without_the_gradient():

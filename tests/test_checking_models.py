@@ -14,6 +14,7 @@ import jaxmlp
 from jaxmlp.checking import check_gradient, check_hvp, check_lines
 from jaxmlp.checking.cases import SHAPES, network_cases
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.report import table
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
 RNG = np.random.default_rng(0)
@@ -393,6 +394,51 @@ def test_one_case_is_enough_to_name_n():
     )
     assert report.diagnosis
     assert report.diagnosis.kind == "1/N missing"
+
+
+def test_what_could_have_gone_unseen():
+    """It says up to what a gradient passes, whether this one does or not."""
+
+    def loss(w, batch):
+        return jnp.sum(jnp.exp(batch[0] @ w))
+
+    def grad(w, batch):
+        return batch[0].T @ np.exp(batch[0] @ w)
+
+    cases = WEIGHTS[:1]
+    right, wrong = (examine(lambda w, b, f=f: f * grad(w, b), loss, cases=cases) for f in (1, 1.01))
+    for dtype, most in (("float64", 1e-12), ("float32", 1e-3)):
+        assert 1e-16 < right.missed[dtype] < most
+        np.testing.assert_allclose(right.missed[dtype], wrong.missed[dtype], rtol=1e-6)
+    share = 4 * right.missed["float64"]
+    report = examine(lambda w, b: (1 + share) * grad(w, b), loss, cases=cases, dtypes=["float64"])
+    assert not report.passed
+
+
+def test_numbers_that_look_alike_are_told_apart():
+    def grad(w, batch):
+        return logistic_grad(w, batch) + np.array([1e-9, 0, 0, 0])
+
+    report = examine(grad, logistic, cases=WEIGHTS, dtypes=["float64"])
+    assert report.example
+    _, _, expected, received = table(report.example)[1]
+    assert expected != received.split("  ")[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "cases", "message"),
+    [
+        (logistic, [], "no cases are given"),
+        (
+            lambda w, b: w,
+            WEIGHTS,
+            r"the loss returns an array of shape \(4,\), and has to return o",
+        ),
+    ],
+)
+def test_hessian_vector_products_of_nothing(loss, cases, message):
+    with pytest.raises(ValueError, match=message):
+        check_hvp(lambda w, b, v: v, loss, cases=cases)
 
 
 def test_losses_that_have_to_be_jax():

@@ -66,6 +66,7 @@ KINDS = (
 NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
 TINY = 2.0**-100  # the scale of the first layer's z, whose sums are exact at any scale
 LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
+BESIDE = 1e-2  # how far beside a kink to look
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
 AT_KINK = ("zero", "any")
@@ -212,6 +213,18 @@ def cast(case: Case, dtype: Any) -> Case:
         return leaf.astype(dtype) if is_floating(leaf) else leaf
 
     return replace(case, params=jax.tree.map(to, case.params), batch=jax.tree.map(to, case.batch))
+
+
+def beside(case: Case) -> Case:
+    """The case with every parameter moved a little, off a kink that it may be at."""
+    rng = np.random.default_rng(0)
+
+    def move(leaf: Any) -> Any:
+        leaf = as_array(leaf)
+        by = BESIDE * rng.uniform(-1, 1, (2, *leaf.shape))
+        return (leaf * (1 + by[0]) + by[1]).astype(leaf.dtype)
+
+    return replace(case, params=jax.tree.map(move, case.params))
 
 
 def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:

@@ -49,6 +49,7 @@ Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
+VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
 ENOUGH = 100  # parameters of the networks and models on which they are
 
 
@@ -123,12 +124,13 @@ def examine(
     oracles = _oracles(model, loss, trials)
     wrong = [trial for trial in trials if trial.wrong]
     diagnosis = example = None
+    attempt = functools.partial(run, caller, strict=False, any_slope=at_kink == "any")
     if wrong:
-        findings += wrong_numbers(model, wrong, trials)
+        findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
         with np.errstate(all="ignore"):  # wrong numbers may overflow
             diagnosis, example = _explain(
-                functools.partial(run, caller, strict=False, any_slope=at_kink == "any"),
+                attempt,
                 model,
                 trials,
                 wrong,
@@ -146,7 +148,7 @@ def examine(
         cases=len(trials),
         compared=sum(bool(trial.leaves) for trial in trials),
         dtypes=tuple(dtypes or DTYPES),
-        missed=smallest_seen(trials),
+        missed=smallest_seen(_bounded(model, trials)),
         oracles=tuple(oracles),
         loss=_importable(loss) if isinstance(model, Network) or model.truth.traceable else None,
         seconds=time.perf_counter() - start,
@@ -191,6 +193,14 @@ def _coarse(model: Custom, trials: Sequence[Trial]) -> list[Finding]:
     return [Finding("coarse loss", says, fails=False)]
 
 
+def _bounded(model: Network | Custom, trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Trials with the bounds up to which a gradient passes; of a model, one for each dtype."""
+    if isinstance(model, Network):
+        return trials
+    some = sorted((trial for trial in trials if trial.leaves), key=_nonzero)
+    return [model.bounded(trial) for trial in {trial.dtype: trial for trial in some}.values()]
+
+
 def _importable(function: Any) -> tuple[str, str] | None:
     """The module and the name under which a function can be imported, if it can."""
     module, name = getattr(function, "__module__", None), getattr(function, "__name__", None)
@@ -217,6 +227,13 @@ def _size(trial: Trial) -> int:
     return sum(leaf.expected.size for leaf in trial.leaves)
 
 
+def _largest_error(trial: Trial) -> float:
+    """The largest error of an entry, NaN and infinity aside."""
+    with np.errstate(all="ignore"):
+        errors = [np.abs(leaf.received - leaf.expected) for leaf in trial.leaves]
+    return max(float(np.max(each, initial=0, where=np.isfinite(each))) for each in errors)
+
+
 def _nonzero(trial: Trial) -> int:
     """How many entries of the true gradient say something."""
     return sum(int(np.count_nonzero(leaf.expected)) for leaf in trial.leaves)
@@ -237,7 +254,7 @@ def _explain(
             trials, wrong = wide, off
     dtype = wrong[0].dtype
     tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
-    quick = model.quick()
+    quick = model.quick(VISIBLE * min(map(_largest_error, wrong)))
     small = find_smallest(
         lambda case: attempt(quick, cast(case, dtype), dtype), model, wrong, cases
     )
@@ -272,7 +289,10 @@ def _explain(
     ):
         return diagnose(explanations, seen), work_through(model, small, explanations)
     if located and not (_told(diagnosis) and located.at_ends):
-        names = tuple(line.name for line in located.lines)
+        ever = {name for trial in wrong for name in trial.wrong}
+        leaves = {leaf.name for trial in tried for leaf in trial.leaves}
+        lines = [line.name for line in located.lines]
+        names = tuple(name for name in lines if name in ever or name not in leaves) or tuple(lines)
         told = _told(diagnosis) and ";" not in diagnosis.says  # one sentence for all leaves
         kind, says = (diagnosis.kind, diagnosis.says) if told else (UNEXPLAINED, located.says)
         if not whole:

@@ -121,7 +121,8 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         if "loss" in found and "cases" not in found:
             unfit = ALONE
         loss = found.get("loss", jaxmlp.loss)
-        if "lines" in function.__name__ and "grad" not in function.__name__:
+        name = getattr(function, "__name__", split(target)[1])
+        if "lines" in name and "grad" not in name:
             report = examine_lines(function, **found, **settings)
         else:
             report = examine(function, loss, cases=found.get("cases"), **settings)

@@ -13,7 +13,7 @@ import jaxmlp
 from jaxmlp.checking.calls import quickly_compiled
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
-from jaxmlp.checking.oracles import as_float64, not_jax
+from jaxmlp.checking.oracles import as_float64, no_number, not_jax
 from jaxmlp.checking.report import Report, demanding
 from jaxmlp.losses import cross_entropy
 from jaxmlp.network import forward
@@ -66,7 +66,9 @@ def examine_hvp(
         tiniest = [case for case in small if case.kind == "dense"]  # to be shown, if it is wrong
         tried = [*tiniest, *network_cases(shapes, np.float64, seed, labels)]
     else:
-        tried = drawn(cases, examples, seed)
+        tried = list(drawn(cases, examples, seed))
+    if not tried:
+        raise ValueError("no cases are given: there would be nothing to compare")
     rng = np.random.default_rng(seed)
     directed = [
         replace(case, batch=(case.batch, _direction(case.params, rng)), shape=None)
@@ -95,12 +97,15 @@ check_hvp = demanding(examine_hvp, "check_hvp")
 
 
 def _require_jax(loss: Callable[..., Any], case: Case) -> None:
-    """Raise ValueError if JAX cannot trace a loss, as it has to twice."""
+    """Raise ValueError if a loss is no number, or JAX cannot trace it, as it has to twice."""
     with jax.enable_x64(True):
+        arguments = as_float64((case.params, case.batch[0]))
         try:
-            jax.eval_shape(jax.grad(loss), *as_float64((case.params, case.batch[0])))
+            shape = jax.eval_shape(lambda *each: jnp.asarray(loss(*each)), *arguments).shape
         except jax.errors.JAXTypeError as error:
             raise not_jax(loss, error, "its second derivative is JAX's") from None
+    if shape != ():
+        raise ValueError(f"the loss {no_number(shape)}")
 
 
 @functools.lru_cache(maxsize=64)

@@ -59,9 +59,9 @@ class Kink(NamedTuple):
 class Sides:
     """Follows a program; the kinks that it comes by take the sides chosen for them."""
 
-    def __init__(self, choices: Any = None) -> None:
+    def __init__(self, choice: Any = None) -> None:
         """Choose for every kink in turn a side, from 1, or 0 for what JAX does."""
-        self.choices = choices
+        self.choice = choice
         self.kinks: list[Kink] = []
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -77,8 +77,10 @@ class Sides:
         )
 
     def _step(self, equation: Any, given: list[Any]) -> list[Traced]:
-        """One operation; calls are followed inside, loops are not."""
+        """One operation; calls and loops of a fixed length are followed inside."""
         given = [_traced(each) for each in given]
+        if equation.primitive.name == "scan":
+            return self._scan(equation.params, given)
         name, values = equation.primitive.name, [each.value for each in given]
         live = any(each.live for each in given) and name != "stop_gradient"
         if inner := inside(equation):
@@ -89,12 +91,37 @@ class Sides:
         if equation.primitive.multiple_results:
             return [Traced(each, live) for each in result]
         if (kink := _kink(equation, given, result)) and jnp.size(result):
-            if self.choices is not None:
-                choice = self.choices[len(self.kinks)]
+            if self.choice is not None:
+                chosen = self.choice[len(self.kinks)]
                 for place, side in enumerate(kink.sides, 1):
-                    result = jnp.where(kink.met & (choice == place), side, result)
+                    result = jnp.where(kink.met & (chosen == place), side, result)
             self.kinks.append(kink)
         return [Traced(result, live, _tied(equation, given))]
+
+    def _scan(self, params: dict[str, Any], given: list[Traced]) -> list[Traced]:
+        """A loop, whose kinks take the same side in every round."""
+        live = any(each.live for each in given)
+        values = [each.value for each in given]
+        constants, carries, body = params["num_consts"], params["num_carry"], params["jaxpr"]
+        fixed, carry = values[:constants], values[constants : constants + carries]
+        choice = None if self.choice is None else self.choice[len(self.kinks) :]
+        found: list[list[Kink]] = []
+
+        def round_(carry: list[Any], slices: list[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+            inner = Sides(choice)
+            arguments = [Traced(each, live) for each in (*fixed, *carry, *slices)]
+            results = evaluated(body.jaxpr, body.consts, arguments, inner._step)
+            found.append(inner.kinks)
+            values = [_traced(each).value for each in results]
+            met = [jnp.any(kink.met) for kink in inner.kinks]
+            return values[:carries], (values[carries:], met)
+
+        carry, (outputs, met) = jax.lax.scan(
+            round_, carry, values[constants + carries :], params["length"], params["reverse"]
+        )
+        for kink, each in zip(found[-1], met, strict=True):
+            self.kinks.append(kink._replace(met=jnp.any(each), sides=[None] * len(kink.sides)))
+        return [Traced(each, live) for each in (*carry, *outputs)]
 
 
 def _traced(value: Any) -> Traced:
@@ -172,36 +199,62 @@ def _alone(equation: Any, values: list[Any], inner: Jaxpr) -> list[Any]:
     return jaxpr_as_fun(ClosedJaxpr(program, ()))(*given.values())
 
 
-def choices(
-    function: Callable[..., Any], *arguments: Any, every: bool = False
-) -> Iterator[np.ndarray]:
-    """The ways to choose sides at the kinks that a function meets at these numbers, but JAX's.
-
-    Args:
-        function: takes what the derivative is taken by.
-        arguments: concrete numbers.
-        every: every side, not only what is right by convention.
-    """
+def kinks_at(function: Callable[..., Any], *arguments: Any) -> list[Kink]:
+    """The kinks that a function comes by at concrete numbers, its derivative being by them."""
     follow = Sides()
     follow(function, *arguments)
+    return follow.kinks
+
+
+Choice = tuple[np.ndarray, ...]  # for every kink, and every element of it, a side, or 0 for JAX's
+
+
+def choices(kinks: Sequence[Kink], every: bool = False) -> Iterator[Choice]:
+    """The ways to choose sides where kinks are met, for all elements of a kink alike, but JAX's.
+
+    Args:
+        kinks: of `kinks_at`.
+        every: every side, not only what is right by convention.
+    """
     options = [
         range(1 + (len(kink.sides) if every else kink.right) if np.any(kink.met) else 1)
-        for kink in follow.kinks
+        for kink in kinks
     ]
     if np.prod([len(each) for each in options], dtype=float) > MOST:
         longest = max(map(len, options))
         ways = [tuple(min(place, len(each) - 1) for each in options) for place in range(longest)]
     else:
         ways = list(itertools.product(*options))
-    return (np.asarray(way) for way in ways if any(way))
+    for way in ways:
+        if any(way):
+            yield tuple(
+                np.full(np.shape(kink.met), side) for kink, side in zip(kinks, way, strict=True)
+            )
+
+
+def places_of(kinks: Sequence[Kink]) -> list[tuple[int, tuple[int, ...]]]:
+    """Every element at a kink: which kink, and where in it; the first ones, of very many."""
+    every = ((k, tuple(at)) for k, kink in enumerate(kinks) for at in np.argwhere(kink.met))
+    return list(itertools.islice(every, MOST))
+
+
+def changed(kinks: Sequence[Kink], choice: Choice, at: tuple[int, tuple[int, ...]]) -> list[Choice]:
+    """The choices that differ from one at one element only."""
+    number, place = at
+    others = []
+    for side in range(kinks[number].right + 1):
+        other = choice[number].copy()
+        other[place] = side
+        others.append((*choice[:number], other, *choice[number + 1 :]))
+    return others
 
 
 @functools.lru_cache(maxsize=64)
 def grad_by_sides(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """The gradient of a loss as a function of (choices, params, batch)."""
+    """The gradient of a loss as a function of (choice, params, batch)."""
 
-    def chosen(params: Any, sides: Any, batch: Any) -> Any:
-        return Sides(sides)(lambda params: loss(params, batch), params)
+    def chosen(params: Any, choice: Any, batch: Any) -> Any:
+        return Sides(choice)(lambda params: loss(params, batch), params)
 
     grad = jax.jit(jax.grad(chosen))
-    return lambda sides, params, batch: grad(params, sides, batch)
+    return lambda choice, params, batch: grad(params, choice, batch)

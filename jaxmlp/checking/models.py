@@ -3,7 +3,8 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jaxmlp.checking.calls import as_array, is_floating
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
-from jaxmlp.checking.kinks import choices, grad_by_sides
+from jaxmlp.checking.kinks import Choice, changed, choices, grad_by_sides, kinks_at, places_of
 from jaxmlp.checking.oracles import Truth, as_float64
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
@@ -35,6 +36,7 @@ FAR = 1e-3  # of a leaf's largest entry: a mistake, not a rounding
 CANCELLING = ("huge logits", "confident")  # cases in which nearly all of a gradient cancels
 NEAR = 1e-7  # how far from a point to look for the other slopes of a kink
 LOOKS = 16
+SWEEPS = 3  # over the elements at kinks, which may hang together
 DERIVATIVE = "∂C/∂"
 SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
@@ -46,7 +48,8 @@ class Custom:
         """A model for `loss(params, batch)`."""
         self.truth = Truth(loss)
         self._grad = jax.grad(loss)
-        self.rough = self.refuted = False
+        self.least: float | None = None
+        self.refuted = False
 
     def expected(self, params: Any, batch: Any) -> list[Array]:
         """The leaves of the true gradient."""
@@ -70,15 +73,12 @@ class Custom:
         one is wrong beyond all rounding, what is as far off elsewhere is wrong without it.
         """
         truth, unit = self.truth(case.params, case.batch), float(jnp.finfo(dtype).eps) / 2
-        expected, tiny = [each.value for each in truth], float(np.finfo(np.float32).tiny)
-        allowed = [
-            FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny
-            for value, error in truth
-        ]
+        expected = [each.value for each in truth]
+        allowed = [_least(*each, unit) for each in truth]
         right = _within(received, expected, allowed)
         tame = self.refuted and case.kind not in CANCELLING
-        if self.rough:
-            allowed = [ROUGH * each for each in allowed]
+        if self.least is not None:
+            allowed = [np.maximum(ROUGH * each, self.least) for each in allowed]
         elif not right and tame and _settled(received, expected, allowed):
             allowed = [
                 each * (ROUGH if _far(r, e) else 1)
@@ -95,20 +95,40 @@ class Custom:
             if not _within(received, expected, allowed):
                 self.refuted = self.refuted or any(map(_far, received, expected))
         if not _within(received, expected, allowed) and self.truth.traceable:
-            others = self._on_other_sides(case)
-            expected = [_nearest(*each) for each in zip(received, expected, *others, strict=True)]
+            expected = self._on_nearest_sides(case, received, expected, allowed)
         if any_slope and not _within(received, expected, allowed):
             slopes = self._slopes_nearby(case, expected)
             allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
         return list(zip(expected, allowed, strict=True))
 
-    def _on_other_sides(self, case: Case) -> Iterator[list[Array]]:
-        """The gradients that are right as well, where the loss has a kink just here."""
+    def _on_nearest_sides(
+        self,
+        case: Case,
+        received: Sequence[Array],
+        expected: list[Array],
+        allowed: Sequence[Array],
+    ) -> list[Array]:
+        """Of the gradients that are right where the loss has kinks just here, the nearest."""
         loss = self.truth.loss
         with jax.enable_x64(True):
             params, batch = as_float64((case.params, case.batch))
-            for sides in choices(lambda params: loss(params, batch), params):
-                yield _leaves(grad_by_sides(loss)(sides, params, batch))
+            kinks = kinks_at(lambda params: loss(params, batch), params)
+
+            def on(choice: Choice) -> tuple[float, Choice, list[Array]]:
+                leaves = _leaves(grad_by_sides(loss)(choice, params, batch))
+                return _distance(received, leaves), choice, leaves
+
+            found = min(map(on, choices(kinks)), key=lambda each: each[0], default=None)
+            if found is None:
+                return expected
+            close = sum(float(np.sum(each)) for each in allowed)
+            for _ in range(SWEEPS):  # one element after another, where elements differ
+                if found[0] <= close:
+                    break
+                for place in places_of(kinks):
+                    others = map(on, changed(kinks, found[1], place))
+                    found = min((found, *others), key=lambda each: each[0])
+        return found[2] if found[0] < _distance(received, expected) else expected
 
     def _spread(self, case: Case, expected: list[Array], unit: float) -> list[Array]:
         """What rounding may change of the true leaves."""
@@ -150,11 +170,25 @@ class Custom:
             for n, f in zip(near, far, strict=True)
         ]
 
-    def quick(self) -> "Custom":
-        """The same with a rough bound: for small cases that none should wait for."""
+    def quick(self, least: float) -> "Custom":
+        """The same with a rough bound: for small cases that none should wait for.
+
+        Errors below `least` do not count.
+        """
         other = copy.copy(self)
-        other.rough = True
+        other.least = least
         return other
+
+    def bounded(self, trial: Trial) -> Trial:
+        """A trial with the bounds up to which a gradient passes, which not every one needs."""
+        case, unit = trial.case, float(jnp.finfo(trial.dtype).eps) / 2
+        truth = self.truth(case.params, case.batch)
+        spread = self._spread(case, [each.value for each in truth], unit)
+        leaves = (
+            replace(leaf, allowed=_least(*each, unit) + SAFETY * off)
+            for leaf, each, off in zip(trial.leaves, truth, spread, strict=True)
+        )
+        return replace(trial, leaves=tuple(leaves))
 
 
 def leaf_names(params: Any, prefix: str = DERIVATIVE) -> list[str]:
@@ -171,16 +205,20 @@ def _within(received: Sequence[Array], expected: list[Array], allowed: list[Arra
     return all(np.all(np.abs(r - e) <= a) for r, e, a in triples)
 
 
+def _least(value: Array, error: Array, unit: float) -> Array:
+    """What needs no closer look: few roundings of the largest entry, and the truth's own error."""
+    tiny = float(np.finfo(np.float32).tiny)
+    return FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny
+
+
 def _leaves(tree: Any) -> list[Array]:
     return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
 
 
-def _nearest(received: Array, expected: Array, *others: Array) -> Array:
-    """Of what is right at a kink, what is nearest to the received, entry by entry."""
-    for other in others:
-        nearer = np.abs(received - other) < np.abs(received - expected)
-        expected = np.where(nearer, other, expected)
-    return expected
+def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The root of the sum of squares of what all leaves differ by."""
+    pairs = zip(received, expected, strict=True)
+    return float(np.sqrt(sum(np.sum((r - e) ** 2) for r, e in pairs)))
 
 
 def _far(received: Array, expected: Array) -> bool:
@@ -222,6 +260,7 @@ class Network:
     def __init__(self, activation: str) -> None:
         """Networks whose hidden layers have this activation."""
         self.activation = activation
+        self.least = 0.0
         truth = Truth(_our_loss(activation))
         self.expected: Callable[..., list[Array]] = lambda params, batch: [
             each.value for each in truth(params, batch)
@@ -236,7 +275,8 @@ class Network:
     ) -> list[tuple[Array, Array]]:
         """The true leaves with their rounding bounds."""
         bounds = gradient_bounds(self.problem(case), Precision.of(dtype), any_slope)
-        return list(zip(self.expected(case.params, case.batch), bounds, strict=True))
+        allowed = (np.maximum(bound, self.least) for bound in bounds)
+        return list(zip(self.expected(case.params, case.batch), allowed, strict=True))
 
     def problem(self, case: Case) -> Problem:
         """The network and batch of a case."""
@@ -246,10 +286,13 @@ class Network:
         """The loss in NumPy, of real or complex parameters."""
         return evaluate(self.problem(Case(params, batch, "")), last=Line("C"))[Line("C")]
 
-    def quick(self) -> "Network":
-        """The same with the derivation as the truth: for small cases that none should wait for."""
+    def quick(self, least: float = 0.0) -> "Network":
+        """The same with the derivation as the truth: for small cases that none should wait for.
+
+        Errors below `least` do not count.
+        """
         other = copy.copy(self)
-        other.expected = self._by_reference
+        other.expected, other.least = self._by_reference, least
         return other
 
     def _by_reference(self, params: Any, batch: Any) -> list[Array]:

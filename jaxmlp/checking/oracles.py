@@ -80,6 +80,11 @@ def not_jax(loss: Loss, error: Exception, why: str) -> ValueError:
     return ValueError(f"the loss is not JAX: {says}: write it with jax.numpy, since {why}")
 
 
+def no_number(shape: tuple[int, ...]) -> str:
+    """What to say of a loss that returns an array."""
+    return f"returns an array of shape {shape}, and has to return one number"
+
+
 def _finite(estimates: list[Estimate]) -> bool:
     return all(np.isfinite(each.value).all() for each in estimates)
 
@@ -274,5 +279,5 @@ def _values(loss: Loss, unravel: Callable[[Array], Any], points: Array, batch: A
         arrays = jax.tree.map(_widened, batch)
         values = [loss(unravel(point), arrays) for point in points]
         if (shape := np.shape(values[0])) != ():
-            raise ValueError(f"it returns an array of shape {shape}, and has to return one number")
+            raise ValueError(f"it {no_number(shape)}")
         return np.asarray([float(value) for value in values])

@@ -127,9 +127,9 @@ class Report:
 
     def summary(self) -> str:
         """The report without the table of lines."""
-        some = f"{self.compared} of " if self.compared < self.cases else ""
+        some = f", {self.compared} of them comparable" if self.compared < self.cases else ""
         dtypes = " and ".join(self.dtypes)
-        tried = f"{some}{self.cases} cases in {dtypes}, {self.seconds:.1f} s"
+        tried = f"{self.cases} cases in {dtypes}{some}, {self.seconds:.1f} s"
         if self.passed:
             head = f"✓ {self.subject} is right: every entry, on {tried}"
             return "\n".join([head, *self.remarks()])
@@ -206,7 +206,7 @@ def demanding(examine: Callable[Given, Report], name: str) -> Callable[Given, Re
     return check
 
 
-def numbers(array: Array) -> str:
+def numbers(array: Array, digits: int = 4) -> str:
     """An array in one line, such as [[1, -0.5]]; of a large one its corners and its shape."""
     values = as_array(array)
     if not isinstance(values, np.ndarray):
@@ -217,7 +217,7 @@ def numbers(array: Array) -> str:
         max_line_width=10_000,
         threshold=MANY,
         edgeitems=1,
-        formatter={"float_kind": lambda value: f"{value:.4g}"},
+        formatter={"float_kind": lambda value: f"{value:.{digits}g}"},
     ).replace("\n", "")
     return text if np.size(array) <= MANY else f"{text} of shape {np.shape(array)}"
 
@@ -229,11 +229,15 @@ def table(example: Example) -> list[tuple[str, ...]]:
     """
     cells = [("", "line", "eq.", "formula", "expected", "received")]
     for row in example.rows:
-        received = "" if row.received is None else numbers(row.received) + "*" * row.inferred
+        alike = row.received is not None and numbers(row.received) == numbers(row.expected)
+        digits = 17 if alike and row.status == "wrong" else 4
+        received = "" if row.received is None else numbers(row.received, digits)
+        received += "*" * row.inferred
         equation = f"({row.equation})" if row.equation else ""
         received = "  ".join(filter(None, (received, NOTES.get(row.status))))
         mark = MARKS[row.status]
-        cells.append((mark, row.name, equation, row.formula, numbers(row.expected), received))
+        expected = numbers(row.expected, digits)
+        cells.append((mark, row.name, equation, row.formula, expected, received))
     columns = zip(*cells, strict=True)
     return list(zip(*(each for each in columns if any(each[1:])), strict=True))
 

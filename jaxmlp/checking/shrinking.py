@@ -86,7 +86,7 @@ def find_smallest(
     if isinstance(model, Network):
         activation, smooth = model.activation, kind in SMOOTH
     else:
-        activation, smooth = None, not all(within_a_kink(model, trial) for trial in wrong)
+        activation, smooth = None, not all(within_a_kink(model, trial, attempt) for trial in wrong)
 
     finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
     seen = {trial.wrong for trial in wrong}
@@ -101,7 +101,7 @@ def find_smallest(
             return False
         if activation is not None:
             return True
-        return trial.wrong in seen and not (smooth and within_a_kink(model, trial))
+        return trial.wrong in seen and not (smooth and within_a_kink(model, trial, attempt))
 
     failing = [trial.case for trial in sorted(wrong, key=_numbers_of)]
     if activation and cases is None:

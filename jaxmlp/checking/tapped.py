@@ -11,6 +11,7 @@ from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis import settled, standing
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
+from jaxmlp.checking.kinks import Choice
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import FLOOR, leaf_names
 from jaxmlp.checking.naming import as_real
@@ -64,6 +65,9 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         value = caller(case.params, case.batch)
     true = true_lines(loss, case.params, case.batch)
+    if both := {f"∂C/∂{name}" for name in true.values} & {*leaf_names(case.params)}:
+        name = min(both).removeprefix("∂C/∂")
+        raise ValueError(f"a tap and a parameter are both called {name!r}: rename the tap")
     right = dict(_named(true, case.params))
     try:
         received = _received(value, right, case.params)
@@ -85,7 +89,7 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
         for name, bound in _named(bounds, case.params):
             allowed[name] += SAFETY * bound
 
-    def lines(*claimed: Any, sides: Array | None = None) -> dict[str, Array]:
+    def lines(*claimed: Any, sides: Choice | None = None) -> dict[str, Array]:
         found = true_lines(loss, case.params, case.batch, *claimed, sides=sides)
         return dict(_named(found, case.params))
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.kinks import Sides, choices
+from jaxmlp.checking.kinks import Choice, Sides, choices, kinks_at
 from jaxmlp.checking.oracles import as_float64, not_jax
 from jaxmlp.checking.reference import Array
 
@@ -83,7 +83,7 @@ def true_lines(
     batch: Any,
     values: Mapping[str, Array] = {},
     derivatives: Mapping[str, Array] = {},
-    sides: Array | None = None,
+    sides: Choice | None = None,
 ) -> Lines:
     """Every line of a loss and of its gradient, in float64.
 
@@ -112,12 +112,12 @@ def true_lines(
     return lines._replace(values={name: lines.values[name] for name in reached})
 
 
-def choices_at(loss: Callable[..., Any], params: Any, batch: Any, every: bool) -> Iterator[Array]:
+def choices_at(loss: Callable[..., Any], params: Any, batch: Any, every: bool) -> Iterator[Choice]:
     """The ways to choose sides at the kinks that a loss meets, as `kinks.choices` has them."""
     with jax.enable_x64(True):
         params, batch = as_float64((params, batch))
         total, zeros = _moved(inspect.unwrap(loss), params, batch, {}, {})
-        yield from choices(total, zeros, params, every=every)
+        yield from choices(kinks_at(total, zeros, params), every)
 
 
 def _reached(loss: Callable[..., Any], params: Any, batch: Any) -> list[str]:

@@ -1,20 +1,22 @@
 """What is to be said of all trials together: who fails, how far, where, and what went unseen."""
 
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.cases import Case, beside
 from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Leaf, Model, Trial
 
 AT_A_KINK = Finding(
     "kink",
-    "it is wrong only where the loss has a kink, and within the slopes on either side: where one "
-    "side is flat, as at a ReLU's 0, the slope has to be 0, or what jax.grad has; "
-    'at_kink="any" lets every one pass',
+    "it is wrong only where the loss has a kink, and within the slopes on either side: it has to "
+    "be 0 where one side is flat, as at a ReLU's 0, else that of either side, or 0 for |x|, or "
+    'what jax.grad has; at_kink="any" lets every one pass',
 )
 ONLY_THERE = "it differs at a kink only"
 
@@ -62,16 +64,27 @@ def limits(trials: Sequence[Trial]) -> list[Finding]:
 
 
 def wrong_numbers(
-    model: Model, wrong: Sequence[Trial], trials: Sequence[Trial]
+    model: Model, wrong: Sequence[Trial], trials: Sequence[Trial], attempt: Callable[..., Trial]
 ) -> Iterator[Finding]:
-    """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off."""
+    """What is to be said of wrong numbers: NaN, kinks, and the entry that is farthest off.
+
+    Args:
+        model: of the loss.
+        wrong: the trials with wrong numbers.
+        trials: all of them.
+        attempt: runs the gradient on another case: (model, case, dtype).
+    """
     wild = [trial for trial in wrong if not trial.finite]
     if wild:
         says = (
             f"on {len(wild)} of {len(trials)} cases, {_all_of(wild, trials)}such as {wild[0].about}"
         )
         yield Finding("NaN", f"it holds NaN or infinity {says}, where the gradient is finite")
-    sharp = [trial for trial in wrong if within_a_kink(model, trial)]
+    sharp = [
+        trial
+        for trial in wrong
+        if within_a_kink(model, trial, functools.partial(attempt, model, dtype=trial.dtype))
+    ]
     if len(sharp) == len(wrong):
         yield AT_A_KINK
     plain = [trial for trial in wrong if trial not in wild and trial not in sharp]
@@ -87,14 +100,15 @@ def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
     return f"all with {' or '.join(sorted(kinds))}, " if others else ""
 
 
-def within_a_kink(model: Model, trial: Trial) -> bool:
-    """Whether a wrong gradient is one that `at_kink="any"` would let pass."""
+def within_a_kink(model: Model, trial: Trial, attempt: Callable[[Case], Trial]) -> bool:
+    """Whether a wrong gradient is within the slopes of a kink, and right a little beside it."""
     received = [leaf.received for leaf in trial.leaves]
     judged = model.judge(trial.case, trial.dtype, received, True)
-    return all(
+    within = all(
         replace(leaf, expected=expected, allowed=allowed).right
         for leaf, (expected, allowed) in zip(trial.leaves, judged, strict=True)
     )
+    return within and not attempt(beside(trial.case)).wrong
 
 
 def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
