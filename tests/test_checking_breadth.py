@@ -380,6 +380,15 @@ def test_a_hessian_vector_product():
     assert report.diagnosis.kind == "sign"
 
 
+def test_a_hessian_vector_product_by_our_own_gradient():
+    """Where XLA's code for the tiniest network was wrong when it was to be made in little time."""
+
+    def hvp(params, batch, v):
+        return jax.jvp(lambda params: jaxmlp.manual_grad(params, batch), (params,), (v,))[1]
+
+    check_hvp(hvp, shapes=[Shape((1, 1, 2), True, 1)])
+
+
 def test_the_gradient_for_a_hessian_vector_product():
     def grad(params, batch, v):
         return jaxmlp.manual_grad(params, batch)

@@ -1,7 +1,6 @@
 """Calling someone else's code: what it does besides returning numbers becomes a finding."""
 
 import contextlib
-import functools
 import inspect
 import io
 import traceback
@@ -9,14 +8,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
 RANDOM = "not deterministic"
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
 
@@ -47,29 +44,6 @@ class Refused(Exception):  # noqa: N818
         """Carry the finding."""
         super().__init__(finding.says)
         self.finding = finding
-
-
-def quickly_compiled(examine: Callable[Given, Found]) -> Callable[Given, Found]:
-    """The same function, in which XLA leaves out its costly passes, unless `cases` are given.
-
-    On networks of a few units a program runs for microseconds and compiles for tens of
-    milliseconds. Models of one's own are compiled as always: their programs, which may be large,
-    stay in memory for whatever comes after the check.
-    """
-    flag = "jax_disable_most_optimizations"
-
-    @functools.wraps(examine)
-    def quick(*args: Given.args, **kwargs: Given.kwargs) -> Found:
-        if kwargs.get("cases") is not None:
-            return examine(*args, **kwargs)
-        before = jax.config.read(flag)
-        jax.config.update(flag, True)
-        try:
-            return examine(*args, **kwargs)
-        finally:
-            jax.config.update(flag, before)
-
-    return quick
 
 
 class Caller:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import RANDOM, Caller, Finding, quickly_compiled
+from jaxmlp.checking.calls import RANDOM, Caller, Finding
 from jaxmlp.checking.cases import (
     FORMS,
     SHAPES,
@@ -53,7 +53,6 @@ VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
 ENOUGH = 100  # parameters of the networks and models on which they are
 
 
-@quickly_compiled
 def examine(
     manual_grad: Callable[..., Any],
     loss: Callable[..., Any] = jaxmlp.loss,

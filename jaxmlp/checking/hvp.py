@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import quickly_compiled
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
 from jaxmlp.checking.oracles import as_float64, no_number, not_jax
@@ -21,7 +20,6 @@ from jaxmlp.network import forward
 TINIEST = Shape((1, 1, 2), False, 1)  # whose numbers can be followed by hand
 
 
-@quickly_compiled
 def examine_hvp(
     manual_hvp: Callable[..., Any],
     loss: Callable[..., Any] = jaxmlp.loss,

@@ -61,7 +61,8 @@ def rounding_spread(function: Callable[..., Any], arguments: Any, unit: float) -
 def _spread(function: Callable[..., Any]) -> Callable[..., list[Any]]:
     """The spread of a function as one program for all numbers of the same shapes."""
 
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    # Level 0 would compile faster, but XLA's code is not always right there.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
     def spread(pool: Any, size: Any, arguments: Any) -> list[Any]:
         closed = jax.make_jaxpr(function)(*arguments)
 

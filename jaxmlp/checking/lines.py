@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp import activations
-from jaxmlp.checking.calls import Caller, Finding, Refused, quickly_compiled
+from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.diagnosis import Observation, explain, settled, standing
 from jaxmlp.checking.examples import diagnose
@@ -81,7 +81,6 @@ class Seen(NamedTuple):
         return Trial(self.case, "float64", tuple(leaves), ())
 
 
-@quickly_compiled
 def examine_lines(
     lines: Callable[..., Any],
     loss: Callable[..., Any] | None = None,

@@ -4,15 +4,17 @@ import functools
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import jax
 import numpy as np
 
-from jaxmlp.checking.calls import Finding, Given, as_array
+from jaxmlp.checking.calls import Finding, as_array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.reference import Array
 
+Given = ParamSpec("Given")
 MUCH = 0.01  # of a leaf's largest entry, to go unseen
 MANY = 40  # numbers in an array that is not shown in full
 MARKS = {"right": "✓", "wrong": "✗", "follows": "↳", "unknown": " "}
