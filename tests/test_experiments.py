@@ -65,6 +65,29 @@ def test_check_time():
             assert f"{seconds[name][state]} s" in README
 
 
+def test_sweeps():
+    """The figures of the README, and the rule behind them: the best rate of every width and size."""
+    found = json.loads((RESULTS / "sweeps.json").read_text())
+    width, batch = found["width"]["best"], found["batch"]["best"]
+    rates = [width[name]["learning_rate"] for name in ("16", "64", "256")]
+    assert rates == sorted(rates)
+    narrow, middle, wide = (f"{rate:.2g}" for rate in rates)
+    assert f"from {narrow} for 16 units to {middle} for 64 and {wide} for 256" in README.replace(
+        "\n", " "
+    )
+    assert {batch[name]["learning_rate"] for name in ("128", "512", "2048")} == {rates[1]}
+    errors = (
+        f"{batch['32']['error']:.1f} % error with batches of 32, {batch['2048']['error']:.1f} %"
+    )
+    assert errors in README
+    low, high = found["thousand"]["where eight of ten of the best 50 lie"]["learning_rate"]
+    assert f"between\n{low:.2g} and {high:.2g}" in README
+    assert [found[name]["trials"] for name in ("width", "batch", "thousand")] == [312, 208, 1000]
+    for name in ("width", "batch", "thousand"):
+        with Image.open(RESULTS / f"sweep-{name}.png") as picture:
+            assert min(picture.size) > 400
+
+
 def test_benchmark_of_sweeps():
     result = json.loads((RESULTS / "benchmark_sweeps.json").read_text())
 
