@@ -66,7 +66,7 @@ def test_check_time():
 
 
 def test_sweeps():
-    """The figures of the README, and the rule behind them: the best rate of every width and size."""
+    """The best learning rate grows with the width, and not with the batch size."""
     found = json.loads((RESULTS / "sweeps.json").read_text())
     width, batch = found["width"]["best"], found["batch"]["best"]
     rates = [width[name]["learning_rate"] for name in ("16", "64", "256")]
