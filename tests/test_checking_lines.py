@@ -224,6 +224,8 @@ def test_what_are_no_lines_of_ones_own():
             )
     with pytest.raises(ValueError, match="a model of your own needs both"):
         check_lines(lines_of_ones_own(), loss_of_ones_own)
+    with pytest.raises(ValueError, match="no cases are given"):
+        check_lines(lines_of_ones_own(), loss_of_ones_own, cases=[])
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import pytest
 from tests.strategies import LONG
 
 FOLDER = Path(__file__).parent / "formal"
-FILES = ["Sums", "Network", "Backward", "Partial", "Activations", "Further", "Kinks", "Note"]
-FILES += ["Rounding"]
 THEOREMS = {
     "Backward": "backpropagation_is_the_derivative",
     "Partial": "partial_weight partial_bias",
@@ -22,6 +20,7 @@ THEOREMS = {
     "Note": "eq_29 eq_30",
     "Rounding": "eq_28",
 }
+FILES = ("Sums", "Network", *THEOREMS)  # in the order in which they need each other
 # Those of Coq's real numbers, on which its logarithm and Coquelicot rest, and that functions with
 # the same values are the same.
 AXIOMS = {

@@ -66,7 +66,6 @@ KINDS = (
 NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
 TINY = 2.0**-100  # the scale of the first layer's z, whose sums are exact at any scale
 LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
-BESIDE = 1e-2  # how far beside a kink to look
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
 AT_KINK = ("zero", "any")
@@ -215,20 +214,27 @@ def cast(case: Case, dtype: Any) -> Case:
     return replace(case, params=jax.tree.map(to, case.params), batch=jax.tree.map(to, case.batch))
 
 
-def beside(case: Case) -> Case:
-    """The case with every parameter moved a little, off a kink that it may be at."""
-    rng = np.random.default_rng(0)
+def moved(tree: Any, seed: int, relative: float, absolute: float) -> Any:
+    """A tree with every floating entry moved a little at random, in float64."""
+    rng = np.random.default_rng(seed)
 
     def move(leaf: Any) -> Any:
         leaf = as_array(leaf)
-        by = BESIDE * rng.uniform(-1, 1, (2, *leaf.shape))
-        return (leaf * (1 + by[0]) + by[1]).astype(leaf.dtype)
+        if not is_floating(leaf):
+            return leaf
+        by = rng.uniform(-1, 1, (2, *leaf.shape))
+        return leaf.astype(np.float64) * (1 + relative * by[0]) + absolute * by[1]
 
-    return replace(case, params=jax.tree.map(move, case.params))
+    return jax.tree.map(move, tree)
 
 
 def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
-    """Cases of one's own: a list of pairs (params, batch), or a Hypothesis strategy of them."""
+    """Cases of one's own: a list of pairs (params, batch), or a Hypothesis strategy of them.
+
+    Raises:
+        ValueError: if there are none, or one is no such pair.
+    """
+    number = None
     if isinstance(cases, (str, bytes)) or not isinstance(cases, Iterable):
         pairs = _draw(cases, examples, seed)
     else:
@@ -251,6 +257,8 @@ def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
                         "arrays of floats; put all else into the batch or the loss"
                     )
             yield Case(pair[0], pair[1], f"case {number}")
+    if number is None:
+        raise ValueError("no cases are given: there would be nothing to compare")
 
 
 def _length(pair: Any) -> str:

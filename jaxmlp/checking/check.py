@@ -99,8 +99,6 @@ def examine(
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
-    if given is not None and not given:
-        raise ValueError("no cases are given: there would be nothing to compare")
     model = recognise(loss, given)
     trials = [
         run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
@@ -128,14 +126,7 @@ def examine(
         findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
         with np.errstate(all="ignore"):  # wrong numbers may overflow
-            diagnosis, example = _explain(
-                attempt,
-                model,
-                trials,
-                wrong,
-                cases,
-                known or {},
-            )
+            diagnosis, example = _explain(attempt, model, trials, wrong, cases, known or {})
         vague = isinstance(model, Custom) or (diagnosis and not _told(diagnosis))
         if diagnosis and vague and AT_A_KINK in findings:
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)

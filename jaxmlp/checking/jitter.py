@@ -19,6 +19,7 @@ from jaxmlp.checking.oracles import as_float64
 from jaxmlp.checking.reference import Array
 
 Step = Callable[[Any, list[Any]], list[Any]]
+Round = Callable[[Any, list[Any]], tuple[list[Any], Any]]
 SAMPLES = 16
 SCALED = 2.0**-43  # large enough for float64 to be exact beside it
 # Between the largest spread seen and what is allowed: a gradient that is organised in another way
@@ -147,18 +148,35 @@ def _step(equation: Any, values: list[Any], noise: _Noise) -> list[Any]:
 
 def _scan(params: Any, values: list[Any], noise: _Noise) -> list[Any]:
     """A loop, in which every round has its own roundings."""
-    constants, carries = params["num_consts"], params["num_carry"]
-    fixed, carry = values[:constants], values[constants : constants + carries]
-    slices, body = values[constants + carries :], params["jaxpr"]
-
-    def round_(carry: list[Any], given: tuple[Any, list[Any]]) -> tuple[list[Any], list[Any]]:
-        number, slices = given
-        results = _run(body.jaxpr, body.consts, [*fixed, *carry, *slices], noise.turned(number))
-        return results[:carries], results[carries:]
-
-    numbers = jnp.arange(1, params["length"] + 1)
-    carry, outputs = jax.lax.scan(
-        round_, carry, (numbers, slices), params["length"], params["reverse"]
+    body = params["jaxpr"]
+    results, _ = looped(
+        params,
+        values,
+        lambda number, given: (_run(body.jaxpr, body.consts, given, noise.turned(number)), ()),
     )
     noise.calls += 1
-    return [*carry, *outputs]
+    return results
+
+
+def looped(params: Any, values: list[Any], round_: Round) -> tuple[list[Any], Any]:
+    """The results of a loop of a fixed length, and what its rounds gave besides.
+
+    Args:
+        params: of the operation `scan`.
+        values: what it is given.
+        round_: does one round by its number, from 1, and what that is given.
+    """
+    constants, carries = params["num_consts"], params["num_carry"]
+    fixed, carry = values[:constants], values[constants : constants + carries]
+
+    def step(carry: list[Any], given: tuple[Any, list[Any]]) -> tuple[list[Any], Any]:
+        number, slices = given
+        results, besides = round_(number, [*fixed, *carry, *slices])
+        return results[:carries], (results[carries:], besides)
+
+    numbers = jnp.arange(1, params["length"] + 1)
+    given = (numbers, values[constants + carries :])
+    carry, (outputs, besides) = jax.lax.scan(
+        step, carry, given, params["length"], params["reverse"]
+    )
+    return [*carry, *outputs], besides

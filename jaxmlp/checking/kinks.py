@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
-from jaxmlp.checking.jitter import evaluated, inside
+from jaxmlp.checking.jitter import evaluated, inside, looped
 
 OWN_RULES = ("custom_jvp_call", "custom_vjp_call")  # that say what their slope is, as `relu` does
 COMPARING = ("gt", "ge", "lt", "le")
@@ -101,27 +101,20 @@ class Sides:
     def _scan(self, params: dict[str, Any], given: list[Traced]) -> list[Traced]:
         """A loop, whose kinks take the same side in every round."""
         live = any(each.live for each in given)
-        values = [each.value for each in given]
-        constants, carries, body = params["num_consts"], params["num_carry"], params["jaxpr"]
-        fixed, carry = values[:constants], values[constants : constants + carries]
         choice = None if self.choice is None else self.choice[len(self.kinks) :]
-        found: list[list[Kink]] = []
+        body, found = params["jaxpr"], []
 
-        def round_(carry: list[Any], slices: list[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+        def round_(_: Any, values: list[Any]) -> tuple[list[Any], list[Any]]:
             inner = Sides(choice)
-            arguments = [Traced(each, live) for each in (*fixed, *carry, *slices)]
+            arguments = [Traced(each, live) for each in values]
             results = evaluated(body.jaxpr, body.consts, arguments, inner._step)
             found.append(inner.kinks)
-            values = [_traced(each).value for each in results]
-            met = [jnp.any(kink.met) for kink in inner.kinks]
-            return values[:carries], (values[carries:], met)
+            return [_traced(each).value for each in results], [jnp.any(k.met) for k in inner.kinks]
 
-        carry, (outputs, met) = jax.lax.scan(
-            round_, carry, values[constants + carries :], params["length"], params["reverse"]
-        )
+        results, met = looped(params, [each.value for each in given], round_)
         for kink, each in zip(found[-1], met, strict=True):
             self.kinks.append(kink._replace(met=jnp.any(each), sides=[None] * len(kink.sides)))
-        return [Traced(each, live) for each in (*carry, *outputs)]
+        return [Traced(each, live) for each in results]
 
 
 def _traced(value: Any) -> Traced:

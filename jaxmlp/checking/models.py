@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.calls import as_array, is_floating
-from jaxmlp.checking.cases import SHAPES, Case, network_cases
+from jaxmlp.checking.cases import SHAPES, Case, moved, network_cases
 from jaxmlp.checking.diagnosis import Observation
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
 from jaxmlp.checking.kinks import Choice, changed, choices, grad_by_sides, kinks_at, places_of
@@ -74,7 +73,7 @@ class Custom:
         """
         truth, unit = self.truth(case.params, case.batch), float(jnp.finfo(dtype).eps) / 2
         expected = [each.value for each in truth]
-        allowed = [_least(*each, unit) for each in truth]
+        allowed = [least_bound(*each, unit) for each in truth]
         right = _within(received, expected, allowed)
         tame = self.refuted and case.kind not in CANCELLING
         if self.least is not None:
@@ -137,8 +136,8 @@ class Custom:
         if unit < np.finfo(np.float32).eps:
             return [np.zeros_like(leaf) for leaf in expected]  # the differences' error is larger
         arguments = (case.params, case.batch)
-        moved = (self.expected(*_moved(arguments, seed, unit, 0.0)) for seed in range(4))
-        return _largest_change(expected, moved)
+        others = (self.expected(*moved(arguments, seed, unit, 0.0)) for seed in range(4))
+        return _largest_change(expected, others)
 
     def _natural(self, case: Case) -> list[float]:
         """The largest entry of every leaf with the parameters scaled down.
@@ -160,8 +159,8 @@ class Custom:
         """
 
         def change(step: float) -> list[Array]:
-            moved = (_moved(case.params, seed, step, step) for seed in range(LOOKS))
-            return _largest_change(expected, (self.expected(each, case.batch) for each in moved))
+            nearby = (moved(case.params, seed, step, step) for seed in range(LOOKS))
+            return _largest_change(expected, (self.expected(each, case.batch) for each in nearby))
 
         far, near = change(NEAR), change(NEAR / 16)
         # What they differ by is the smooth part, by which the jump may be larger than both.
@@ -185,7 +184,7 @@ class Custom:
         truth = self.truth(case.params, case.batch)
         spread = self._spread(case, [each.value for each in truth], unit)
         leaves = (
-            replace(leaf, allowed=_least(*each, unit) + SAFETY * off)
+            replace(leaf, allowed=least_bound(*each, unit) + SAFETY * off)
             for leaf, each, off in zip(trial.leaves, truth, spread, strict=True)
         )
         return replace(trial, leaves=tuple(leaves))
@@ -205,10 +204,10 @@ def _within(received: Sequence[Array], expected: list[Array], allowed: list[Arra
     return all(np.all(np.abs(r - e) <= a) for r, e, a in triples)
 
 
-def _least(value: Array, error: Array, unit: float) -> Array:
+def least_bound(value: Array, error: Array, unit: float) -> Array:
     """What needs no closer look: few roundings of the largest entry, and the truth's own error."""
     tiny = float(np.finfo(np.float32).tiny)
-    return FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny
+    return np.asarray(FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny)
 
 
 def _leaves(tree: Any) -> list[Array]:
@@ -232,20 +231,6 @@ def _settled(received: Sequence[Array], expected: list[Array], allowed: list[Arr
         _far(r, e) or _within([r], [e], [a])
         for r, e, a in zip(received, expected, allowed, strict=True)
     )
-
-
-def _moved(tree: Any, seed: int, relative: float, absolute: float) -> Any:
-    """A tree with every floating entry moved a little at random."""
-    rng = np.random.default_rng(seed)
-
-    def move(leaf: Any) -> Any:
-        leaf = as_array(leaf)
-        if not is_floating(leaf):
-            return leaf
-        by = rng.uniform(-1, 1, (2, *leaf.shape))
-        return leaf.astype(np.float64) * (1 + relative * by[0]) + absolute * by[1]
-
-    return jax.tree.map(move, tree)
 
 
 def _largest_change(leaves: list[Array], others: Iterable[list[Array]]) -> list[Array]:

@@ -13,7 +13,7 @@ from jaxmlp.checking.diagnosis import settled, standing
 from jaxmlp.checking.jitter import SAFETY, rounding_spread
 from jaxmlp.checking.kinks import Choice
 from jaxmlp.checking.leafwise import faults
-from jaxmlp.checking.models import FLOOR, leaf_names
+from jaxmlp.checking.models import leaf_names, least_bound
 from jaxmlp.checking.naming import as_real
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
@@ -77,11 +77,7 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
     derivatives = {
         name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
     }
-    tiny = float(np.finfo(np.float32).tiny)
-    allowed = {
-        name: np.full(line.shape, FLOOR * UNIT * np.abs(line).max(initial=0) + tiny)
-        for name, line in right.items()
-    }
+    allowed = {name: least_bound(line, np.zeros_like(line), UNIT) for name, line in right.items()}
     if any(np.any(np.abs(line - right[name]) > allowed[name]) for name, line in received.items()):
         arguments = (case.params, case.batch, {}, {})
         spread = rounding_spread(lines_of(inspect.unwrap(loss)), arguments, UNIT)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from jaxmlp.checking.calls import Finding
-from jaxmlp.checking.cases import Case, beside
+from jaxmlp.checking.cases import Case, cast, moved
 from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Leaf, Model, Trial
 
@@ -19,6 +19,7 @@ AT_A_KINK = Finding(
     'what jax.grad has; at_kink="any" lets every one pass',
 )
 ONLY_THERE = "it differs at a kink only"
+BESIDE = 1e-2  # how far beside a kink to look
 
 
 def merged(trials: Sequence[Trial]) -> list[Finding]:
@@ -108,7 +109,8 @@ def within_a_kink(model: Model, trial: Trial, attempt: Callable[[Case], Trial]) 
         replace(leaf, expected=expected, allowed=allowed).right
         for leaf, (expected, allowed) in zip(trial.leaves, judged, strict=True)
     )
-    return within and not attempt(beside(trial.case)).wrong
+    beside = replace(trial.case, params=moved(trial.case.params, 0, BESIDE, BESIDE))
+    return within and not attempt(cast(beside, trial.dtype)).wrong
 
 
 def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:

@@ -123,24 +123,21 @@ Proof.
   now apply (every_hidden_z_weaken _ _ _ _ _ _ _ eq_17).
 Qed.
 
+(** An activation that is differentiable everywhere: no condition is left. *)
+Lemma smooth_networks f f' :
+  (forall z, is_derive f z (f' z)) -> the_gradient_is_right f f' N y ins x net direction.
+Proof. intros; apply backpropagation_is_the_derivative; auto; now apply every_hidden_z_holds. Qed.
+
 Theorem tanh_networks : the_gradient_is_right tanh tanh' N y ins x net direction.
-Proof.
-  apply backpropagation_is_the_derivative; auto; apply every_hidden_z_holds, eq_18.
-Qed.
+Proof. apply smooth_networks, eq_18. Qed.
 
 Theorem sigmoid_networks : the_gradient_is_right sigmoid sigmoid' N y ins x net direction.
-Proof.
-  apply backpropagation_is_the_derivative; auto; apply every_hidden_z_holds, eq_19.
-Qed.
+Proof. apply smooth_networks, eq_19. Qed.
 
 Theorem gelu_networks : the_gradient_is_right gelu gelu' N y ins x net direction.
-Proof.
-  apply backpropagation_is_the_derivative; auto; apply every_hidden_z_holds, eq_20.
-Qed.
+Proof. apply smooth_networks, eq_20. Qed.
 
 Theorem identity_networks : the_gradient_is_right identity identity' N y ins x net direction.
-Proof.
-  apply backpropagation_is_the_derivative; auto; apply every_hidden_z_holds, eq_21.
-Qed.
+Proof. apply smooth_networks, eq_21. Qed.
 
 End Each.
