@@ -1,5 +1,6 @@
 """Data sets: what they are, and every check on their values."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from jaxtyping import Float, Integer, Real
 
 AnyArray = jax.Array | np.ndarray
 
+BLOCK = 4096  # examples of which real inputs are made at a time
 MAX_CLASSES = 1_000  # an integer label from here on is a mistake, not a class
 
 
@@ -68,6 +70,18 @@ class Dataset:
         if part.x.dtype != np.uint8:
             return part
         return part._replace(x=part.x.astype(np.float32) * np.float32(self.scale))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A short name for the numbers of a data set, whether pixels are kept as 8 bits or not."""
+    digest = hashlib.sha256()
+    for part in (dataset.train, dataset.validation, dataset.test):
+        digest.update(f"{part.x.shape}{part.labels.shape}".encode())
+        for start in range(0, len(part.x), BLOCK):
+            x, labels = dataset.inputs(Batch(*(array[start : start + BLOCK] for array in part)))
+            for array in (x, labels):
+                digest.update(np.ascontiguousarray(array, np.float64).data)
+    return digest.hexdigest()[:16]
 
 
 def _check_part(name: str, part: Batch, dataset: Dataset) -> None:

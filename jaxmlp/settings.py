@@ -97,13 +97,14 @@ class Hyperparams(NamedTuple):
     mixup_alpha: Number = 0.2
 
 
+_LARGEST = float(np.finfo(np.float32).max)
 _RANGES = {
-    "learning_rate": (0.0, np.inf),
+    "learning_rate": (0.0, _LARGEST),
     "momentum": (0.0, 0.999999),  # at 1 a gradient is never forgotten
-    "weight_decay": (0.0, np.inf),
-    "init_scale": (0.0, np.inf),
+    "weight_decay": (0.0, _LARGEST),
+    "init_scale": (0.0, _LARGEST),
     "label_smoothing": (0.0, 1.0),
-    "mixup_alpha": (1e-3, np.inf),  # below, Beta samples underflow to 0/0
+    "mixup_alpha": (1e-3, _LARGEST),  # below, Beta samples underflow to 0/0
 }
 
 
@@ -120,9 +121,13 @@ def check_hyperparams(hyper: Any) -> None:
                 f"{name} has shape {np.shape(value)}: give a number; for many, jax.vmap over them"
             )
         try:
-            sound = np.isfinite(value) & (np.asarray(value) >= low) & (np.asarray(value) <= high)
+            number = np.asarray(value)
+            sound = bool(low <= number <= high) and number.dtype != bool
+            small = not number > high
         except TypeError:
-            sound = np.False_
-        if not np.all(sound):
-            bound = f"at least {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
+            sound, small = False, True
+        if not sound:
+            bound = (
+                f"at least {low:g}" if high == _LARGEST and small else f"from {low:g} to {high:g}"
+            )
             raise ValueError(f"{name} is {value}: give a number {bound}")

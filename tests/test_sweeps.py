@@ -12,6 +12,7 @@ import pytest
 import jaxmlp
 from jaxmlp import Batch, Config
 from jaxmlp.activations import ACTIVATIONS
+from jaxmlp.data import fingerprint
 from jaxmlp.params import pad_params
 from jaxmlp.sweeps import (
     best,
@@ -28,6 +29,7 @@ from jaxmlp.sweeps.chunks import Chunks, record_of
 from jaxmlp.sweeps.halving import make_rungs, worth_keeping
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.ranking import rows_of
+from jaxmlp.sweeps.reading import space_of, view
 from jaxmlp.sweeps.run import mesh, place, sharded_epoch, state_like
 from jaxmlp.sweeps.space import describe, make_space
 from tests.strategies import LONG, tiny_dataset
@@ -232,8 +234,8 @@ def table_of(accuracies):
             "trained": (names, np.full((rates, seeds), 2)),
             "diverged": (names, np.zeros((rates, seeds), int)),
         },
-        coords={name: list(values) for name, values in sizes.items()},
-        attrs={name: json.dumps(value) for name, value in about.items()},
+        coords={**{name: list(values) for name, values in sizes.items()}, "epoch": [1, 2]},
+        attrs={"version": "0", **{name: json.dumps(value) for name, value in about.items()}},
     )
 
 
@@ -247,7 +249,7 @@ def test_best():
     assert found.interval == pytest.approx((0.8 - half, 1), abs=1e-4)  # no share is above 1
     assert found.settings == 3
     assert found.optimism == pytest.approx(0, abs=1e-12)  # it is the best by any two seeds
-    assert str(found).startswith("learning_rate=1.0: validation accuracy 0.8000 (95 % interval 0.")
+    assert str(found).startswith("learning_rate=1: validation accuracy 0.8000 (95 % interval 0.")
 
 
 def test_the_best_is_the_setting_whose_parameters_are_kept():
@@ -256,7 +258,7 @@ def test_the_best_is_the_setting_whose_parameters_are_kept():
     for _ in range(20):
         accuracies = rng.permuted(np.tile(rng.integers(120, 144, 9) / 144, (12, 1)), axis=1)
         table = table_of(accuracies.astype(np.float32))
-        space, last = choosing.space_of(table), choosing.last_accuracies(table)
+        space, last = space_of(table), view(table).accuracies()
         kept = worth_keeping(space, last.ravel(), set())
         found = best(table)
         assert {space.trials[trial].hyper for trial in kept} == {found.trial.hyper}
@@ -330,7 +332,7 @@ def test_a_folder_is_for_one_sweep(dataset, tmp_path):
 def test_two_sweeps_on_one_folder(dataset, tmp_path):
     space = make_space({"seed": [0, 1]}, CONFIG)
     with (
-        Chunks(tmp_path, record_of(space, dataset, "best", None)),
+        Chunks(tmp_path, record_of(space, fingerprint(dataset), "best", None)),
         pytest.raises(ValueError, match="is in use by another sweep: wait for it, or give"),
     ):
         sweep({"seed": [0, 1]}, dataset, config=CONFIG, out=tmp_path)

@@ -1,6 +1,7 @@
 """Sweeps: any hyperparameter, one program, one labelled table."""
 
-from jaxmlp.sweeps.choosing import Best, Ensemble, Replay, best, ensemble, params_at, replay
+from jaxmlp.sweeps.choosing import Best, Ensemble, best, ensemble, params_at
+from jaxmlp.sweeps.replaying import Replay, replay
 from jaxmlp.sweeps.space import choice, loguniform, uniform
 from jaxmlp.sweeps.sweeping import Progress, sweep
 

@@ -1,10 +1,8 @@
-"""What a table says: its best setting, its ensembles, and any trial of it run again alone."""
+"""What a table says: its best setting, its ensembles, its parameters."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import xlogy
@@ -13,12 +11,10 @@ from jaxmlp.data import Dataset
 from jaxmlp.evaluation import evaluate
 from jaxmlp.losses import label_rows
 from jaxmlp.params import Params
-from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.halving import scores
 from jaxmlp.sweeps.parameters import params_of
-from jaxmlp.sweeps.space import SEED, STATIC, Axis, Space, Trial, from_axes
-from jaxmlp.sweeps.table import Columns, accuracies_after
-from jaxmlp.training import Metrics, train
+from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
+from jaxmlp.sweeps.space import REPEATS, Trial
 
 CONFIDENCE = 0.95
 LEAST = 5e-5  # of accuracy: what is less is not worth saying
@@ -30,17 +26,19 @@ class Best(NamedTuple):
 
     Attributes:
         setting: the coordinates of the table that name it.
-        trial: its fields; with the first of its seeds.
+        fields: the same, with what was drawn at random.
+        trial: what `train` would be told; with the first of its seeds.
         accuracy: the mean over its seeds.
         interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
         settings: among how many it is the best.
         optimism: by how much `accuracy` is too high for having been chosen by itself: what it
             exceeds the accuracy by that, for every seed, the setting has that is best by the
-            other seeds. NaN for one seed.
+            other seeds. NaN for one seed, which cannot tell.
         tested: how it does on the test part, if that was asked for.
     """
 
     setting: dict[str, Any]
+    fields: dict[str, Any]
     trial: Trial
     accuracy: float
     interval: tuple[float, float]
@@ -50,60 +48,60 @@ class Best(NamedTuple):
 
     def __str__(self) -> str:
         """Such as learning_rate=0.004, hidden=32: validation accuracy 0.9720."""
-        names = ", ".join(f"{name}={value}" for name, value in self.setting.items())
+        names = ", ".join(f"{name}={shown(value)}" for name, value in self.fields.items())
         low, high = self.interval
         spread = f" (95 % interval {low:.4f} to {high:.4f})" if np.isfinite(low) else ""
-        chosen = f"best of {self.settings}"
+        text = f"{names or 'as given'}: validation accuracy {self.accuracy:.4f}{spread}"
+        if self.settings == 1:
+            return text
+        text += f", best of {self.settings}, "
+        if np.isnan(self.optimism):
+            return f"{text}which flatters it; several seeds would tell by how much"
         if self.optimism < LEAST:
-            chosen += ", and just as good when other seeds choose it"
-        elif np.isfinite(self.optimism):
-            chosen += f", which makes it look {self.optimism:.4f} better than it is"
-        return f"{names or 'as given'}: validation accuracy {self.accuracy:.4f}{spread}, {chosen}"
+            return f"{text}and just as good when other seeds choose it"
+        return f"{text}which makes it look {self.optimism:.4f} better than it is"
+
+
+def shown(value: Any) -> str:
+    """A coordinate for people: no more digits than tell settings apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def best(table: Any, dataset: Dataset | None = None) -> Best:
     """The best setting of a sweep, by its validation part alone.
 
     Args:
-        table: of `sweep`. Its seeds are repetitions of the same setting.
+        table: of `sweep`, or a part of one by `.sel` or `.isel`. Its seeds, of the weights and of
+            the data's order, are repetitions of the same setting.
         dataset: that of the sweep, on whose test part the best setting is to be tested, and no
             other.
 
     Raises:
-        ValueError: if every trial diverged.
+        ValueError: if every setting diverged for some seed, or the data set is another one.
     """
-    space = space_of(table)
-    last = last_accuracies(table)
-    seeds = [axis.name for axis in space.axes].index(SEED) if SEED in table.dims else None
-    runs = np.moveaxis(last, seeds, -1) if seeds is not None else last[..., None]
-    means = scores(space, last.ravel()).reshape(runs.shape[:-1])
+    space, _, _, table = seen = view(table)
+    last = seen.accuracies()
+    repeats = [number for number, axis in enumerate(space.axes) if axis.name in REPEATS]
+    axes = setting_axes(space)
+    shape = [len(axis.labels) for axis in axes]
+    runs = np.moveaxis(last, repeats, range(-len(repeats), 0)).reshape(*shape, -1)
+    means = scores(space, last.ravel()).reshape(shape)
     if not np.isfinite(means).any():
         raise ValueError("every setting diverged for some seed: there is no best one")
     place = np.unravel_index(np.nanargmax(means), means.shape)
-    axes = [axis for axis in space.axes if axis.name != SEED]
     setting = {axis.name: axis.labels[i] for axis, i in zip(axes, place, strict=True)}
+    first = trials_at(space, setting, [*setting])[0]
     mean, few = float(means[place]), runs.shape[-1]
     return Best(
         setting=setting,
-        trial=space.trials[int(np.argmax(_matches(space, setting)))],
+        fields=names_at(space, first),
+        trial=space.trials[first],
         accuracy=mean,
         interval=_interval(runs[place]),
         settings=means.size,
         optimism=mean - _honest(runs.reshape(-1, few)) if few > 1 else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
     )
-
-
-def last_accuracies(table: Any) -> np.ndarray:
-    """The validation accuracy of every trial after its own last epoch.
-
-    NaN if it diverged, or was stopped before by successive halving.
-    """
-    trials = space_of(table).trials
-    curves = np.stack([table[name].values.reshape(len(trials), -1) for name in Metrics._fields])
-    columns = Columns(curves, table.trained.values.ravel())
-    lengths = np.asarray([trial.config.epochs for trial in trials])
-    return accuracies_after(columns, lengths).reshape(table.trained.shape)
 
 
 class Ensemble(NamedTuple):
@@ -153,9 +151,10 @@ def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble
     Raises:
         ValueError: if the point is none of the table's, or it does not hold the parameters.
     """
-    space = space_of(table)
-    trials = _trials_at(space, point, [axis.name for axis in space.axes if axis.name != SEED])
-    networks = [params_of(table, space, trial) for trial in trials]
+    space, whole, places, table = view(table)
+    check_data(table, dataset)
+    trials = trials_at(space, point, [axis.name for axis in setting_axes(space)])
+    networks = [params_of(table, whole, int(places[trial])) for trial in trials]
     config = space.trials[trials[0]].config
     each = [evaluate(params, dataset, dataset.test, config.activation) for params in networks]
     labels = each[0].labels
@@ -190,9 +189,9 @@ def params_at(table: Any, point: Mapping[str, Any]) -> Params:
     Raises:
         ValueError: if the point is none of the table's, or it does not hold the parameters.
     """
-    space = space_of(table)
-    (trial,) = _trials_at(space, point, [axis.name for axis in space.axes])
-    return params_of(table, space, trial)
+    space, whole, places, table = view(table)
+    (trial,) = trials_at(space, point, [axis.name for axis in space.axes])
+    return params_of(table, whole, int(places[trial]))
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
@@ -206,98 +205,13 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def _honest(runs: np.ndarray) -> float:
-    """The mean over the seeds of what the setting has that is best by the other seeds."""
+    """The mean over the seeds of what the setting has that is best by the other seeds.
+
+    Settings that diverged for some seed are left out, as `best` does.
+    """
+    runs = runs[np.isfinite(runs).all(axis=1)]
     found = []
     for seed in range(runs.shape[1]):
         others = np.delete(runs, seed, axis=1).mean(axis=1)
-        found.append(runs[int(np.nanargmax(others)), seed])
-    return float(np.nanmean(found))
-
-
-class Replay(NamedTuple):
-    """A trial of a sweep, run again by `train`.
-
-    Attributes:
-        trial: what it was told.
-        metrics: its curves, alone.
-        difference: the largest difference of a loss from the table's, relative to the loss.
-    """
-
-    trial: Trial
-    metrics: Metrics
-    difference: float
-
-
-def replay(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Replay:
-    """Run one trial of a sweep alone, and say by how much its curves differ.
-
-    Args:
-        table: of `sweep`.
-        point: a coordinate for every dimension but the epoch, such as
-            {"learning_rate": 0.01, "hidden": "32", "seed": 3}.
-        dataset: that of the sweep.
-
-    Raises:
-        ValueError: if the point is none of the table's.
-    """
-    space = space_of(table)
-    (number,) = _trials_at(space, point, [axis.name for axis in space.axes])
-    trial = space.trials[number]
-    alone = train(jax.random.key(trial.seed), trial.hyper, dataset, config=trial.config)
-    row = table.sel(dict(point))
-    epochs = slice(int(row.trained))
-    off = [
-        np.abs(np.asarray(values)[epochs] / row[name].values[epochs] - 1).max()
-        for name, values in alone.metrics._asdict().items()
-        if name.endswith("loss")
-    ]
-    return Replay(trial, alone.metrics, float(max(off)))
-
-
-def _trials_at(space: Space, point: Mapping[str, Any], names: Sequence[str]) -> list[int]:
-    """The places of the trials at a point, which has to name these axes."""
-    if set(point) != set(names):
-        raise ValueError(f"the point names {sorted(point)}: give one value each of {list(names)}")
-    hits = np.flatnonzero(_matches(space, point)).tolist()
-    if not hits:
-        known = {axis.name: list(axis.labels) for axis in space.axes if axis.name in names}
-        raise ValueError(f"{dict(point)} is no point of the table: its coordinates are {known}")
-    return hits
-
-
-def _matches(space: Space, point: Mapping[str, Any]) -> np.ndarray:
-    """Which trials have these coordinates."""
-    places = np.indices(space.shape).reshape(len(space.axes), -1)
-    hits = np.ones(len(space.trials), bool)
-    for axis, row in zip(space.axes, places, strict=True):
-        if axis.name in point:
-            value = point[axis.name]
-            hits &= np.asarray([axis.labels[i] == value for i in row])
-    return hits
-
-
-def space_of(table: Any) -> Space:
-    """The trials of a table, from what it says of itself.
-
-    Raises:
-        ValueError: if it is no table of a sweep.
-    """
-    try:
-        axes, rest = json.loads(table.attrs["space"]), json.loads(table.attrs["settings"])
-        base = Trial(
-            Config(**_with_tuples({name: rest[name] for name in STATIC})),
-            Hyperparams(**{name: rest[name] for name in Hyperparams._fields}),
-            rest[SEED],
-        )
-        found = [
-            Axis(name, tuple(labels), tuple(map(_with_tuples, settings)))
-            for name, labels, settings in axes
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"this is no table of `sweep`: {error!r}") from error
-    return from_axes(found, base)
-
-
-def _with_tuples(setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields from JSON, which knows no tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+        found.append(runs[int(np.argmax(others)), seed])
+    return float(np.mean(found))

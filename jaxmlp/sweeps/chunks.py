@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from jaxmlp.data import Dataset
 from jaxmlp.runs import explained, write_bytes, write_text
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.space import Space, describe
@@ -22,17 +21,6 @@ from jaxmlp.training import Metrics
 
 RECORD = "sweep.json"
 LOCK = ".lock"
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A short name for the numbers of a data set."""
-    digest = hashlib.sha256()
-    for part in (dataset.train, dataset.validation, dataset.test):
-        for array in part:
-            values = np.ascontiguousarray(array)
-            digest.update(f"{values.dtype}{values.shape}".encode())
-            digest.update(values.data)
-    return digest.hexdigest()[:16]
 
 
 class Chunks:
@@ -90,28 +78,35 @@ class Chunks:
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
         name = f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
-        write_bytes(self.folder / name, save(arrays))
+        write_bytes(self.folder / name, save(arrays, {"digest": self._digest(arrays)}))
 
     def load(self) -> Iterator[Chunk]:
-        """Every chunk that is whole; a damaged one is said to be run again."""
+        """Every whole chunk of this sweep, by epoch; another one is said to be run again."""
         for path in sorted(self.folder.glob("chunk-*.safetensors")):
             try:
-                yield _read(path)
+                yield self._read(path)
             except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
                 if is_first():
                     warnings.warn(f"{path} is damaged and is run again: {error}", stacklevel=2)
 
+    def _read(self, path: Path) -> Chunk:
+        with safe_open(path, "np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            written = (file.metadata() or {}).get("digest")
+        if written != self._digest(arrays):
+            raise ValueError("it is not as this sweep wrote it")
+        trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
+        metrics = Metrics(*(arrays[name] for name in Metrics._fields))
+        leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
+        return Chunk(trials, int(arrays["first"][0]), metrics, kept, leaves)
 
-def _read(path: Path) -> Chunk:
-    arrays: dict[str, Any] = load_file(path)
-    trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
-    metrics = Metrics(*(arrays[name] for name in Metrics._fields))
-    leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
-    if any(len(values) != len(trials) for values in metrics):
-        raise ValueError("it has other trials than curves")
-    if any(len(leaf) != len(kept) for leaf in leaves):
-        raise ValueError("it has other trials than parameters")
-    return Chunk(trials, int(arrays["first"][0]), metrics, kept, leaves)
+    def _digest(self, arrays: dict[str, Any]) -> str:
+        """Of what a chunk holds, and of the sweep that it belongs to."""
+        digest = hashlib.sha256(json.dumps(self.record).encode())
+        for name, array in sorted(arrays.items()):
+            digest.update(f"{name}{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def _check_same(path: Path, record: dict[str, Any]) -> None:
@@ -143,11 +138,11 @@ def _difference(one: Any, other: Any) -> tuple[Any, Any]:
     return one, other
 
 
-def record_of(space: Space, dataset: Dataset, keep: str, halving: int | None) -> dict[str, Any]:
-    """All that decides about what a sweep leaves."""
+def record_of(space: Space, data: str, keep: str, halving: int | None) -> dict[str, Any]:
+    """All that decides about what a sweep leaves; `data` is the fingerprint of the data set."""
     return {
         "version": version("jaxmlp"),
-        "data": fingerprint(dataset),
+        "data": data,
         **describe(space),
         "keep": keep,
         "halving": halving,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmlp.settings import check_integer
-from jaxmlp.sweeps.space import SEED, Space
+from jaxmlp.sweeps.space import REPEATS, Space
 
 
 class Rung(NamedTuple):
@@ -18,8 +18,8 @@ class Rung(NamedTuple):
 
 
 def settings_of(space: Space) -> np.ndarray:
-    """The setting of every trial, as a number: trials that differ in their seed alone share it."""
-    axes = [number for number, axis in enumerate(space.axes) if axis.name != SEED]
+    """The setting of every trial, as a number: trials that differ in seeds alone share it."""
+    axes = [number for number, axis in enumerate(space.axes) if axis.name not in REPEATS]
     places = np.indices(space.shape).reshape(len(space.axes), -1)[axes]
     shape = [space.shape[number] for number in axes]
     if not axes:

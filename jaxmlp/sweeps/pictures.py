@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmlp.plots import GREY, INK, PALE, new_figure
-from jaxmlp.sweeps.ranking import Row, is_logarithmic, is_number, rows_of, varied
+from jaxmlp.sweeps.ranking import Row, are_numbers, is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.space import TRIAL
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -27,7 +27,7 @@ def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
     if len(names) >= 2 and all(len(values) < len(rows) for values in names.values()):
         yield "heat_map", heat_map(rows, *sorted(names, key=lambda name: -len(names[name]))[:2])
     yield "curves", curves(rows)
-    numbers = [name for name, values in names.items() if is_number(values)]
+    numbers = [name for name, values in names.items() if are_numbers(values)]
     if numbers:
         first = "learning_rate" if "learning_rate" in numbers else numbers[0]
         others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]

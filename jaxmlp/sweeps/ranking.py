@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.sweeps.choosing import last_accuracies, space_of
-from jaxmlp.sweeps.halving import scores
-from jaxmlp.sweeps.space import SEED
+from jaxmlp.sweeps.halving import scores, settings_of
+from jaxmlp.sweeps.reading import names_at, view
+from jaxmlp.sweeps.space import is_number
 
 
 class Row(NamedTuple):
@@ -21,7 +21,9 @@ class Row(NamedTuple):
         accuracies, losses: of every epoch on the validation part, mean over the seeds.
         spread: the deviation of the accuracies over the seeds, of every epoch.
         trained: how many epochs it had.
-        diverged: how many of its seeds diverged.
+        seeds: how many repetitions there are.
+        diverged: how many of them diverged.
+        wild: the first epoch in which one did, or 0.
     """
 
     place: int
@@ -32,36 +34,38 @@ class Row(NamedTuple):
     losses: np.ndarray
     spread: np.ndarray
     trained: int
+    seeds: int
     diverged: int
+    wild: int
 
 
 def rows_of(table: Any) -> list[Row]:
     """The settings of a table, the best first; those without an accuracy last."""
-    last = table.diverged.copy(data=last_accuracies(table))
-    flat = table.assign(last=last).drop_attrs()
-    flat = flat if SEED in table.dims else flat.expand_dims(SEED)
-    dims = [name for name in last.dims if name != SEED]
-    # a dimension for the settings even if nothing but the seed is swept
-    flat = flat.stack(place=dims, create_index=False) if dims else flat.expand_dims("place")
-    flat = flat.transpose("place", SEED, "epoch")
-    names = {k: v.values.tolist() for k, v in flat.coords.items() if v.dims == ("place",)}
-    many = flat.sizes[SEED] > 1
-    means = scores(space_of(table), last.values.ravel())
+    space, _, _, table = seen = view(table)
+    last, groups = seen.accuracies().ravel(), settings_of(space)
+    count = len(space.trials)
+    losses, accuracies = (
+        table[name].values.reshape(count, -1) for name in ("validation_loss", "validation_accuracy")
+    )
+    diverged, trained = table.diverged.values.ravel(), table.trained.values.ravel()
     rows = []
-    for number, accuracies in enumerate(flat.validation_accuracy.values):
-        trained = int(flat.trained.values[number].min())
-        final = flat["last"].values[number]
+    for number, mean in enumerate(scores(space, last)):
+        runs = np.flatnonzero(groups == number)
+        many, ran = len(runs) > 1, slice(int(trained[runs].min()))
+        wild = diverged[runs][diverged[runs] > 0]
         rows.append(
             Row(
                 place=number,
-                names={name: values[number] for name, values in names.items()},
-                accuracy=float(means[number]),
-                deviation=float(final.std(ddof=1)) if many else np.nan,
-                accuracies=accuracies.mean(axis=0)[:trained],
-                losses=flat.validation_loss.values[number].mean(axis=0)[:trained],
-                spread=accuracies.std(axis=0, ddof=1)[:trained] if many else np.zeros(trained),
-                trained=trained,
-                diverged=int((flat.diverged.values[number] > 0).sum()),
+                names=names_at(space, int(runs[0])),
+                accuracy=float(mean),
+                deviation=float(last[runs].std(ddof=1)) if many else np.nan,
+                accuracies=accuracies[runs, ran].mean(axis=0),
+                losses=losses[runs, ran].mean(axis=0),
+                spread=accuracies[runs, ran].std(axis=0, ddof=1 if many else 0),
+                trained=ran.stop,
+                seeds=len(runs),
+                diverged=len(wild),
+                wild=int(wild.min(initial=table.sizes["epoch"])) if len(wild) else 0,
             )
         )
     return sorted(rows, key=lambda row: -np.nan_to_num(row.accuracy, nan=-1.0))
@@ -72,18 +76,22 @@ def varied(rows: list[Row]) -> dict[str, list[Any]]:
     rows = sorted(rows, key=lambda row: row.place)
     values = {name: list(dict.fromkeys(row.names[name] for row in rows)) for name in rows[0].names}
     found = {name: each for name, each in values.items() if len(each) > 1}
-    return {name: sorted(each) if is_number(each) else each for name, each in found.items()}
+    return {name: sorted(each) if are_numbers(each) else each for name, each in found.items()}
 
 
-def is_number(values: list[Any]) -> bool:
+def are_numbers(values: list[Any]) -> bool:
     """Whether all of some coordinates are numbers."""
-    return all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
+    return all(map(is_number, values))
 
 
 def is_logarithmic(values: list[Any]) -> bool:
-    """Whether some numbers, in order, are spread more evenly on a logarithmic scale."""
-    if not is_number(values) or min(values) <= 0 or len(values) < 3:
+    """Whether some numbers are spread more evenly on a logarithmic scale."""
+    if not are_numbers(values) or min(values) <= 0 or len({*values}) < 3:
         return False
-    middle = sorted(values)[len(values) // 2]
-    low, high = min(values), max(values)
-    return bool(abs(np.log(middle / (low * high) ** 0.5)) < abs(np.log(2 * middle / (low + high))))
+    even = np.linspace(0, 1, len(values))
+
+    def uneven(places: np.ndarray) -> float:
+        return float(np.abs((places - places[0]) / (places[-1] - places[0]) - even).mean())
+
+    ordered = np.sort(np.asarray(values, float))
+    return uneven(np.log(ordered)) < uneven(ordered)

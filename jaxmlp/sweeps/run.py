@@ -82,6 +82,7 @@ def train_together(
     data: Data,
     size: int,
     *,
+    shared: bool,
     states: Any = None,
     first: int = 0,
     last: int | None = None,
@@ -95,6 +96,8 @@ def train_together(
         data: of `place`.
         size: of the program: the number of trials, filled up by repeating the last one, so that
             chunks of nearly the same size share a program.
+        shared: whether all trials of the program see the same minibatches in the same order; if
+            not, each has its own.
         states: to go on from, with a first axis of trials; fresh ones if there are none.
         first, last: the epochs, from 0, the last one left out; by default all of them.
         on_epoch: called with the number of epochs that are finished.
@@ -114,7 +117,6 @@ def train_together(
     noise = jax.random.key_data(jax.vmap(lambda key: run_keys(key, config).noise)(keys))
     seeds = [trial.config.data_seed for trial in filled]
     orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
-    shared = len(set(seeds)) == 1
     orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], spread(0))
     hypers, noise = _put((hypers, noise), spread(0))
     states = jax.tree.map(

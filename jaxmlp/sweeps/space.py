@@ -2,9 +2,10 @@
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from jaxmlp.settings import Config, Hyperparams, check_hyperparams, check_intege
 STATIC = tuple(field.name for field in fields(Config))
 TRACED = Hyperparams._fields
 SEED = "seed"
+REPEATS = (SEED, "data_seed")  # trials that differ in these alone are repetitions of one setting
 NAMES = (*TRACED, *STATIC, SEED)
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
+INTEGERS = tuple(name for name, kind in get_type_hints(Config).items() if kind is int)
+MOST = 1_000_000  # trials, beyond which a space is a mistake
 
 
 class Draw(NamedTuple):
@@ -35,12 +39,12 @@ class Draw(NamedTuple):
 
 
 def uniform(low: int | float, high: int | float) -> Draw:
-    """Draw uniformly between two numbers."""
+    """Draw uniformly between two numbers; rounded for a field that takes integers."""
     return Draw("uniform", _interval(low, high, -np.inf))
 
 
 def loguniform(low: int | float, high: int | float) -> Draw:
-    """Draw so that the logarithm is uniform between two positive numbers."""
+    """Draw so that the logarithm is uniform between two positive numbers; rounded likewise."""
     return Draw("loguniform", _interval(low, high, 0.0))
 
 
@@ -49,11 +53,17 @@ def choice(values: Iterable[Any]) -> Draw:
     return Draw("choice", _listed("choice", values))
 
 
-def _interval(low: int | float, high: int | float, above: float) -> tuple[float, float]:
-    if not above < low < high < np.inf:
+def _interval(low: Any, high: Any, above: float) -> tuple[float, float]:
+    numbers = all(is_number(end) for end in (low, high))
+    if not (numbers and above < low < high < np.inf):
         least = "two finite numbers" if above < 0 else "two positive numbers"
         raise ValueError(f"the interval is {low!r} to {high!r}: give {least}, the smaller first")
     return float(low), float(high)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one, Python's or NumPy's, and no bool."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 class Trial(NamedTuple):
@@ -121,6 +131,11 @@ def make_space(
         ValueError: if a name is unknown, a value is out of its range or occurs twice, an axis is
             empty, or draws and `trials` do not go together.
     """
+    if not isinstance(config, Config):
+        raise ValueError(f"config is a {type(config).__name__}: give a jaxmlp.Config")
+    check_hyperparams(hyper if hyper is not None else Hyperparams())
+    check_integer(SEED, seed)
+    check_integer("draw_seed", draw_seed)
     if not isinstance(space, Mapping):
         space = {SETTING: space}
     if not space:
@@ -140,6 +155,9 @@ def make_space(
         elif all(axis.name != TRIAL for axis in axes):
             axes.append(_draws(drawn, trials, draw_seed))
     _check_once(axes)
+    count = math.prod(len(axis.labels) for axis in axes)
+    if count > MOST:
+        raise ValueError(f"the space has {count:,} trials: give one of at most {MOST:,}")
     return from_axes(axes, Trial(config, hyper if hyper is not None else Hyperparams(), seed))
 
 
@@ -168,6 +186,7 @@ def label(name: str, value: Any) -> Any:
 def _grid(name: str, values: Any) -> Axis:
     check_name(name)
     found = tuple(_plain(name, value) for value in _listed(name, values))
+    _check_distinct(name, found)
     return Axis(
         name, tuple(label(name, each) for each in found), tuple({name: each} for each in found)
     )
@@ -179,10 +198,16 @@ def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int) -> Axis:
         check_name(name)
     rng = np.random.default_rng(draw_seed)
     settings = tuple(
-        {name: _plain(name, draw.sample(rng)) for name, draw in drawn.items()}
+        {name: _plain(name, _rounded(name, draw.sample(rng))) for name, draw in drawn.items()}
         for _ in range(trials)
     )
     return Axis(TRIAL, tuple(range(trials)), settings)
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """A number that was drawn, or a single width, as an integer where the field takes one."""
+    integer = name in (*INTEGERS, "hidden") and isinstance(value, float)
+    return round(value) if integer else value
 
 
 def _settings(values: Any) -> Axis:
@@ -217,11 +242,16 @@ def _listed(name: str, values: Any) -> tuple[Any, ...]:
 
 
 def _check_distinct(name: str, values: Iterable[Any]) -> None:
-    seen: list[Any] = []
+    seen: dict[Any, Any] = {}
     for value in values:
-        if any(type(value) is type(other) and value == other for other in seen):
+        with np.errstate(over="ignore"):
+            key = repr(np.float32(value)) if name in TRACED and is_number(value) else repr(value)
+        if key in seen and seen[key] == value:
             raise ValueError(f"{name} holds {value!r} twice: give every value once")
-        seen.append(value)
+        if key in seen:
+            same = f"{seen[key]!r} and {value!r}, which float32 does not tell apart"
+            raise ValueError(f"{name} holds {same}: give one of them")
+        seen[key] = value
 
 
 def check_once(name: str, space: Mapping[str, Any]) -> None:
@@ -233,18 +263,19 @@ def check_once(name: str, space: Mapping[str, Any]) -> None:
 def check_name(name: Any) -> None:
     """Raise ValueError, with the nearest name, if there is no such field."""
     if name not in NAMES:
-        near = difflib.get_close_matches(str(name), NAMES, n=1)
+        typed = str(name).replace("-", "_").lower()
+        near = [each for each in NAMES if typed == "".join(word[0] for word in each.split("_"))]
+        near = near or difflib.get_close_matches(typed, NAMES, n=1)
         hint = f": did you mean {near[0]}?" if near else f": give one of {', '.join(NAMES)}"
         raise ValueError(f"unknown field {name!r}{hint}")
 
 
 def _plain(name: str, value: Any) -> Any:
     """A value as Python's own type, widths as a tuple."""
-    if hasattr(value, "item") and np.ndim(value) == 0:
-        value = value.item()
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if name == "hidden":
-        value = (value,) if isinstance(value, int) else value
-        return tuple(value) if isinstance(value, Iterable) else value
+        return tuple(value) if isinstance(value, Iterable) else (value,)
     if name in TRACED and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value

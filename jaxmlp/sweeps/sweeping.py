@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.data import Dataset
-from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.data import Dataset, fingerprint
+from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
 from jaxmlp.sweeps.processes import check_same, smallest, together
@@ -81,9 +81,11 @@ def sweep(
     Returns:
         An `xarray.Dataset`: one dimension per swept name, in the order given, then epoch;
         variables train_loss, validation_loss, validation_accuracy; diverged, which is the
-        epoch in which a trial's loss became NaN or infinite, or 0; and trained, which is how many
-        epochs it had. Its attributes say what it is a table of, and hold the parameters that are
-        kept, for `params_at`.
+        epoch in which a loss of a trial became NaN or infinite, or 0; and trained, which is how
+        many epochs it had. Its attributes say what it is a table of, and hold the parameters that
+        are kept, for `params_at`. Every trial's losses are those that `train` gives with the same
+        settings, up to a relative difference of 10⁻⁴, unless training itself makes rounding
+        errors grow: see `replay`.
 
     Raises:
         ValueError: if the space or a setting is unsound, or `out` holds another sweep.
@@ -93,19 +95,22 @@ def sweep(
     check_installed()
     if keep not in KEEP:
         raise ValueError(f"keep is {keep!r}: give one of {', '.join(KEEP)}")
-    found = make_space(
-        space, config or Config(), hyper, seed=seed, trials=trials, draw_seed=draw_seed
-    )
+    if at_once is not None:
+        check_integer("at_once", at_once, least=1)
+    config = Config() if config is None else config
+    found = make_space(space, config, hyper, seed=seed, trials=trials, draw_seed=draw_seed)
     with together(), contextlib.ExitStack() as stack:
+        data = fingerprint(dataset)
         check_same("space", (describe(found), keep, halving, at_once))
+        check_same("data", data)
         memory = smallest(free_memory())
         plan = make_plan(found, dataset, at_once, halving=halving, memory=memory)
         folder = None
         if out is not None:
-            folder = stack.enter_context(_folder(Path(out), (found, dataset, keep, halving)))
+            folder = stack.enter_context(_folder(Path(out), (found, data, keep, halving)))
         run = _Run(plan, dataset, keep, on_progress)
         run.train(folder)
-    return make_table(found, run.chunks, dataset, run.held)
+    return make_table(found, run.chunks, dataset, run.held, data)
 
 
 def _folder(path: Path, record: tuple[Any, ...]) -> Any:
@@ -133,7 +138,7 @@ class _Run:
 
     def train(self, folder: Any) -> None:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
-        for chunk in folder.load() if folder else ():
+        for chunk in folder.load() if folder else ():  # rung by rung: later leaves replace earlier
             self.chunks.append(chunk._replace(leaves=()))
             self._hold(chunk)
         known = sorted((chunk.first, chunk.trials) for chunk in self.chunks)
@@ -143,10 +148,16 @@ class _Run:
                 accuracies = accuracies_after(columns_of(self.space, self.chunks), rung.first)
                 self.alive = survivors(self.space, accuracies, rung.settings)
                 self._hold_only(self.alive)
+                self.chunks = [  # a damaged chunk, run again, may have made others survive
+                    chunk for chunk in self.chunks
+                    if chunk.first < rung.first or self.alive.issuperset(chunk.trials)
+                ]  # fmt: skip
             for bucket in self.plan.buckets:
                 for chunk in self._train_bucket(rung, bucket):
                     if folder:
                         folder.save(chunk)
+        if self.keep == "best":  # what was loaded may be states that others went on from
+            self._hold_only(self._wanted())
 
     def _train_bucket(self, rung: Rung, bucket: Bucket) -> Iterator[Chunk]:
         done = {
@@ -154,11 +165,13 @@ class _Run:
         }
         last = min(rung.last, bucket.config.epochs)
         each = multiplications(bucket.config, self.dataset) / bucket.config.epochs
-        todo = [trial for trial in bucket.trials if trial in self.alive]
-        self.work += each * (last - rung.first) * len(done.intersection(todo))
-        todo = [trial for trial in todo if trial not in done]
+        every = [trial for trial in bucket.trials if trial in self.alive]
+        self.work += each * (last - rung.first) * len(done.intersection(every))
+        todo = [trial for trial in every if trial not in done]
+        # of all trials, so that chunks of one bucket share a program, finished ones or not
+        shared = len({self.space.trials[trial].config.data_seed for trial in bucket.trials}) == 1
         while todo:
-            size = -(-len(todo) // -(-len(todo) // self.at_once[bucket]))  # all as large
+            size = -(-len(every) // -(-len(every) // self.at_once[bucket]))  # all as large
             some = tuple(todo[:size])
             try:
                 curves = train_together(
@@ -166,6 +179,7 @@ class _Run:
                     bucket.config,
                     self.data,
                     size,
+                    shared=shared,
                     states=self._states(some, bucket.config) if rung.first else None,
                     first=rung.first,
                     last=last,

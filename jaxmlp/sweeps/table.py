@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,11 +72,17 @@ def accuracies_after(columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
         columns: of all trials.
         epochs: one number, or one for each trial.
     """
-    losses, accuracies = columns.metrics[0], columns.metrics[-1]
     last = np.broadcast_to(epochs, columns.ends.shape)
-    sound = np.isfinite(losses) | (np.arange(losses.shape[1]) >= last[:, None])
-    found = np.take_along_axis(accuracies, last[:, None] - 1, axis=1)[:, 0].astype(float)
-    return np.where(sound.all(axis=1) & (columns.ends >= last), found, np.nan)
+    wild = first_wild(columns)
+    found = np.take_along_axis(columns.metrics[-1], last[:, None] - 1, axis=1)[:, 0].astype(float)
+    return np.where(((wild == 0) | (wild > last)) & (columns.ends >= last), found, np.nan)
+
+
+def first_wild(columns: Columns) -> np.ndarray:
+    """The first epoch, from 1, in which a loss of a trial is not finite; 0 if there is none."""
+    wild = ~np.isfinite(columns.metrics[:-1]).all(axis=0)
+    wild &= np.arange(wild.shape[1]) < columns.ends[:, None]
+    return np.where(wild.any(axis=1), wild.argmax(axis=1) + 1, 0)
 
 
 def make_table(
@@ -83,6 +90,7 @@ def make_table(
     chunks: Sequence[Chunk],
     dataset: Dataset,
     held: Mapping[int, Sequence[np.ndarray]],
+    data: str,
 ) -> Any:
     """The curves of all trials as an `xarray.Dataset`.
 
@@ -91,11 +99,12 @@ def make_table(
         chunks: the curves of some trials each.
         dataset: whose sizes the networks have.
         held: the leaves of the parameters of some trials; layers may be padded.
+        data: the fingerprint of the data set.
 
     Returns:
         One dimension for each axis of the space, then `epoch`, from 1. The variables of `Metrics`
-        are NaN where a trial had no such epoch; `diverged` is the first epoch whose training loss
-        was not finite, 0 if there was none; `trained` is how many epochs there were. What an axis
+        are NaN where a trial had no such epoch; `diverged` is the first epoch in which a loss was
+        not finite, 0 if there was none; `trained` is how many epochs there were. What an axis
         of draws or settings sets is a coordinate along it.
     """
     import xarray as xr
@@ -104,8 +113,7 @@ def make_table(
     epochs = columns.metrics.shape[-1]
     dims = tuple(axis.name for axis in space.axes)
     shape = space.shape
-    wild = ~np.isfinite(columns.metrics[0]) & (np.arange(epochs) < columns.ends[:, None])
-    diverged = np.where(wild.any(axis=1), wild.argmax(axis=1) + 1, 0).astype(np.int32)
+    diverged = first_wild(columns).astype(np.int32)
     return xr.Dataset(
         {
             **{
@@ -121,6 +129,8 @@ def make_table(
             "epoch": np.arange(1, epochs + 1),
         },
         attrs={
+            "version": version("jaxmlp"),
+            "data": data,
             **{name: json.dumps(value) for name, value in describe(space).items()},
             **as_attributes(space, held, dataset),
         },
