@@ -87,7 +87,7 @@ def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -
         for first in range(0, count, size):
             ends: list[float] = []
             train_together(
-                trials[first : first + size], config, data, size,
+                trials[first : first + size], config, data, size, shared=True,
                 on_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),
             )  # fmt: skip
             total += ends[1] - ends[0]

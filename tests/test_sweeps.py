@@ -1,5 +1,6 @@
 """Sweeps: spaces, plans, the contract with `train`, resuming, and what is refused."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -32,6 +33,8 @@ from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.reading import space_of, view
 from jaxmlp.sweeps.run import mesh, place, sharded_epoch, state_like
 from jaxmlp.sweeps.space import describe, make_space
+from jaxmlp.sweeps.table import Chunk, make_table
+from jaxmlp.training import Metrics
 from tests.strategies import LONG, tiny_dataset
 
 CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)
@@ -197,6 +200,8 @@ def test_one_program_for_all_trials(dataset):
     program.clear_cache()
     sweep({"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]}, dataset, config=CONFIG)
     assert program._cache_size() == 1  # for two chunks
+    sweep({"seed": range(7)}, dataset, config=CONFIG, at_once=3)  # 3, 3 and 1, filled up
+    assert program._cache_size() == 1
 
 
 def test_a_trial_that_diverges_leaves_the_others_alone(dataset):
@@ -278,6 +283,97 @@ def test_the_best_of_many_is_not_so_good():
         best(3)
 
 
+def test_a_part_of_a_table(dataset):
+    """Whatever the order, the setting is the one that the coordinates name."""
+    accuracies = [[0.5, 0.7, 0.6], [0.8, 0.9, 0.7], [0.85, 0.5, 0.6]]
+    table = table_of(accuracies)
+    turned = table.sortby("learning_rate", ascending=False).transpose("epoch", ...)
+    assert best(turned) == best(table)
+    few = best(table.sel(learning_rate=[2.0, 0.0], seed=[0]))
+    assert few.setting == {"learning_rate": 2.0}
+    assert (few.accuracy, few.settings) == (0.85, 2)
+    assert "best of 2, which flatters it; several seeds would tell" in str(few)
+    one = best(table.sel(learning_rate=1.0))
+    assert one.accuracy == best(table).accuracy
+    assert "best of" not in str(one)
+    whole = sweep({"learning_rate": [0.1, 0.01], "seed": [0, 1]}, dataset, config=CONFIG)
+    point = {"learning_rate": 0.1, "seed": 1}
+    part = whole.sel(seed=[1]).sortby("learning_rate")
+    kept = [params_at(each, point) for each in (whole, part)]
+    jax.tree.map(np.testing.assert_array_equal, *kept)
+    for wrong, message in [
+        (table.mean("seed", keep_attrs=True), "the table has no coordinate seed"),
+        (table.isel(epoch=-1), "the table does not have all 2 epochs"),
+        (table.assign_coords(learning_rate=[0.0, 1.0, 5.0]), "learning_rate 5.0 is none of the"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            best(wrong)
+
+
+def test_tables_of_other_versions_and_data(dataset):
+    table = sweep({"seed": [0]}, dataset, config=CONFIG)
+    settings = json.loads(table.attrs["settings"])
+    table.attrs["settings"] = json.dumps({**settings, "dropout": 0.5})
+    with pytest.raises(ValueError, match=r"was made by jaxmlp .*unknown settings dropout.*run the"):
+        best(table)
+    table.attrs["settings"] = json.dumps(settings)
+    train = dataset.train._replace(x=dataset.train.x + 1e-6)
+    for use in (lambda data: replay(table, {"seed": 0}, data), lambda data: best(table, data)):
+        use(dataset)
+        with pytest.raises(ValueError, match="the table is of other data"):
+            use(dataclasses.replace(dataset, train=train))
+
+
+def test_orders_of_the_data_are_repetitions(dataset):
+    space = {"learning_rate": [0.001, 0.1], "data_seed": [0, 1], "seed": [0, 1, 2]}
+    table = sweep(space, dataset, config=CONFIG, at_once=12)
+    found = best(table, dataset)
+    assert found.setting == {"learning_rate": 0.1}
+    assert found.settings == 2
+    assert len(found.tested.accuracies) == 6
+    (first, second) = rows_of(table)
+    assert (first.seeds, second.seeds) == (6, 6)
+    assert first.accuracy == pytest.approx(found.accuracy)
+
+
+def test_a_replay(dataset):
+    table = sweep({"learning_rate": [0.01, 1e30], "seed": [0, 1]}, dataset, config=CONFIG)
+    found = replay(table, {"learning_rate": 0.01, "seed": 1}, dataset)
+    assert 0 <= found.difference <= BOUND
+    assert (found.accuracy, found.beyond, found.holds) == (0, 0, True)
+    assert str(found).endswith("at the most, accuracies by 0")
+    wild = replay(table, {"learning_rate": 1e30, "seed": 1}, dataset)
+    assert (wild.difference, wild.beyond, wild.holds) == (0, 0, True)  # it diverges alone too
+    curves = table.train_loss.values
+    curves[0, 1, 2] *= 1.01
+    off = replay(table, {"learning_rate": 0.01, "seed": 1}, dataset)
+    assert off.difference == pytest.approx(0.01, rel=0.02)
+    assert (off.beyond, off.holds) == (3, False)
+    assert "from epoch 3 on: but not so does the trial alone" in str(off)
+
+
+def test_unstable_training_makes_rounding_grow():
+    """Then the bound is what a change in the last digit does."""
+    digits = jaxmlp.load_digits(uint8=True)
+    config = Config(hidden=(32,), epochs=16, optimizer="sgd", schedule="constant")
+    table = sweep({"learning_rate": [1.0], "seed": [0, 1]}, digits, config=config)
+    for seed in (0, 1):
+        found = replay(table, {"learning_rate": 1.0, "seed": seed}, digits)
+        assert found.difference > 100 * BOUND
+        assert found.holds
+        assert found.beyond > 2
+
+
+def test_a_validation_loss_that_is_not_finite_is_divergence_too(dataset):
+    space = make_space({"seed": [0, 1, 2]}, Config(epochs=3))
+    metrics = np.ones((3, 3, 3), np.float32)
+    metrics[1, 0, 2] = np.nan
+    metrics[0, 1, 1] = np.inf
+    table = make_table(space, [Chunk((0, 1, 2), 0, Metrics(*metrics))], dataset, {}, "data")
+    assert table.diverged.values.tolist() == [3, 2, 0]
+    assert np.isnan(view(table).accuracies()).tolist() == [True, True, False]
+
+
 class StoppedError(Exception):
     pass
 
@@ -312,6 +408,24 @@ def test_damaged_chunks_are_run_again(dataset, tmp_path):
     second.write_bytes(b"")
     with pytest.warns(UserWarning, match="is damaged and is run again"):
         table = sweep(space, dataset, config=CONFIG, out=tmp_path)
+    np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
+
+
+def test_chunks_that_are_not_as_this_sweep_wrote_them_are_run_again(dataset, tmp_path):
+    """One bit of a number is another, or it is of another sweep with as many trials."""
+    folder, other = tmp_path / "one", tmp_path / "other"
+    whole = sweep({"seed": range(3)}, dataset, config=CONFIG, at_once=1, out=folder)
+    sweep({"seed": range(3, 6)}, dataset, config=CONFIG, at_once=1, out=other)
+    first, second, third = sorted(folder.glob("chunk-*"))
+    flipped = bytearray(first.read_bytes())
+    flipped[-3] ^= 1
+    first.write_bytes(flipped)
+    second.write_bytes((other / second.name).read_bytes())
+    before = third.stat().st_mtime_ns
+    with pytest.warns(UserWarning, match="again: it is not as this sweep wrote it") as warned:
+        table = sweep({"seed": range(3)}, dataset, config=CONFIG, out=folder)
+    assert len(warned) == 2
+    assert third.stat().st_mtime_ns == before
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
 
 
@@ -406,14 +520,39 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         ({"momentum": uniform(0, 0.9)}, {}, "momentum is drawn at random: say how often by trials"),
         ({"seed": [1]}, {"trials": 3}, "trials is 3, but nothing is drawn at random"),
         ({"momentum": uniform(0, 0.9)}, {"trials": 0}, "trials is 0: give an integer ≥ 1"),
+        ({"learning_rate": [1, 1.0]}, {}, "learning_rate holds 1.0 twice"),
+        ({"learning_rate": [0.1, 0.1 + 1e-12]}, {}, "which float32 does not tell apart"),
+        ({"learning_rate": [1e39]}, {}, r"1e\+39: give a number from 0 to 3.40282e\+38"),
+        ({"learning_rate": [True]}, {}, "learning_rate is True: give a number"),
+        ({"learning_rate": [[1, 2]]}, {}, r"learning_rate has shape \(2,\): give a number"),
+        ({"hidden": [8, (8,)]}, {}, r"hidden holds \(8,\) twice"),
+        ({"hidden": [None]}, {}, r"hidden is \(None,\): give integers"),
+        ({"seed": range(10**4), "data_seed": range(200)}, {}, "2,000,000 trials: give one of at"),
+        ({"seed": [0]}, {"at_once": 0}, "at_once is 0: give an integer ≥ 1"),
+        ({"seed": [0]}, {"at_once": "2"}, "at_once is '2': give an integer ≥ 1"),
+        ({"seed": [0]}, {"draw_seed": -1}, "draw_seed is -1: give an integer"),
+        ({"seed": [0]}, {"seed": "a"}, "seed is 'a': give an integer"),
+        ({"seed": [0]}, {"hyper": {}}, "hyper is a dict: give jaxmlp.Hyperparams"),
+        ({"seed": [0]}, {"config": {}}, "config is a dict: give a jaxmlp.Config"),
+        ({"lr": [0.1]}, {}, "unknown field 'lr': did you mean learning_rate?"),
     ],
 )
 def test_refuses(dataset, space, settings, message):
     with pytest.raises(ValueError, match=message):
-        sweep(space, dataset, config=CONFIG, **settings)
+        sweep(space, dataset, **{"config": CONFIG} | settings)
 
 
+def test_what_is_drawn_for_an_integer_is_rounded():
+    space = {"batch_size": loguniform(8, 32), "hidden": uniform(2, 9)}
+    for trial in make_space(space, CONFIG, trials=5).trials:
+        assert 8 <= trial.config.batch_size <= 32
+        assert 2 <= trial.config.hidden[0] <= 9
+
+
+@pytest.mark.usefixtures("as_users_see_it")
 def test_refuses_intervals():
+    with pytest.raises(ValueError, match="the interval is 'a' to 'b': give two finite numbers"):
+        uniform("a", "b")
     with pytest.raises(ValueError, match="the interval is 0 to 1: give two positive numbers"):
         loguniform(0, 1)
     with pytest.raises(ValueError, match="the interval is 2 to 1"):
@@ -515,6 +654,17 @@ def test_a_halved_sweep_that_was_stopped_goes_on(dataset, tmp_path):
     table = sweep(space, dataset, **settings, out=tmp_path)
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
     assert best(table, dataset).accuracy == best(whole).accuracy
+
+
+@pytest.mark.parametrize("keep", ["best", "all"])
+def test_a_finished_halved_sweep_has_nothing_left_to_do(dataset, tmp_path, keep):
+    """Whoever lost the last rung has left what it went on from, which is not what it ended with."""
+    space = {"learning_rate": [*np.geomspace(0.001, 0.1, 6)]}
+    settings: dict = {"config": CONFIG, "halving": 2, "keep": keep, "out": tmp_path}
+    whole = sweep(space, dataset, **settings)
+    assert (whole.trained == CONFIG.epochs).sum() == 2
+    table = sweep(space, dataset, **settings, on_progress=stop_after(0))
+    assert table.identical(whole)
 
 
 def test_rungs():

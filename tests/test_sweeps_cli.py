@@ -3,6 +3,7 @@
 import pytest
 
 from jaxmlp.cli import main
+from jaxmlp.sweeps import choice, loguniform
 from jaxmlp.sweeps.syntax import parse_space
 
 pytestmark = pytest.mark.usefixtures("as_people_run_it")
@@ -49,11 +50,30 @@ def test_a_random_search_that_is_halved(tmp_path, capsys):
         ("hidden=32,64-16,none", [(32,), (64, 16), ()]),
         ("bias=true,false", [True, False]),
         ("optimizer=sgd, adam", ["sgd", "adam"]),
+        ("learning-rate=0.1", [0.1]),
+        ("hidden=choice:32,64-16", choice([(32,), (64, 16)])),
+        ("batch_size=loguniform:8:64", loguniform(8, 64)),
     ],
 )
 def test_values(text, values):
     (found,) = parse_space([text]).values()
     assert found == values
+
+
+def test_settings():
+    given = [["optimizer=sgd", "hidden=8-4", "name=slow"], ["optimizer=adam"]]
+    assert parse_space([], given) == {
+        "setting": [{"optimizer": "sgd", "hidden": (8, 4), "name": "slow"}, {"optimizer": "adam"}]
+    }
+
+
+def test_a_sweep_in_which_all_diverges(tmp_path, capsys):
+    command = ["sweep", "--set", "learning_rate=1e20", "seed=0:2", "--optimizer", "sgd", *QUICK]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 2 seeds diverged, in epoch 1" in printed
+    assert "so none is the best: try smaller learning rates" in printed
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +82,12 @@ def test_values(text, values):
         (["seed"], "--set 'seed' gives no values: write such as"),
         (["sed=1"], "unknown field 'sed': did you mean seed?"),
         (["seed=1", "seed=2"], "seed is given twice"),
-        (["seed=a"], "--set seed=a: invalid literal"),
+        (["seed=a"], "--set seed=a: 'a' is no integer"),
+        (["seed=0:8:2"], "--set seed=0:8:2: integers are first:end (the end left out)"),
+        (["optimizer=uniform:0:1"], "give uniform:low:high for numbers, or choice:a,b,c"),
+        (["lr=1"], "unknown field 'lr': did you mean learning_rate?"),
+        (["seed=1", "--setting", "bias"], "--setting 'bias' gives no values: write such as opt"),
+        (["seed=1", "--setting", "momentum=a"], "--setting momentum=a: 'a' is no number"),
         (["seed=5:5"], "--set seed=5:5: that makes 0 values"),
         (["seed=0:1000000000"], "that makes 1000000000 values: give 1 to 100,000"),
         (["momentum=0:1:9999999999"], "that makes 100001 values"),
@@ -71,7 +96,7 @@ def test_values(text, values):
         (["bias=maybe"], "'maybe' is neither true nor false"),
         (["learning_rate=0.1", "batch_size=0"], "batch_size is 0: give an integer ≥ 1"),
         (["seed=0:20000"], "20,000 trials are many: add --yes"),
-        (["momentum=uniform:0"], "--set momentum=uniform:0: give uniform:low:high: write such"),
+        (["momentum=uniform:0"], "--set momentum=uniform:0: give uniform:low:high for numbers"),
         (["momentum=loguniform:0:1"], "the interval is 0.0 to 1.0: give two positive numbers"),
         (["momentum=uniform:0:0.9"], "momentum is drawn at random: say how often by trials"),
         (["seed=1", "--trials", "3"], "trials is 3, but nothing is drawn at random"),

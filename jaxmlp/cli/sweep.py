@@ -24,13 +24,15 @@ from jaxmlp.data import Dataset
 from jaxmlp.runs import write_bytes, write_text
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps import processes
+from jaxmlp.sweeps.choosing import shown
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
-from jaxmlp.sweeps.ranking import rows_of, varied
-from jaxmlp.sweeps.space import Draw, make_space
+from jaxmlp.sweeps.ranking import Row, rows_of, varied
+from jaxmlp.sweeps.space import TRIAL, Draw, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
 
 SANE = 10_000  # trials, beyond which --yes is wanted
 SHOWN = 10  # settings of the ranked table
+NONE = "every setting diverged for some seed, so none is the best: try smaller learning rates"
 TOLD = 0.1  # of the work, after which there is a line where no bar can be shown
 
 
@@ -38,17 +40,26 @@ TOLD = 0.1  # of the work, after which there is a line where no bar can be shown
 class Sweep:
     """Train every setting of a grid together, rank them, and write table, pictures and report.
 
-    For instance: jaxmlp sweep --set learning_rate=1e-3:1e-1:5:log hidden=32,64,128-64 seed=0:4
+    A grid, 4 seeds each: --set learning_rate=1e-3:1e-1:5:log hidden=32,64,128-64 seed=0:4
+
+    Random draws: --set learning_rate=loguniform:1e-4:1 batch_size=choice:32,128 --trials 50
+
+    Fields in step: --setting optimizer=sgd learning_rate=0.1 --setting optimizer=adam
 
     Attributes:
         set: fields with their values: `a,b,c`; `first:last:number` or `first:last:number:log`
             for evenly spaced numbers; `first:end` for integers, the end left out;
-            `uniform:low:high` or `loguniform:low:high` to draw --trials times. May be repeated.
+            `uniform:low:high`, `loguniform:low:high` or `choice:a,b,c` to draw --trials times.
+            May be repeated. Sweeping data_seed changes the order of the examples alone, while
+            --data-seed also decides which of them are for validation.
+        setting: fields that are set together, with one value each, and maybe a name=…; repeated
+            for every such setting.
         data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file.
         out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for finished
             chunks; the same command goes on where it was stopped.
         seed: of the initial weights and the augmentation, if it is not swept.
         trials: how many random draws.
+        draw_seed: of the random draws.
         halving: η of successive halving: after every rung only the best 1/η of the settings go on.
         keep: whose parameters the table holds.
         at_once: how many trials to train at once at the most, if not as many as fit in memory,
@@ -68,10 +79,16 @@ class Sweep:
         tyro.conf.arg(metavar="FIELD=VALUES"),
         tyro.conf.UseAppendAction,
     ] = ()
+    setting: Annotated[
+        tuple[tuple[str, ...], ...],
+        tyro.conf.arg(metavar="FIELD=VALUE"),
+        tyro.conf.UseAppendAction,
+    ] = ()
     data: str = "digits"
     out: Path = Path("runs/sweep")
     seed: int = 0
     trials: int | None = None
+    draw_seed: int = 0
     halving: int | None = None
     keep: Literal["best", "all"] = "best"
     at_once: int | None = None
@@ -96,13 +113,13 @@ class Sweep:
 
     def _space(self) -> dict[str, list[Any] | Draw]:
         """The space, as far as it can be judged without data."""
-        if not self.set:
+        if not (self.set or self.setting):
             raise ValueError(f"nothing is swept: give --set, such as {EXAMPLES}")
         check_integer("seed", self.seed)
         for name in ("trials", "at_once", "devices", "processes"):
             if (value := getattr(self, name)) is not None:
                 check_integer(name, value, least=1)
-        space = parse_space([text for some in self.set for text in some])
+        space = parse_space([text for some in self.set for text in some], self.setting)
         lists = [values for values in space.values() if not isinstance(values, Draw)]
         count = math.prod(map(len, lists)) * (self.trials or 1)
         if count > SANE and not self.yes:
@@ -122,10 +139,10 @@ class Sweep:
     def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
         hyper, first = Hyperparams(**vars(self.numbers)), processes.is_first()
         dataset = load_data(self.data, self.config.data_seed)
-        found = make_space(space, self.config, hyper, seed=self.seed, trials=self.trials)
+        drawn = {"seed": self.seed, "trials": self.trials, "draw_seed": self.draw_seed}
         plan = make_plan(
-            found, dataset, self.at_once, halving=self.halving,
-            memory=processes.smallest(free_memory()),
+            make_space(space, self.config, hyper, **drawn), dataset, self.at_once,
+            halving=self.halving, memory=processes.smallest(free_memory()),
         )  # fmt: skip
         if first:
             print("\n".join(_plan_lines(plan)), flush=True)
@@ -137,8 +154,7 @@ class Sweep:
                 dataset,
                 config=self.config,
                 hyper=hyper,
-                seed=self.seed,
-                trials=self.trials,
+                **drawn,
                 out=self.out,
                 at_once=self.at_once,
                 keep=self.keep,
@@ -156,11 +172,14 @@ class Sweep:
 
         write_bytes(self.out / "table.nc", bytes(table.to_netcdf()))
         write_text(self.out / "table.csv", table.to_dataframe().to_csv())
-        Console(file=sys.stdout).print(_ranked(table))
+        rows = rows_of(table)
+        Console(file=sys.stdout).print(_ranked(rows))
         wild = int((table.diverged > 0).sum())
         if wild:
             print(f"{wild} of {table.diverged.size} trials diverged: see `diverged` in the table")
-        found = sweeps.best(table, dataset)
+        found = None
+        if math.isfinite(rows[0].accuracy):
+            found = sweeps.best(table, dataset)
         names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
         title = f"{names} on {self.data if self.data == 'digits' else Path(self.data).name}"
         write_text(self.out / "report.html", report(table, title, found))
@@ -168,8 +187,9 @@ class Sweep:
         for name, figure in drawn.items():
             write_bytes(self.out / name, png(figure))
         print(f"written to {self.out}: {', '.join(['report.html', *drawn, 'table.nc, table.csv'])}")
-        print(f"best: {found}")
-        print(found.tested)
+        print(f"best: {found}" if found else NONE)
+        if found:
+            print(found.tested)
 
 
 @contextmanager
@@ -211,10 +231,12 @@ def _progress(console: Console, quiet: bool) -> Iterator[Callable[[sweeps.Progre
 
 def _plan_lines(plan: Plan) -> list[str]:
     buckets, trials = plan.buckets, len(plan.space.trials)
-    swept = dict.fromkeys(
-        name for axis in plan.space.axes for setting in axis.settings for name in setting
-    )
-    inside = [name for name in swept if name not in plan.split_by]
+    swept: dict[str, set[str]] = {}
+    for setting in (each for axis in plan.space.axes for each in axis.settings):
+        for name, value in setting.items():
+            swept.setdefault(name, set()).add(repr(value))
+    inside = [name for name, values in swept.items() if len(values) > 1]
+    inside = [name for name in inside if name not in plan.split_by]
     padding = f", {plan.padding:.0%} of it padding" if plan.padded else ""
     count = len(buckets) * len(plan.rungs)
     lines = [
@@ -240,13 +262,19 @@ def _plan_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def _ranked(table: Any) -> Table:
+def _ranked(rows: list[Row]) -> Table:
     """The best settings, with the mean and the deviation over the seeds."""
-    rows = rows_of(table)
-    names = list(varied(rows))
-    grid = Table(*names, "validation accuracy", box=None, header_style="dim")
-    for row in rows[:SHOWN]:
+    names = [name for name in varied(rows) if name != TRIAL]
+    grid = Table("", *names, "validation accuracy", box=None, header_style="dim")
+    for rank, row in enumerate(rows[:SHOWN], start=1):
         deviation = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
-        accuracy = "diverged" if row.diverged else f"{row.accuracy:.4f}{deviation}"
-        grid.add_row(*(str(row.names[name]) for name in names), accuracy)
+        accuracy = f"{row.accuracy:.4f}{deviation}"
+        if row.diverged:
+            of = f"{row.diverged} of {row.seeds} seeds " if row.seeds > 1 else ""
+            accuracy = f"{of}diverged, in epoch {row.wild}"
+        elif math.isnan(row.accuracy):
+            accuracy = f"stopped after epoch {row.trained}"
+        grid.add_row(str(rank), *(shown(row.names[name]) for name in names), accuracy)
+    if len(rows) > SHOWN:
+        grid.caption = f"and {len(rows) - SHOWN:,} more, in the report"
     return grid

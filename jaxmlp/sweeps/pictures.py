@@ -53,7 +53,10 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     down_inches = float(np.clip(0.45 * height + 1.8, 3, 9))
     figure = new_figure(across_inches, down_inches, f"Validation accuracy{more}")
     axes = figure.subplots()
-    low = max(np.nanmin(cells), np.nanmax(cells) - 0.1) if np.isfinite(cells).any() else 0.0
+    known = cells[np.isfinite(cells)]
+    low = max(known.min(), known.max() - 0.1) if len(known) else 0.0
+    if len(known) and known.min() < low:
+        axes.set_title(f"all of {low:.2f} and below in the darkest shade", loc="left", size=9)
     shades = axes.imshow(cells, cmap="viridis", aspect="auto", vmin=low)
     axes.set_xticks(range(width), [_short(value) for value in names[across]])
     axes.set_yticks(range(height), [_short(value) for value in names[down]])
@@ -95,11 +98,12 @@ def curves(rows: list[Row]) -> Figure:
         band = 100 * row.spread
         axes.fill_between(epochs, error - band, error + band, color=colour, alpha=0.15, lw=0)
     _plain(axes)
-    axes.set(xlabel="epoch", ylabel="validation error (%), mean ± deviation over seeds")
+    axes.set(xlabel="epoch", ylabel=f"validation error (%){_over(rows)}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finals = [100 * (1 - row.accuracies[-1]) for row in shown if len(row.accuracies)]
-    if finals and np.isfinite(finals).any():
-        axes.set_ylim(0, 4 * float(np.nanmax(finals)) + 0.1)
+    if finals and np.isfinite(finals).any():  # the first epochs may be too bad to be shown
+        most = max(100 * float(np.nanmax(1 - row.accuracies)) for row in shown)
+        axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most, 100))
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -116,7 +120,7 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
     """
     figure = new_figure(8.0, 4.6, f"Validation accuracy against {_words(name)}")
     axes = figure.subplots()
-    names = varied(rows)
+    names, drawn = varied(rows), TRIAL in rows[0].names  # what was drawn makes no line
     for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
         best: dict[Any, Row] = {}
         for row in rows:
@@ -132,17 +136,22 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
             color=colour,
             marker="o",
             markersize=4,
-            linewidth=0 if len(best) > MOST_CELLS * 2 else 2,
+            linewidth=0 if drawn or len(best) > MOST_CELLS * 2 else 2,
             elinewidth=1,
             label=f"{_words(by)} {_short(value)}" if by else None,
         )
     if is_logarithmic(names[name]):
         axes.set_xscale("log")
     _plain(axes)
-    axes.set(xlabel=_words(name), ylabel="validation accuracy, mean ± deviation over seeds")
+    axes.set(xlabel=_words(name), ylabel=f"validation accuracy{_over(rows)}")
     if by:
         axes.legend(frameon=False)
     return figure
+
+
+def _over(rows: list[Row]) -> str:
+    """What a point stands for, where a setting was run several times."""
+    return f", mean ± deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
 
 
 def _plain(axes: Axes) -> None:

@@ -35,12 +35,14 @@ class Bucket(NamedTuple):
     Attributes:
         config: static settings of the program; `hidden` holds the largest width of every layer.
         trials: places in the space.
+        shared: whether all see the same minibatches in the same order.
         bytes_each: memory that one trial takes while it trains.
         at_once: how many are trained at once.
     """
 
     config: Config
     trials: tuple[int, ...]
+    shared: bool
     bytes_each: int
     at_once: int
 
@@ -102,14 +104,15 @@ def make_plan(
     merged, settings = _merge_widths(groups, dataset), settings_of(space)
     buckets = []
     for config, numbers in merged.items():
-        each = bytes_each(config, dataset)
+        shared = share_order(space, numbers)
+        each = bytes_each(config, dataset, shared)
         fits = max(1, int(SHARE * (free_memory() if memory is None else memory) / each))
         if at_once is None and jax.default_backend() == "cpu":
             cached = CACHED // _state_bytes(config, dataset)
             fits = min(fits, jax.device_count() * max(1, cached))
         most = min(len(numbers), fits, at_once or fits)
         numbers.sort(key=lambda number: settings[number])  # so that few are incomplete at a time
-        buckets.append(Bucket(config, tuple(numbers), each, most))
+        buckets.append(Bucket(config, tuple(numbers), shared, each, most))
     work = sum(multiplications(b.config, dataset) * len(b.trials) for b in buckets)
     useful = sum(multiplications(trial.config, dataset) for trial in space.trials)
     rungs = make_rungs(space, halving)
@@ -157,6 +160,11 @@ def _saving(one: Config, two: Config, groups: dict[Config, list[int]], dataset: 
     return COMPILING - waste / RATES.get(jax.default_backend(), RATE)
 
 
+def share_order(space: Space, numbers: Sequence[int]) -> bool:
+    """Whether some trials have one order of the examples, which comes from `data_seed`."""
+    return len({space.trials[number].config.data_seed for number in numbers}) == 1
+
+
 def sizes_of(config: Config, dataset: Dataset) -> tuple[int, ...]:
     """The widths from input to output."""
     return (dataset.n_in, *config.hidden, dataset.n_out)
@@ -172,11 +180,18 @@ def multiplications(config: Config, dataset: Dataset) -> float:
     return float(config.epochs * (training + sum(products) * len(dataset.validation.x)))
 
 
-def bytes_each(config: Config, dataset: Dataset) -> int:
-    """Memory of one trial: parameters, their gradient, optax's state, activations of a batch."""
-    gradient = _count(config, dataset)
+def bytes_each(config: Config, dataset: Dataset, shared: bool) -> int:
+    """Memory of one trial: parameters, their gradient, optax's state, activations of a batch.
+
+    Where the trials do not see the same inputs, there is also its own batch, as stored and as real
+    numbers, and its own order, with what sorts it.
+    """
+    gradient, x = _count(config, dataset), dataset.train.x
     activations = 2 * config.batch_size * sum(sizes_of(config, dataset)[1:])
-    return _state_bytes(config, dataset) + 4 * (gradient + activations)
+    found = _state_bytes(config, dataset) + 4 * (gradient + activations)
+    if not shared or config.augmentation != "none":
+        found += config.batch_size * x.shape[1] * (4 + x.dtype.itemsize)
+    return found if shared else found + 8 * len(x)
 
 
 def _state_bytes(config: Config, dataset: Dataset) -> int:

@@ -74,13 +74,13 @@ def on_first(action: Callable[[], None]) -> None:
     """Do something on process 0 alone, before any process goes on.
 
     Raises:
-        ValueError: what it raises there; and then on all other processes too.
+        ValueError, OSError: what it raises there; and then a ValueError on all other processes.
     """
     failure = None
     if is_first():
         try:
             action()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             failure = error
     well = smallest(0 if failure else 1)
     if failure:

@@ -40,7 +40,10 @@ class Row(NamedTuple):
 
 
 def rows_of(table: Any) -> list[Row]:
-    """The settings of a table, the best first; those without an accuracy last."""
+    """The settings of a table, the best first.
+
+    Then come those that were stopped, the later the better, and last those that diverged.
+    """
     space, _, _, table = seen = view(table)
     last, groups = seen.accuracies().ravel(), settings_of(space)
     count = len(space.trials)
@@ -68,7 +71,14 @@ def rows_of(table: Any) -> list[Row]:
                 wild=int(wild.min(initial=table.sizes["epoch"])) if len(wild) else 0,
             )
         )
-    return sorted(rows, key=lambda row: -np.nan_to_num(row.accuracy, nan=-1.0))
+    return sorted(rows, key=_rank)
+
+
+def _rank(row: Row) -> tuple[bool, bool, int, float]:
+    known = np.isfinite(row.accuracy)
+    accuracy = row.accuracy if known else row.accuracies[-1]
+    stopped = 0 if known else -row.trained
+    return not known, row.diverged > 0, stopped, -float(np.nan_to_num(accuracy))
 
 
 def varied(rows: list[Row]) -> dict[str, list[Any]]:

@@ -12,20 +12,21 @@ from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.space import TRIAL
 
 
-def report(table: Any, title: str, best: Best) -> str:
+def report(table: Any, title: str, best: Best | None) -> str:
     """The page as HTML.
 
     Args:
         table: of `sweep`.
         title: what was swept, on which data.
-        best: of `best`, which is what the page begins with.
+        best: of `best`, which is what the page begins with, if there is one.
     """
     rows = rows_of(table)
     names = {name: values for name, values in varied(rows).items() if name != TRIAL}
     data = {
         "title": title,
-        "best": f"best: {best}",
-        "tested": str(best.tested or ""),
+        "best": f"best: {best}" if best else "every setting diverged for some seed",
+        "tested": str(best.tested or "") if best else "",
+        "seeds": rows[0].seeds,
         "fields": [
             {
                 "name": name.replace("_", " "),

@@ -168,10 +168,9 @@ class _Run:
         every = [trial for trial in bucket.trials if trial in self.alive]
         self.work += each * (last - rung.first) * len(done.intersection(every))
         todo = [trial for trial in every if trial not in done]
-        # of all trials, so that chunks of one bucket share a program, finished ones or not
-        shared = len({self.space.trials[trial].config.data_seed for trial in bucket.trials}) == 1
         while todo:
-            size = -(-len(every) // -(-len(every) // self.at_once[bucket]))  # all as large
+            # all as large, whatever is finished already, so that they share a program
+            size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
             some = tuple(todo[:size])
             try:
                 curves = train_together(
@@ -179,7 +178,7 @@ class _Run:
                     bucket.config,
                     self.data,
                     size,
-                    shared=shared,
+                    shared=bucket.shared,
                     states=self._states(some, bucket.config) if rung.first else None,
                     first=rung.first,
                     last=last,
