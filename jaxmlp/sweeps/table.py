@@ -81,7 +81,7 @@ def accuracies_after(columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
 def first_wild(columns: Columns) -> np.ndarray:
     """The first epoch, from 1, in which a loss of a trial is not finite; 0 if there is none."""
     wild = ~np.isfinite(columns.metrics[:-1]).all(axis=0)
-    wild &= np.arange(wild.shape[1]) < columns.ends[:, None]
+    wild &= np.arange(columns.metrics.shape[-1]) < columns.ends[:, None]
     return np.where(wild.any(axis=1), wild.argmax(axis=1) + 1, 0)
 
 
