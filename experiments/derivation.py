@@ -7,24 +7,32 @@ of a forward pass written here, so that nothing is shared with the library.
 
 Run `python experiments/derivation.py`. It writes derivation.txt and derivation.png, and exits
 with 1 if a line disagrees. Numbers in parentheses are equations of `jaxmlp/derivation.md`.
+
+With `--entry "W0[0, 1]" --network 2-2-2` it prints instead what the code computes for an entry of
+the gradient, in LaTeX: the program that JAX runs, executed on symbols.
 """
 
 import argparse
 import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import sympy as sp
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxmlp.activations import ACTIVATIONS
+from jaxmlp.checking.symbolic import Symbolic, is_zero, symbols
 from jaxmlp.data import Batch
-from jaxmlp.gradient import derivation_lines
+from jaxmlp.gradient import Lines, derivation_lines
 from jaxmlp.params import Layer
 
 X = np.array([[1.0, 0.5, -1.0]])
@@ -258,12 +266,108 @@ def _mark_inactive(axes: Any) -> None:
     )
 
 
+def in_latex(entry: str, network: str, activation: str, bias: bool) -> str:
+    """What the code computes for an entry of the gradient by one example, by z, h and p.
+
+    Args:
+        entry: such as W0[0, 1] or b1[2]; indices start at 0.
+        network: the widths from input to output, such as 2-2-2.
+        activation, bias: of the network.
+
+    Raises:
+        ValueError: if there is no such network or no such entry.
+    """
+    if not re.fullmatch(r"[1-9]\d?(-[1-9]\d?)+", network):
+        raise ValueError(f"the network is {network!r}: give widths below 100, such as 2-2-2")
+    sizes = tuple(map(int, network.split("-")))
+    array: Any = symbols
+    params = tuple(
+        Layer(array(f"W{number}", pair), array(f"b{number}", pair[1:]) if bias else None)
+        for number, pair in enumerate(pairwise(sizes))
+    )
+    batch = Batch(array("x", (1, sizes[0])), array("y", (1, sizes[-1])))
+    masks: dict[Any, Any] = {}  # by what is compared with 0: z, or h = z 1[z > 0]
+
+    def above(expression: Any) -> Any:
+        if expression not in masks:
+            mask = sp.Symbol(f"mask {len(masks)}", real=True)
+            masks[expression] = masks[sp.expand(expression * mask)] = mask
+        return masks[expression]
+
+    lines = Symbolic(above)(lambda p, b: derivation_lines(p, b, activation), params, batch)
+    value = _entry_of(lines, entry)
+    names = _names(params, batch)
+    short = value
+    for name, expression in _intermediates(lines):
+        symbol = sp.Symbol(name, real=True)
+        names[symbol] = _in_brackets(name)
+        short = short.subs(expression, symbol)
+        if mask := masks.get(sp.expand(expression)):
+            names[mask] = rf"\mathbf 1[{names[symbol]} > 0]"
+    there = {sp.Symbol(name, real=True): each for name, each in _intermediates(lines)}
+    if not is_zero(short.subs(there) - value):
+        raise AssertionError(f"{short} is not what the code computes")
+    formula = sp.latex(short, symbol_names=names)
+    return rf"\frac{{\partial \mathcal L}}{{\partial {_in_brackets(entry)}}} = {formula}"
+
+
+def _entry_of(lines: Lines, entry: str) -> Any:
+    """The expression of an entry of the gradient."""
+    leaves = {
+        f"{kind}{number}": leaf
+        for number, layer in enumerate(lines.grad)
+        for kind, leaf in zip("Wb", layer, strict=True)
+        if leaf is not None
+    }
+    found = re.fullmatch(r"(\w+)\[(\d+(?:, ?\d+)*)\]", entry)
+    name, place = (found[1], tuple(map(int, found[2].split(",")))) if found else (entry, ())
+    shape = leaves[name].shape if name in leaves else ()
+    if not shape or place not in np.ndindex(shape):
+        last = (f"{name}{[n - 1 for n in leaf.shape]}" for name, leaf in leaves.items())
+        raise ValueError(f"there is no entry {entry}: the last ones are {', '.join(last)}")
+    return leaves[name][place]
+
+
+def _intermediates(lines: Lines) -> Iterator[tuple[str, Any]]:
+    """The probabilities, then the hidden units from the last layer to the first, by name."""
+    groups = [("p", lines.p)]
+    for number in reversed(range(1, len(lines.h))):
+        groups += [(f"h{number}", lines.h[number]), (f"z{number}", lines.z[number - 1])]
+    for name, values in groups:
+        for place in np.ndindex(*values.shape):
+            yield f"{name}{list(place)}", values[place]
+
+
+def _names(params: Any, batch: Batch) -> dict[Any, str]:
+    """How the parameters and the batch are written."""
+    arrays: list[Any] = jax.tree.leaves((params, batch))
+    return {symbol: _in_brackets(symbol.name) for array in arrays for symbol in array.flat}
+
+
+def _in_brackets(name: str) -> str:
+    """W0[0, 1] as the derivation writes it, with the layer above the weights and biases."""
+    kind, number, place = re.findall(r"([a-zA-Z])(\d*)(\[.*\])", name)[0]
+    layer = (f"^{{{number}}}" if kind in "Wb" else f"_{{{number}}}") if number else ""
+    return f"{kind}{layer}{place}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write both files; return 1 if a line disagrees, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     here = Path(__file__).parent / "results"
     parser.add_argument("--out", type=Path, default=here, metavar="FOLDER", help="for the results")
-    folder: Path = parser.parse_args(arguments).out
+    parser.add_argument("--entry", metavar="W0[0,1]", help="print what the code computes for it")
+    parser.add_argument("--network", default="2-2-2", metavar="WIDTHS", help="of the entry")
+    parser.add_argument("--activation", default="relu", choices=[*ACTIVATIONS], help="likewise")
+    parser.add_argument("--bias", action="store_true", help="likewise")
+    given = parser.parse_args(arguments)
+    if given.entry:
+        try:
+            print(in_latex(given.entry, given.network, given.activation, given.bias))
+        except ValueError as error:
+            parser.error(str(error))
+        return 0
+    folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)
     with jax.enable_x64(True):
         hand, check = written_by_hand(), checked_independently()

@@ -101,6 +101,36 @@ def test_inline_mathematics_survives_github():
         assert not re.search(r"[}\])]_|\*|\\[^a-zA-Z]|[<>]", formula), formula
 
 
+ROW = re.compile(
+    r"^\| \((\d+)\) \| `(\w+)\.(\w+)` \| `([\w/]+\.py)`: `(.+?)` \| `(\w+)\.(\w+)` \|$"
+)
+
+
+def test_every_equation_is_proved_computed_and_tested():
+    """The map: a Coq definition or lemma, a line of code and a test of every equation."""
+    rows = [found for line in PAGE.splitlines() if (found := ROW.match(line))]
+    assert len(rows) == PAGE.count("\n| (")
+    assert [row[1] for row in rows] == [tag for tag in tags() if "." not in tag]
+    for number, file, name, module, code, tests, test in (row.groups() for row in rows):
+        proof = (ROOT / "tests" / "formal" / f"{file}.v").read_text(encoding="utf-8")
+        kinds = "Definition|Fixpoint|Lemma|Theorem|Corollary"
+        assert re.search(rf"^({kinds}) {name}\b", proof, re.MULTILINE), (number, name)
+        lines = (ROOT / "jaxmlp" / module).read_text(encoding="utf-8").splitlines()
+        assert [line.strip() for line in lines].count(code) == 1, (number, code)
+        tree = ast.parse((ROOT / "tests" / f"{tests}.py").read_text(encoding="utf-8"))
+        assert any(isinstance(node, ast.FunctionDef) and node.name == test for node in tree.body)
+
+
+def test_what_the_page_shows_of_the_proof_is_in_the_proof():
+    blocks = re.findall(r"^```coq\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+    folder = ROOT / "tests" / "formal"
+    proof = "".join((folder / f"{name}.v").read_text("utf-8") for name in ("Network", "Backward"))
+    proof = re.sub(r"\(\*\*.*?\*\)\n", "", proof, flags=re.DOTALL)
+    pieces = [piece for block in blocks for piece in block.strip().split("\n\n")]
+    assert len(pieces) == 3
+    assert all(piece in proof for piece in pieces)
+
+
 # --- the code ---
 
 
@@ -206,6 +236,26 @@ def test_padding_changes_only_the_rows_that_the_page_names(activation: str, new_
 
 
 # --- the worked example ---
+
+
+def test_an_entry_in_latex(capsys: pytest.CaptureFixture[str]):
+    """What the code computes for it, by the names of the derivation."""
+    main = example().main
+    assert main(["--entry", "W0[0, 1]", "--network", "2-2-1"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == (
+        r"\frac{\partial \mathcal L}{\partial W^{0}[0, 1]} = "
+        r"W^{1}[1, 0] \mathbf 1[z_{1}[0, 1] > 0] x[0, 0] "
+        r"\left(p[0, 0] y[0, 0] - y[0, 0]\right)"
+    )
+    for wrong, message in [
+        (["--entry", "W0[0,2]"], "no entry W0[0,2]: the last ones are W0[1, 1], W1[1, 1]"),
+        (["--entry", "b0[0]"], "no entry b0[0]"),
+        (["--entry", "W0[0,0]", "--network", "2"], "give widths below 100, such as 2-2-2"),
+    ]:
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+        assert message in capsys.readouterr().err
 
 
 def test_example_gives_its_committed_result(tmp_path: Path):

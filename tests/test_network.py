@@ -64,6 +64,21 @@ def test_matmul_accumulates_in_float32():
     assert product == 300
 
 
+@pytest.mark.parametrize("k", [1, 7, 300])
+def test_matmul_stays_within_its_bound(k):
+    """Equation (28), entry by entry, against exact products of the same factors."""
+    rng = np.random.default_rng(k)
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((20, k), (k, 20)))
+    wide = [each.astype(np.float64) for each in (a, b)]
+    u = 2.0**-24
+    bound = k * u / (1 - k * u) * (np.abs(wide[0]) @ np.abs(wide[1]))
+    off = np.abs(
+        np.asarray(matmul(jnp.asarray(a), jnp.asarray(b), jnp.float32)) - wide[0] @ wide[1]
+    )
+    assert np.all(off <= bound)
+    assert np.any(off > 0)
+
+
 def test_matmul_rounds_its_factors():
     third = jnp.full((1, 1), 1 / 3)
     assert matmul(third, jnp.ones((1, 1)), jnp.bfloat16) == third.astype(jnp.bfloat16)[0, 0].astype(

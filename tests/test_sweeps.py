@@ -330,6 +330,7 @@ def test_orders_of_the_data_are_repetitions(dataset):
     found = best(table, dataset)
     assert found.setting == {"learning_rate": 0.1}
     assert found.settings == 2
+    assert found.tested is not None
     assert len(found.tested.accuracies) == 6
     (first, second) = rows_of(table)
     assert (first.seeds, second.seeds) == (6, 6)

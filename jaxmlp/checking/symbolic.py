@@ -1,0 +1,205 @@
+"""Programs executed on symbols: what the code computes, exactly, for all numbers at once.
+
+A function is traced as JAX would trace it, and what was traced is executed with SymPy. Known are
+the primitives that our loss and our gradient are made of; another one is an error that names it.
+
+* What a program decides by comparing with 0 is decided by the signs that are assumed; or it is a
+  symbol that is 1 where the expression is above 0, and 0 elsewhere.
+* What it subtracts as the largest of some numbers may be any number: it has to cancel.
+* Its floating-point constants are taken as the rational numbers that they are, but those of √2 and
+  π as what they stand for.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import sympy as sp
+
+from jaxmlp.checking.jitter import evaluated, inside
+
+CONSTANTS = (sp.sqrt(2), 1 / sp.sqrt(2), sp.sqrt(2 * sp.pi), 1 / sp.sqrt(2 * sp.pi))
+MOVING = {"broadcast_in_dim", "reshape", "transpose", "squeeze", "stop_gradient"}
+BY_ENTRY: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "exp": sp.exp,
+    "log": sp.log,
+    "tanh": sp.tanh,
+    "logistic": lambda a: 1 / (1 + sp.exp(-a)),
+    "erfc": sp.erfc,
+    "eq": lambda a, b: bool(a == b),
+    "convert_element_type": lambda a: sp.Integer(a) if isinstance(a, bool) else a,
+    "select_n": lambda which, a, b: a + which * (b - a) if _is_open(which) else (a, b)[which],
+}
+TURNED: dict[Any, Callable[..., Any]] = {sp.tanh: lambda a: -a, sp.erfc: lambda a: 2 - a}  # by −z
+PRODUCT = (((1,), (0,)), ((), ()))  # of two matrices
+
+
+def symbols(name: str, shape: Sequence[int]) -> np.ndarray:
+    """An array of real symbols, such as W[0, 2] at place (0, 2)."""
+    array = np.empty(shape, object)
+    for place in np.ndindex(*shape):
+        array[place] = sp.Symbol(f"{name}{list(place)}", real=True)
+    return array
+
+
+class Symbolic:
+    """Executes functions on symbols, all of them under the same assumptions."""
+
+    def __init__(self, above: Callable[[Any], Any] = lambda expression: True) -> None:
+        """Ask `above` of every expression that is compared with 0, once, if it is above.
+
+        It answers True, False, or with a symbol for the answer.
+        """
+        self._above = functools.cache(above)
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The value of a function of trees of arrays, of symbols or of whole numbers.
+
+        Raises:
+            NotImplementedError: if it is made of a primitive that is not known here.
+        """
+        leaves, structure = jax.tree.flatten(arguments)
+        with jax.enable_x64(True):
+            like = [
+                jax.ShapeDtypeStruct(leaf.shape, float if leaf.dtype == object else leaf.dtype)
+                for leaf in leaves
+            ]
+            traced = jax.make_jaxpr(function, return_shape=True)
+            program, shape = traced(*jax.tree.unflatten(structure, like))
+            results = evaluated(program.jaxpr, program.consts, leaves, self._step)
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
+
+    def _step(self, equation: Any, values: list[Any]) -> list[Any]:
+        """One operation; calls are followed inside."""
+        if inner := inside(equation):
+            return evaluated(*inner, values, self._step)
+        return [self._value(equation, [_exact(each) for each in values])]
+
+    def _value(self, equation: Any, values: list[np.ndarray]) -> np.ndarray:
+        name, params = equation.primitive.name, equation.params
+        if name in BY_ENTRY:
+            return _by_entry(BY_ENTRY[name], *values)
+        if name in MOVING:  # tried on numbers, which say where every entry comes from
+            numbers = jnp.arange(values[0].size).reshape(values[0].shape)
+            return values[0].ravel()[np.asarray(equation.primitive.bind(numbers, **params))]
+        if name == "integer_pow":
+            return _by_entry(lambda entry: entry ** params["y"], values[0])
+        if name in ("le", "gt") and not np.any(values[1]):
+            found = _by_entry(self._decided, values[0])
+            return found if name == "gt" else _by_entry(_opposite, found)
+        if name == "iota":
+            return _exact(equation.primitive.bind(**params))
+        if name == "reduce_sum":
+            return np.asarray(values[0].sum(axis=params["axes"]), object)
+        if name == "reduce_max":  # of softmax: a shift, which may be anything
+            shift = np.zeros(equation.outvars[0].aval.shape, object)
+            return _by_entry(lambda _: sp.Dummy("m", real=True), shift)
+        if name == "max" and not values[0].ndim and values[0].item() == -sp.oo:
+            return values[1]
+        if name == "max" and not np.any(values[1]):
+            choose, zero = BY_ENTRY["select_n"], sp.Integer(0)
+            return _by_entry(lambda entry: choose(self._decided(entry), zero, entry), values[0])
+        if name == "dot_general" and params["dimension_numbers"] == PRODUCT:
+            return np.asarray(values[0] @ values[1], object)
+        raise NotImplementedError(f"the primitive {name} has no symbolic form here: {equation}")
+
+    def _decided(self, entry: Any) -> Any:
+        """Whether an expression is above 0, as a bool or a symbol."""
+        entry = sp.expand(entry)
+        found = entry > 0 if entry.is_number else self._above(entry)
+        return found if isinstance(found, sp.Symbol) else bool(found)
+
+
+def in_turn(signs: Iterable[bool]) -> Callable[[Any], bool]:
+    """Answers to which expressions are above 0, in the order in which that is asked."""
+    given = iter(signs)
+    return lambda expression: next(given)
+
+
+def is_zero(expression: Any) -> bool:
+    """Whether an expression is 0 for all numbers.
+
+    exp, tanh, erfc and log of different expressions are taken for different unknowns, but exp(kz)
+    for a power of exp(z) if k is an integer, exp(z − m), m being a shift, for the quotient of
+    exp(z) and exp(m), tanh(−z) for −tanh(z), and erfc(−z) for 2 − erfc(z). What is left is a
+    quotient of polynomials, which is 0 if the one above, multiplied out, is 0. So True is proof;
+    False may be an identity of these functions that is not known here.
+    """
+    unknowns: dict[tuple[Any, Any], Any] = {}
+
+    def unknown(function: Any, argument: Any) -> Any:
+        return unknowns.setdefault((function, argument), sp.Dummy())
+
+    def exponential(argument: Any) -> Any:
+        terms = sp.Add.make_args(sp.expand(argument))
+        shifts = [term for term in terms if any(map(_is_shift, sp.Mul.make_args(term)))]
+        rest = sp.Add(*(term for term in terms if term not in shifts))
+        sign = -1 if rest.could_extract_minus_sign() else 1
+        times, base = (sign * rest).as_content_primitive()
+        if not times.is_Integer:
+            times, base = sp.Integer(1), times * base
+        parts = [unknown(sp.exp, base) ** (sign * times)] if rest else []
+        for shift in shifts:
+            amount, symbol = shift.as_coeff_Mul()
+            parts.append(unknown(sp.exp, symbol) ** amount)
+        return sp.Mul(*parts)
+
+    def turned(function: Any, argument: Any) -> Any:
+        argument = sp.expand(argument)
+        if function in TURNED and argument.could_extract_minus_sign():
+            return TURNED[function](unknown(function, -argument))
+        return unknown(function, argument)
+
+    expression = expression.replace(sp.exp, exponential)
+    for function in (sp.tanh, sp.erfc, sp.log):
+        expression = expression.replace(function, functools.partial(turned, function))
+    return sp.expand(sp.fraction(sp.together(expression))[0]) == 0
+
+
+def _is_open(answer: Any) -> bool:
+    return isinstance(answer, sp.Expr) and not answer.is_number
+
+
+def _opposite(answer: Any) -> Any:
+    return 1 - answer if _is_open(answer) else not answer
+
+
+def _is_shift(factor: Any) -> bool:
+    return isinstance(factor, sp.Dummy) and factor.name == "m"
+
+
+def _by_entry(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """A function of every entry, as an array of objects."""
+    entries = np.broadcast_arrays(*arrays)
+    found = np.empty(entries[0].shape, object)
+    for place in np.ndindex(found.shape):
+        found[place] = function(*(array[place] for array in entries))
+    return found
+
+
+def _exact(array: Any) -> np.ndarray:
+    """An array of exact numbers, if it is not of symbols already."""
+    array = np.asarray(array)
+    return array if array.dtype == object else _by_entry(_number, array)
+
+
+def _number(value: Any) -> Any:
+    """A number of a program as what it stands for."""
+    value = value.item()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return sp.oo if value > 0 else -sp.oo
+    for constant in CONSTANTS:
+        if abs(abs(value) - float(constant)) <= np.spacing(float(constant)):
+            return constant if value > 0 else -constant
+    return sp.Rational(value)
