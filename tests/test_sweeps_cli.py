@@ -27,8 +27,8 @@ def test_a_sweep(tmp_path, capsys):
     assert (out / "table.csv").read_text().startswith("learning_rate,seed,epoch,train_loss")
     assert {path.name for path in out.glob("*.*")} >= {"report.html", "curves.png"}
     assert "test accuracy 0." in printed
-    assert main([*command, "--learning-rate", "0.5"]) == 2
-    assert "holds another sweep: its settings is learning_rate 0.004" in capsys.readouterr().err
+    assert main([*command, "--momentum", "0.5"]) == 2
+    assert "holds another sweep: its momentum is 0.9, not 0.5" in capsys.readouterr().err
 
 
 def test_a_random_search_that_is_halved(tmp_path, capsys):
@@ -72,7 +72,7 @@ def test_a_sweep_in_which_all_diverges(tmp_path, capsys):
     assert main([*command, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "2 of 2 seeds diverged, in epoch 1" in printed
-    assert "so none is the best: try smaller learning rates" in printed
+    assert "without diverging for some seed: none is the best" in printed
     assert (tmp_path / "report.html").exists()
 
 

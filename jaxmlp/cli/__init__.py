@@ -39,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("jaxmlp: interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        kept = str(interrupt) or "nothing was written"
+        print(f"jaxmlp: interrupted; {kept}", file=sys.stderr, flush=True)
         return 130
 
 

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,15 +25,14 @@ from jaxmlp.data import Dataset
 from jaxmlp.runs import write_bytes, write_text
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps import processes
-from jaxmlp.sweeps.choosing import shown
+from jaxmlp.sweeps.choosing import NO_BEST, shown
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
 from jaxmlp.sweeps.ranking import Row, rows_of, varied
-from jaxmlp.sweeps.space import TRIAL, Draw, make_space
+from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
 
 SANE = 10_000  # trials, beyond which --yes is wanted
 SHOWN = 10  # settings of the ranked table
-NONE = "every setting diverged for some seed, so none is the best: try smaller learning rates"
 TOLD = 0.1  # of the work, after which there is a line where no bar can be shown
 
 
@@ -108,23 +108,37 @@ class Sweep:
         self._divide_cpu()
         if self.distributed or self.coordinator or self.processes or self.process is not None:
             processes.start(self.coordinator, self.processes, self.process)
-        with _last_words():
+        with _last_words(), warnings.catch_warnings():
+            warnings.showwarning = _warn
             self._sweep(space)
 
     def _space(self) -> dict[str, list[Any] | Draw]:
         """The space, as far as it can be judged without data."""
-        if not (self.set or self.setting):
-            raise ValueError(f"nothing is swept: give --set, such as {EXAMPLES}")
+        if not any((*self.set, *self.setting)):
+            raise ValueError(f"nothing is swept: give --set with values, such as {EXAMPLES}")
         check_integer("seed", self.seed)
         for name in ("trials", "at_once", "devices", "processes"):
             if (value := getattr(self, name)) is not None:
                 check_integer(name, value, least=1)
         space = parse_space([text for some in self.set for text in some], self.setting)
+        self._check_flags(space)
         lists = [values for values in space.values() if not isinstance(values, Draw)]
         count = math.prod(map(len, lists)) * (self.trials or 1)
         if count > SANE and not self.yes:
             raise ValueError(f"{count:,} trials are many: add --yes if they are meant")
         return space
+
+    def _check_flags(self, space: dict[str, list[Any] | Draw]) -> None:
+        """Raise ValueError if a flag would be ignored."""
+        plain, drawn = type(self)(), any(isinstance(values, Draw) for values in space.values())
+        pairs = (self, plain), (self.config, plain.config), (self.numbers, plain.numbers)
+        for part, default in pairs:
+            for name in {*space}.intersection(vars(part)) - {SETTING}:
+                if (value := getattr(part, name)) != getattr(default, name):
+                    flag = f"--{name.replace('_', '-')} {value}"
+                    raise ValueError(f"{name} is swept by --set: leave out {flag}")
+        if self.draw_seed and not drawn:
+            raise ValueError(f"draw_seed is {self.draw_seed}, but nothing is drawn: leave it out")
 
     def _divide_cpu(self) -> None:
         """One device a core: that is faster than one that spreads every product over all cores."""
@@ -148,21 +162,25 @@ class Sweep:
             print("\n".join(_plan_lines(plan)), flush=True)
         if self.dry_run:
             return
-        with _progress(Console(file=sys.stdout), quiet=not first) as on_progress:
-            table = sweeps.sweep(
-                space,
-                dataset,
-                config=self.config,
-                hyper=hyper,
-                **drawn,
-                out=self.out,
-                at_once=self.at_once,
-                keep=self.keep,
-                halving=self.halving,
-                on_progress=on_progress,
-            )
-        if first:
-            self._write(table, dataset)
+        try:
+            with _progress(Console(file=sys.stdout), quiet=not first) as on_progress:
+                table = sweeps.sweep(
+                    space,
+                    dataset,
+                    config=self.config,
+                    hyper=hyper,
+                    **drawn,
+                    out=self.out,
+                    at_once=self.at_once,
+                    keep=self.keep,
+                    halving=self.halving,
+                    on_progress=on_progress,
+                )
+            if first:
+                self._write(table, dataset)
+        except KeyboardInterrupt:
+            kept = f"finished chunks are in {self.out}: the same command goes on after them"
+            raise KeyboardInterrupt(kept) from None
 
     def _write(self, table: Any, dataset: Dataset) -> None:
         """Rank, and write everything."""
@@ -187,7 +205,7 @@ class Sweep:
         for name, figure in drawn.items():
             write_bytes(self.out / name, png(figure))
         print(f"written to {self.out}: {', '.join(['report.html', *drawn, 'table.nc, table.csv'])}")
-        print(f"best: {found}" if found else NONE)
+        print(f"best: {found}" if found else NO_BEST)
         if found:
             print(found.tested)
 
@@ -201,6 +219,16 @@ def _last_words() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         os._exit(fail(str(error)))
+    except KeyboardInterrupt as interrupt:
+        if jax.process_count() == 1:
+            raise
+        print(f"jaxmlp: interrupted; {interrupt}", file=sys.stderr, flush=True)
+        os._exit(130)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line."""
+    print(f"jaxmlp: warning: {message}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -252,10 +280,16 @@ def _plan_lines(plan: Plan) -> list[str]:
         lines.append(
             f"halving     settings: {', '.join(stages)}; {plan.saved:.0%} of the work saved"
         )
+    elif plan.halving:
+        lines.append("halving     none: there are too few settings or epochs to stop any")
     for bucket in buckets:
+        own = {plan.space.trials[trial].config.hidden for trial in bucket.trials}
         widths = "-".join(map(str, bucket.config.hidden)) or "no hidden layer"
+        others = [name for name in plan.split_by if name != "hidden"]
+        named = "".join(f", {name} {getattr(bucket.config, name)}" for name in others)
         lines.append(
-            f"  {len(bucket.trials):,} × {widths}, {bucket.bytes_each / 2**20:.2g} MiB each, "
+            f"  {len(bucket.trials):,} × {'up to ' * (len(own) > 1)}{widths}{named}, "
+            f"{bucket.bytes_each / 2**20:.2g} MiB each, "
             f"{bucket.at_once:,} at once on {jax.device_count()} "
             f"device{'s' * (jax.device_count() > 1)}"
         )

@@ -16,6 +16,7 @@ from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
 from jaxmlp.sweeps.space import REPEATS, Trial
 
+NO_BEST = "no setting was trained to its end without diverging for some seed: none is the best"
 CONFIDENCE = 0.95
 LEAST = 5e-5  # of accuracy: what is less is not worth saying
 GROUPS = 15  # of predictions, by the probability of the predicted class
@@ -31,9 +32,11 @@ class Best(NamedTuple):
         accuracy: the mean over its seeds.
         interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
         settings: among how many it is the best.
-        optimism: by how much `accuracy` is too high for having been chosen by itself: what it
-            exceeds the accuracy by that, for every seed, the setting has that is best by the
-            other seeds. NaN for one seed, which cannot tell.
+        optimism: by how much the luck of the seeds flatters it for having been chosen by
+            `accuracy` itself: what that exceeds the accuracy by that, for every seed, the setting
+            has that is best by the other seeds. NaN for one seed, and after successive halving,
+            which cannot tell. The luck of the validation examples, which all seeds share, is not
+            in it: that shows on the test part alone.
         tested: how it does on the test part, if that was asked for.
     """
 
@@ -56,10 +59,10 @@ class Best(NamedTuple):
             return text
         text += f", best of {self.settings}, "
         if np.isnan(self.optimism):
-            return f"{text}which flatters it; several seeds would tell by how much"
+            return f"{text}which flatters it by an unknown amount"
         if self.optimism < LEAST:
             return f"{text}and just as good when other seeds choose it"
-        return f"{text}which makes it look {self.optimism:.4f} better than it is"
+        return f"{text}where {self.optimism:.4f} is the luck of its seeds"
 
 
 def shown(value: Any) -> str:
@@ -77,7 +80,8 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
             other.
 
     Raises:
-        ValueError: if every setting diverged for some seed, or the data set is another one.
+        ValueError: if every setting diverged for some seed or was stopped, or the data set is
+            another one.
     """
     space, _, _, table = seen = view(table)
     last = seen.accuracies()
@@ -87,11 +91,12 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
     runs = np.moveaxis(last, repeats, range(-len(repeats), 0)).reshape(*shape, -1)
     means = scores(space, last.ravel()).reshape(shape)
     if not np.isfinite(means).any():
-        raise ValueError("every setting diverged for some seed: there is no best one")
+        raise ValueError(NO_BEST)
     place = np.unravel_index(np.nanargmax(means), means.shape)
     setting = {axis.name: axis.labels[i] for axis, i in zip(axes, place, strict=True)}
     first = trials_at(space, setting, [*setting])[0]
     mean, few = float(means[place]), runs.shape[-1]
+    stopped = np.any(np.isnan(last) & (table.diverged.values == 0))
     return Best(
         setting=setting,
         fields=names_at(space, first),
@@ -99,7 +104,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
         accuracy=mean,
         interval=_interval(runs[place]),
         settings=means.size,
-        optimism=mean - _honest(runs.reshape(-1, few)) if few > 1 else np.nan,
+        optimism=mean - _honest(runs.reshape(-1, few)) if few > 1 and not stopped else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
     )
 

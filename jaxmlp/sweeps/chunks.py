@@ -116,34 +116,36 @@ def _check_same(path: Path, record: dict[str, Any]) -> None:
         names = {name: found.get(name) for name in record}
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is not as a sweep writes it: {error!r}: remove it") from error
-    wanted = json.loads(json.dumps(record))  # with lists for tuples
-    for name, value in wanted.items():
+    for name, value in json.loads(json.dumps(record)).items():  # with lists for tuples
         if names[name] != value:
-            was, now = _difference(names[name], value)
             raise ValueError(
-                f"{path.parent} holds another sweep: its {name} is {was}, not {now}: give another "
-                "folder, or the same settings"
+                f"{path.parent} holds another sweep: its {_difference(name, names[name], value)}: "
+                "give another folder, or the same settings"
             )
 
 
-def _difference(one: Any, other: Any) -> tuple[Any, Any]:
-    """The first part in which two records differ."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in {**one, **other}:
-            if one.get(name) != other.get(name):
-                was, now = _difference(one.get(name), other.get(name))
-                return (f"{name} {was}", f"{name} {now}")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return next(_difference(a, b) for a, b in zip(one, other, strict=True) if a != b)
-    return one, other
+def _difference(name: str, was: Any, now: Any) -> str:
+    """The first part in which two records differ, such as batch_size is 32, not 64."""
+    if name == "data":
+        return f"data set is another one, of fingerprint {was}, not {now}"
+    if name == "space":
+        was, now = ({axis[0]: axis[1:] for axis in axes} for axes in (was, now))
+        if [*was] != [*now]:
+            return f"swept fields are {', '.join(was)}, not {', '.join(now)}"
+        name = next(field for field in now if was[field] != now[field])
+        return f"{name} is {was[name][0]}, not {now[name][0]}"
+    if isinstance(was, dict) and isinstance(now, dict):
+        name = next(field for field in now if was.get(field) != now[field])
+        return f"{name} is {was.get(name)}, not {now[name]}"
+    return f"{name} is {was}, not {now}"
 
 
 def record_of(space: Space, data: str, keep: str, halving: int | None) -> dict[str, Any]:
     """All that decides about what a sweep leaves; `data` is the fingerprint of the data set."""
     return {
         "version": version("jaxmlp"),
-        "data": data,
         **describe(space),
         "keep": keep,
         "halving": halving,
+        "data": data,
     }

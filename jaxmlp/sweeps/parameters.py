@@ -47,7 +47,11 @@ def params_of(table: Any, space: Space, trial: int) -> Params:
     Raises:
         ValueError: if the table does not hold them.
     """
-    ends, kept = (json.loads(table.attrs[name]) for name in ("ends", "kept"))
+    try:
+        ends, kept = (json.loads(table.attrs[name]) for name in ("ends", "kept"))
+        vector = np.asarray(table.attrs["parameters"], np.float32)  # whatever their byte order
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the table holds no parameters: {error!r}") from error
     if trial not in kept:
         raise ValueError(
             f"the table does not hold the parameters of trial {trial}: it holds those of the best "
@@ -55,8 +59,9 @@ def params_of(table: Any, space: Space, trial: int) -> Params:
         )
     shapes = {number: _shapes(space.trials[number].config, *ends) for number in kept}
     before = sum(_count(shapes[number]) for number in kept if number < trial)
-    numbers = table.attrs["parameters"][before : before + _count(shapes[trial])]
-    numbers = np.asarray(numbers, np.float32)  # a file may hold them in another byte order
+    if vector.shape != (total := sum(map(_count, shapes.values())),):
+        raise ValueError(f"the table holds {vector.size} parameters of {total}: it is damaged")
+    numbers = vector[before : before + _count(shapes[trial])]
     cuts = np.cumsum([math.prod(shape) for shape in shapes[trial]])[:-1]
     leaves: list[Any] = [
         part.reshape(shape)

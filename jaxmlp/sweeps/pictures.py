@@ -28,7 +28,7 @@ def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
         yield "heat_map", heat_map(rows, *sorted(names, key=lambda name: -len(names[name]))[:2])
     yield "curves", curves(rows)
     numbers = [name for name, values in names.items() if are_numbers(values)]
-    if numbers:
+    if numbers and any(row.diverged == 0 for row in rows):
         first = "learning_rate" if "learning_rate" in numbers else numbers[0]
         others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]
         yield f"accuracy_{first}", accuracy_against(rows, first, others[0] if others else None)
@@ -55,8 +55,9 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     axes = figure.subplots()
     known = cells[np.isfinite(cells)]
     low = max(known.min(), known.max() - 0.1) if len(known) else 0.0
-    if len(known) and known.min() < low:
-        axes.set_title(f"all of {low:.2f} and below in the darkest shade", loc="left", size=9)
+    notes = [f"{low:.2f} and below in the darkest shade"] * bool(len(known) and known.min() < low)
+    notes += ["–: stopped or diverged"] * (len(known) < cells.size)
+    axes.set_title("; ".join(notes), loc="left", size=9)
     shades = axes.imshow(cells, cmap="viridis", aspect="auto", vmin=low)
     axes.set_xticks(range(width), [_short(value) for value in names[across]])
     axes.set_yticks(range(height), [_short(value) for value in names[down]])
@@ -89,7 +90,7 @@ def curves(rows: list[Row]) -> Figure:
     """
     shown = rows[: len(COLOURS) - 1]
     of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
-    figure = new_figure(9.0, 4.6, f"Validation error: {of}")
+    figure = new_figure(11.0, 4.6, f"Validation error: {of}")
     axes = figure.subplots()
     for row, colour in zip(shown, COLOURS, strict=False):
         epochs, error = np.arange(1, row.trained + 1), 100 * (1 - row.accuracies)
@@ -104,28 +105,42 @@ def curves(rows: list[Row]) -> Figure:
     if finals and np.isfinite(finals).any():  # the first epochs may be too bad to be shown
         most = max(100 * float(np.nanmax(1 - row.accuracies)) for row in shown)
         axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most, 100))
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
     """The validation accuracy against a number, with a line for every value of another field.
 
-    The bars are one deviation over the seeds. Of several settings at one place, the best is shown.
+    The bars are one deviation over the seeds. Of several settings at one place, the best is shown;
+    of those that were stopped, the accuracy that they had then, as hollow points.
 
     Args:
         rows: of `rows_of`.
         name: the number.
         by: the other field, if there is one.
     """
-    figure = new_figure(8.0, 4.6, f"Validation accuracy against {_words(name)}")
+    figure = new_figure(9.0, 4.6, f"Validation accuracy against {_words(name)}")
     axes = figure.subplots()
     names, drawn = varied(rows), TRIAL in rows[0].names  # what was drawn makes no line
+    hollow = False
     for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
         best: dict[Any, Row] = {}
         for row in rows:
             if (by is None or row.names[by] == value) and np.isfinite(row.accuracy):
                 best.setdefault(row.names[name], row)
+        stopped = [
+            row for row in rows
+            if (by is None or row.names[by] == value) and row.diverged == 0
+            and np.isnan(row.accuracy)
+        ]  # fmt: skip
+        axes.plot(
+            [row.names[name] for row in stopped],
+            [row.accuracies[-1] for row in stopped],
+            linewidth=0, marker="o", markersize=4, fillstyle="none", color=colour,
+            label=None if hollow or not stopped else "stopped before the end",
+        )  # fmt: skip
+        hollow = hollow or bool(stopped)
         if not best:
             continue
         some = [best[x] for x in sorted(best)]
@@ -144,8 +159,8 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
         axes.set_xscale("log")
     _plain(axes)
     axes.set(xlabel=_words(name), ylabel=f"validation accuracy{_over(rows)}")
-    if by:
-        axes.legend(frameon=False)
+    if by or hollow:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

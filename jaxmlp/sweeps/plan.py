@@ -55,6 +55,7 @@ class Plan(NamedTuple):
         buckets: a partition of them.
         split_by: the swept fields that make buckets.
         padded: whether networks of different widths share a program.
+        halving: η of successive halving, if it was asked for.
         rungs: the stages, of which there is one without successive halving.
         work: multiplications and additions of the whole sweep, padding included.
         padding: the share of them that is spent on padding.
@@ -65,6 +66,7 @@ class Plan(NamedTuple):
     buckets: tuple[Bucket, ...]
     split_by: tuple[str, ...]
     padded: bool
+    halving: int | None
     rungs: tuple[Rung, ...]
     work: float
     padding: float
@@ -123,6 +125,7 @@ def make_plan(
         buckets=tuple(buckets),
         split_by=_split_by(buckets),
         padded=len(merged) < len(groups),
+        halving=halving,
         rungs=rungs,
         work=work * share,
         saved=1 - share,

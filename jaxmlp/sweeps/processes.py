@@ -34,7 +34,8 @@ def start(coordinator: str | None, processes: int | None, process: int | None) -
             )
     if processes is not None and process is not None and not 0 <= process < processes:
         raise ValueError(f"process is {process}: give a number from 0 to {processes - 1}")
-    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
+    port = (coordinator or ":1").rpartition(":")[2]
+    if not (port.isdigit() and 0 < int(port) < 2**16):
         raise ValueError(f"coordinator is {coordinator!r}: give HOST:PORT, the same everywhere")
     try:
         jax.distributed.initialize(

@@ -9,7 +9,17 @@ import numpy as np
 
 from jaxmlp.data import Dataset, fingerprint
 from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.space import REPEATS, SEED, STATIC, Axis, Space, Trial, from_axes
+from jaxmlp.sweeps.space import (
+    REPEATS,
+    SEED,
+    SETTING,
+    STATIC,
+    Axis,
+    Space,
+    Trial,
+    described,
+    from_axes,
+)
 from jaxmlp.sweeps.table import Columns, accuracies_after, set_by
 from jaxmlp.training import Metrics
 
@@ -50,11 +60,17 @@ def view(table: Any) -> View:
     """
     whole = space_of(table)
     remedy = "give the table of `sweep`, or a part of it by .sel or .isel"
+    if lacks := {*Metrics._fields, "trained", "diverged"} - {*table.data_vars}:
+        raise ValueError(f"the table has no {', '.join(sorted(lacks))}: {remedy}")
+    if not np.all(np.isfinite(table.trained.values)):
+        raise ValueError(f"the table has holes: {remedy}")
     axes, parts = [], []
     for axis in whole.axes:
         if axis.name not in table.coords:
             raise ValueError(f"the table has no coordinate {axis.name}: {remedy}")
         labels = np.atleast_1d(table[axis.name].values).tolist()
+        if len({*labels}) < len(labels):
+            raise ValueError(f"{axis.name} has a value twice: {remedy}")
         if strange := [each for each in labels if each not in axis.labels]:
             known = ", ".join(map(str, axis.labels[:10]))
             raise ValueError(f"{axis.name} {strange[0]} is none of the sweep's ({known}): {remedy}")
@@ -75,6 +91,7 @@ def view(table: Any) -> View:
         raise ValueError(f"the table does not have all {epochs} epochs, in order: {remedy}")
     table = table.transpose(*(axis.name for axis in axes), "epoch")
     places = np.ravel_multi_index(np.ix_(*parts), whole.shape).ravel()
+    table = table.assign(trained=table.trained.astype(int))  # a file may say float64
     return View(from_axes(axes, whole.base), whole, places, table)
 
 
@@ -144,12 +161,17 @@ def setting_axes(space: Space) -> list[Axis]:
 
 
 def names_at(space: Space, trial: int) -> dict[str, Any]:
-    """The coordinates of a trial's setting, those along an axis of draws or settings included."""
+    """The coordinates of a trial's setting, those along an axis of draws or settings included.
+
+    Settings that have no names of their own go by their fields alone.
+    """
     found: dict[str, Any] = {}
     places = np.unravel_index(trial, space.shape)
     for axis, place in zip(space.axes, places, strict=True):
-        if axis.name not in REPEATS:
-            found |= {name: values[place] for name, values in set_by(axis)}
+        if axis.name in REPEATS:
+            continue
+        found |= {name: values[place] for name, values in set_by(axis, space.base)}
+        if axis.name != SETTING or axis.labels != tuple(map(described, axis.settings)):
             found[axis.name] = axis.labels[place]
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from jaxmlp.sweeps.choosing import Best
+from jaxmlp.sweeps.choosing import NO_BEST, Best
 from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.space import TRIAL
 
@@ -24,7 +24,7 @@ def report(table: Any, title: str, best: Best | None) -> str:
     names = {name: values for name, values in varied(rows).items() if name != TRIAL}
     data = {
         "title": title,
-        "best": f"best: {best}" if best else "every setting diverged for some seed",
+        "best": f"best: {best}" if best else NO_BEST,
         "tested": str(best.tested or "") if best else "",
         "seeds": rows[0].seeds,
         "fields": [

@@ -18,7 +18,7 @@ REPEATS = (SEED, "data_seed")  # trials that differ in these alone are repetitio
 NAMES = (*TRACED, *STATIC, SEED)
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
-INTEGERS = tuple(name for name, kind in get_type_hints(Config).items() if kind is int)
+INTEGERS = (*(name for name, kind in get_type_hints(Config).items() if kind is int), SEED)
 MOST = 1_000_000  # trials, beyond which a space is a mistake
 
 
@@ -164,7 +164,11 @@ def make_space(
 def from_axes(axes: Sequence[Axis], base: Trial) -> Space:
     """The product of some axes, on top of what is not swept."""
     points = itertools.product(*(axis.settings for axis in axes))
-    return Space(tuple(axes), tuple(_apply(base, point) for point in points), base)
+    trials = tuple(_apply(base, point) for point in points)
+    mixed = any(trial.config.augmentation == "mixup" for trial in trials)
+    if len({float(trial.hyper.mixup_alpha) for trial in trials}) > 1 and not mixed:
+        raise ValueError("mixup_alpha changes nothing without augmentation: set it to mixup")
+    return Space(tuple(axes), trials, base)
 
 
 def describe(space: Space) -> dict[str, Any]:
@@ -222,15 +226,23 @@ def _settings(values: Any) -> Axis:
         for name in fields_:
             check_name(name)
         plain = {name: _plain(name, value) for name, value in fields_.items()}
-        text = ", ".join(f"{name}={label(name, value)}" for name, value in plain.items())
-        labels.append(str(each.get("name", text or "as given")))
+        if plain in settings:
+            raise ValueError(f"setting holds {plain} twice: give every setting once")
+        labels.append(str(each.get("name", described(plain))))
         settings.append(plain)
     _check_distinct(SETTING, labels)
     return Axis(SETTING, tuple(labels), tuple(settings))
 
 
+def described(setting: Mapping[str, Any]) -> str:
+    """The name of a setting that has none."""
+    fields_ = (f"{name}={label(name, value)}" for name, value in setting.items())
+    return ", ".join(fields_) or "as given"
+
+
 def _listed(name: str, values: Any) -> tuple[Any, ...]:
     """The values of an axis, at least one, each once."""
+    values = values.tolist() if isinstance(values, np.ndarray) else values
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise ValueError(f"{name} is {values!r}: give a list of values, such as [{values!r}]")
     found = tuple(values)

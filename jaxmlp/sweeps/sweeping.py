@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +96,10 @@ def sweep(
     check_installed()
     if keep not in KEEP:
         raise ValueError(f"keep is {keep!r}: give one of {', '.join(KEEP)}")
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"dataset is a {type(dataset).__name__}: give a jaxmlp.Dataset")
+    if not isinstance(out, (str, Path, NoneType)):
+        raise ValueError(f"out is {out!r}: give a folder's path")
     if at_once is not None:
         check_integer("at_once", at_once, least=1)
     config = Config() if config is None else config

@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxmlp.sweeps.space import (
     INTEGERS,
-    SEED,
     SETTING,
     TRACED,
     Draw,
@@ -99,7 +98,7 @@ def _list(name: str, text: str) -> list[Any]:
 
 def _kind(name: str) -> type:
     """Of a field's values."""
-    if name in (*INTEGERS, SEED):
+    if name in INTEGERS:
         return int
     if name in TRACED:
         return float

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from jaxmlp.data import Dataset
 from jaxmlp.sweeps.parameters import as_attributes
-from jaxmlp.sweeps.space import Axis, Space, describe, label
+from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
 from jaxmlp.training import Metrics
 
 
@@ -125,7 +126,11 @@ def make_table(
         },
         coords={
             **{axis.name: list(axis.labels) for axis in space.axes},
-            **{name: (axis.name, values) for axis in space.axes for name, values in set_by(axis)},
+            **{
+                name: (axis.name, values)
+                for axis in space.axes
+                for name, values in set_by(axis, space.base)
+            },
             "epoch": np.arange(1, epochs + 1),
         },
         attrs={
@@ -137,11 +142,15 @@ def make_table(
     )
 
 
-def set_by(axis: Axis) -> list[tuple[str, list[Any]]]:
-    """The fields that an axis of draws or of settings sets, with their values along it."""
+def set_by(axis: Axis, base: Trial) -> list[tuple[str, list[Any]]]:
+    """The fields that an axis of draws or of settings sets, with their values along it.
+
+    What a setting leaves open has the value of `base`.
+    """
     names = dict.fromkeys(name for setting in axis.settings for name in setting)
+    given = {**asdict(base.config), **base.hyper._asdict(), SEED: base.seed}
     return [
-        (name, [label(name, setting[name]) for setting in axis.settings])
+        (name, [label(name, setting.get(name, given[name])) for setting in axis.settings])
         for name in names
-        if name != axis.name and all(name in setting for setting in axis.settings)
+        if name != axis.name
     ]
