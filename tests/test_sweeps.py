@@ -433,7 +433,7 @@ def test_chunks_that_are_not_as_this_sweep_wrote_them_are_run_again(dataset, tmp
 def test_a_folder_is_for_one_sweep(dataset, tmp_path):
     sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
     with pytest.raises(
-        ValueError, match="holds another sweep: its epochs is 4, not 5: give another"
+        ValueError, match="another sweep: its epochs is 4, not 5: give another"
     ):
         sweep({"seed": [0]}, dataset, config=Config(hidden=(6,), epochs=5, batch_size=8),
               out=tmp_path)  # fmt: skip
