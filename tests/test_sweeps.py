@@ -304,10 +304,35 @@ def test_a_part_of_a_table(dataset):
     for wrong, message in [
         (table.mean("seed", keep_attrs=True), "the table has no coordinate seed"),
         (table.isel(epoch=-1), "the table does not have all 2 epochs"),
+        (table.isel(seed=[0, 1, 0]), "seed has a value twice"),
+        (table.where(table.seed > 0), "the table has holes"),
+        (table[["validation_accuracy"]], "the table has no diverged, train_loss, trained, vali"),
         (table.assign_coords(learning_rate=[0.0, 1.0, 5.0]), "learning_rate 5.0 is none of the"),
     ]:
         with pytest.raises(ValueError, match=message):
             best(wrong)
+
+
+def test_parameters_that_are_lost(dataset):
+    table = sweep({"seed": [0, 1]}, dataset, config=CONFIG)
+    table.attrs["parameters"] = table.attrs["parameters"][:10]
+    with pytest.raises(ValueError, match="the table holds 10 parameters of 100: it is damaged"):
+        params_at(table, {"seed": 1})
+    del table.attrs["parameters"]
+    with pytest.raises(ValueError, match="the table holds no parameters: KeyError"):
+        params_at(table, {"seed": 1})
+
+
+def test_the_names_of_settings(dataset):
+    """What a setting leaves open has the value of all; without a name, its fields say it all."""
+    for name in ({}, {"name": "slow"}):
+        settings = [{"optimizer": "sgd", "momentum": 0.5, **name}, {"optimizer": "adam"}]
+        table = sweep(settings, dataset, config=CONFIG)
+        assert table.momentum.values.tolist() == [0.5, 0.9]
+        names = rows_of(table.isel(setting=0))[0].names
+        assert names == {"optimizer": "sgd", "momentum": 0.5} | (
+            {"setting": "slow"} if name else {}
+        )
 
 
 def test_tables_of_other_versions_and_data(dataset):
@@ -432,9 +457,7 @@ def test_chunks_that_are_not_as_this_sweep_wrote_them_are_run_again(dataset, tmp
 
 def test_a_folder_is_for_one_sweep(dataset, tmp_path):
     sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
-    with pytest.raises(
-        ValueError, match="another sweep: its epochs is 4, not 5: give another"
-    ):
+    with pytest.raises(ValueError, match="another sweep: its epochs is 4, not 5: give another"):
         sweep({"seed": [0]}, dataset, config=Config(hidden=(6,), epochs=5, batch_size=8),
               out=tmp_path)  # fmt: skip
     with pytest.raises(ValueError, match=r"its seed is \[0\], not \[1\]"):
@@ -538,6 +561,10 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         ({"seed": [0]}, {"hyper": {}}, "hyper is a dict: give jaxmlp.Hyperparams"),
         ({"seed": [0]}, {"config": {}}, "config is a dict: give a jaxmlp.Config"),
         ({"lr": [0.1]}, {}, "unknown field 'lr': did you mean learning_rate?"),
+        ({"learning_rate": np.array(0.1)}, {}, "learning_rate is 0.1: give a list of values"),
+        ([{"bias": True, "name": "a"}, {"bias": True, "name": "b"}], {}, "True} twice: give every"),
+        ({"mixup_alpha": [0.1, 0.2]}, {}, "mixup_alpha changes nothing without augmentation"),
+        ({"seed": [0]}, {"out": 5}, "out is 5: give a folder's path"),
     ],
 )
 def test_refuses(dataset, space, settings, message):
@@ -546,7 +573,7 @@ def test_refuses(dataset, space, settings, message):
 
 
 def test_what_is_drawn_for_an_integer_is_rounded():
-    space = {"batch_size": loguniform(8, 32), "hidden": uniform(2, 9)}
+    space = {"batch_size": loguniform(8, 32), "hidden": uniform(2, 9), "seed": uniform(0, 99)}
     for trial in make_space(space, CONFIG, trials=5).trials:
         assert 8 <= trial.config.batch_size <= 32
         assert 2 <= trial.config.hidden[0] <= 9
@@ -643,7 +670,11 @@ def test_halving_stops_the_worse_and_leaves_the_others_as_they_are(dataset):
     kept = trained[..., 0] > 1
     assert first.values[kept].min() >= first.values[~kept].max()
     assert not table.diverged.any()
-    assert (table.trained.sel(best(table).setting) == 4).all()
+    found = best(table)
+    assert (table.trained.sel(found.setting) == 4).all()
+    assert np.isnan(found.optimism)  # most settings were stopped, so it cannot be told
+    with pytest.raises(ValueError, match="no setting was trained to its end without diverging"):
+        best(table.isel(learning_rate=[0]))
     assert shares[-1] == pytest.approx(1, abs=0.1)
     assert replay(table, {"learning_rate": 1e-4, "hidden": "3", "seed": 0}, dataset).difference < 1
 

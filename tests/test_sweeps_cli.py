@@ -60,6 +60,35 @@ def test_values(text, values):
     assert found == values
 
 
+def test_an_interrupt(tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxmlp.sweeps.sweep", interrupted)
+    assert main(["sweep", "--set", "seed=0:2", *QUICK, "--out", str(tmp_path)]) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"jaxmlp: interrupted; finished chunks are in {tmp_path}: the same")
+
+
+def test_a_damaged_chunk_is_said_in_one_line(tmp_path, capsys):
+    command = ["sweep", "--set", "seed=0:2", *QUICK, "--out", str(tmp_path)]
+    assert main(command) == 0
+    (chunk,) = tmp_path.glob("chunk-*")
+    chunk.write_bytes(b"")
+    capsys.readouterr()
+    assert main(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"jaxmlp: warning: {chunk} is damaged and is run again: ")
+
+
+def test_the_plan_tells_programs_apart(capsys):
+    swept = ["batch_size=32,64", "hidden=8,16", "seed=0:2"]
+    assert main(["sweep", "--set", *swept, "--dry-run"]) == 0
+    assert "4 × up to 16, batch_size 64, " in capsys.readouterr().out
+    assert main(["sweep", "--set", "seed=0:2", "--halving", "2", "--dry-run"]) == 0
+    assert "halving     none: there are too few settings" in capsys.readouterr().out
+
+
 def test_settings():
     given = [["optimizer=sgd", "hidden=8-4", "name=slow"], ["optimizer=adam"]]
     assert parse_space([], given) == {
@@ -100,6 +129,8 @@ def test_a_sweep_in_which_all_diverges(tmp_path, capsys):
         (["momentum=loguniform:0:1"], "the interval is 0.0 to 1.0: give two positive numbers"),
         (["momentum=uniform:0:0.9"], "momentum is drawn at random: say how often by trials"),
         (["seed=1", "--trials", "3"], "trials is 3, but nothing is drawn at random"),
+        (["seed=1", "--seed", "3"], "seed is swept by --set: leave out --seed 3"),
+        (["bias=true", "--draw-seed", "3"], "draw_seed is 3, but nothing is drawn: leave it out"),
         (["seed=1", "--halving", "1"], "halving is 1: give an integer ≥ 2"),
         (["seed=1", "--at-once", "0"], "at_once is 0: give an integer ≥ 1"),
         (["seed=1", "--devices", "0"], "devices is 0: give an integer ≥ 1"),

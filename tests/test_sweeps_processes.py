@@ -102,6 +102,17 @@ def test_a_process_that_dies_ends_the_others_and_the_sweep_resumes(alone, tmp_pa
     assert_same(table, alone)
 
 
+@long
+def test_an_interrupt_of_one_process_ends_both_at_once(tmp_path):
+    every = start_all(tmp_path, 2)
+    wait_for_chunk(tmp_path, every)
+    every[1].send_signal(signal.SIGINT)
+    said = [each.communicate(timeout=PATIENCE) for each in every]
+    assert [each.returncode for each in every] == [2, 130]
+    assert "has lost another one" in said[0][1]
+    assert "interrupted; finished chunks are in" in said[1][1]
+
+
 def wait_for_chunk(folder: Path, every):
     end = time.monotonic() + PATIENCE
     while not list(folder.glob("chunk-*")):

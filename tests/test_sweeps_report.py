@@ -15,7 +15,7 @@ from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
 from tests.strategies import LONG, tiny_dataset
 
-SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (6,)], "seed": [0, 1]}
+SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (12,)], "seed": [0, 1]}
 
 
 def table_of(space, **settings):
@@ -78,6 +78,10 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
         heads[0].click()
         rates = [float(row[0]) for row in columns(browser)]
         assert rates == sorted(rates, reverse=reverse)
+    for reverse in (True, False):
+        heads[1].click()  # widths are sorted as numbers
+        widths = [int(row[1]) for row in columns(browser)]
+        assert widths == sorted(widths, reverse=reverse)
     heads[0].click()
     browser.find_element("css selector", "#rows tr").click()
     assert len(browser.find_elements("css selector", "#rows tr.chosen")) == 1
@@ -103,6 +107,7 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
         ([{"name": "</script>", "momentum": 0.5}, {"bias": False}], {}),
         ({"momentum": [0.9], "learning_rate": [0.1, 1e30]}, {}),
         ({"learning_rate": loguniform(1e-3, 1), "momentum": [0.5, 0.9]}, {"trials": 3}),
+        ({"learning_rate": [0.001, 0.01, 0.1, 1.0]}, {"halving": 2}),
     ][: None if LONG else 2],
 )
 def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
@@ -125,11 +130,11 @@ def test_pictures(table, tmp_path):
             assert min(image.size) > 400
     cells = [text.get_text() for text in found["heat_map"].axes[0].texts]
     rows = {(row.names["learning_rate"], row.names["hidden"]): row for row in rows_of(table)}
-    in_order = [rows[rate, width] for width in ("3", "6") for rate in SPACE["learning_rate"]]
+    in_order = [rows[rate, width] for width in ("3", "12") for rate in SPACE["learning_rate"]]
     assert cells == [f"{row.accuracy:.3f}" for row in in_order]
     bars = found["accuracy_learning_rate"].axes[0]
     assert bars.get_xscale() == "log"
-    assert bars.get_legend_handles_labels()[1] == ["hidden 3", "hidden 6"]
+    assert bars.get_legend_handles_labels()[1] == ["hidden 3", "hidden 12"]
 
 
 def test_rows(table):
@@ -137,7 +142,7 @@ def test_rows(table):
     assert [row.accuracy for row in rows] == sorted((row.accuracy for row in rows), reverse=True)
     assert rows[0].names == best(table).setting
     assert rows[0].accuracy == best(table).accuracy
-    assert varied(rows) == {"learning_rate": [0.001, 0.01, 0.1], "hidden": ["3", "6"]}
+    assert varied(rows) == {"learning_rate": [0.001, 0.01, 0.1], "hidden": ["3", "12"]}
     assert is_logarithmic([0.001, 0.01, 0.1])
     assert not is_logarithmic([1, 2, 3])
     assert not is_logarithmic(["3", "6", "7"])

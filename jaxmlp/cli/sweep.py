@@ -110,6 +110,7 @@ class Sweep:
             processes.start(self.coordinator, self.processes, self.process)
         with _last_words(), warnings.catch_warnings():
             warnings.showwarning = _warn
+            warnings.simplefilter("always", UserWarning)
             self._sweep(space)
 
     def _space(self) -> dict[str, list[Any] | Draw]:

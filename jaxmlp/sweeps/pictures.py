@@ -123,7 +123,6 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
     figure = new_figure(9.0, 4.6, f"Validation accuracy against {_words(name)}")
     axes = figure.subplots()
     names, drawn = varied(rows), TRIAL in rows[0].names  # what was drawn makes no line
-    hollow = False
     for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
         best: dict[Any, Row] = {}
         for row in rows:
@@ -135,12 +134,12 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
             and np.isnan(row.accuracy)
         ]  # fmt: skip
         axes.plot(
-            [row.names[name] for row in stopped],
-            [row.accuracies[-1] for row in stopped],
+            [row.names[name] for row in stopped], [row.accuracies[-1] for row in stopped],
             linewidth=0, marker="o", markersize=4, fillstyle="none", color=colour,
-            label=None if hollow or not stopped else "stopped before the end",
+            label=f"{_words(by)} {_short(value)}" if by and stopped and not best else None,
         )  # fmt: skip
-        hollow = hollow or bool(stopped)
+        if stopped:
+            axes.set_title("hollow: stopped before the end", loc="left", size=9)
         if not best:
             continue
         some = [best[x] for x in sorted(best)]
@@ -159,7 +158,7 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
         axes.set_xscale("log")
     _plain(axes)
     axes.set(xlabel=_words(name), ylabel=f"validation accuracy{_over(rows)}")
-    if by or hollow:
+    if by:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
