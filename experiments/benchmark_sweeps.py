@@ -14,17 +14,27 @@ import argparse
 import importlib
 import json
 import os
-import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from contestants import arrays_of, pytorch
 from joblib import Parallel, delayed
+from measuring import (
+    Measure,
+    in_turn,
+    machine,
+    middle,
+    seconds_of_products,
+    timed,
+    times_as_long,
+)
 from sklearn.neural_network import MLPClassifier
 
 import jaxmlp
@@ -71,9 +81,6 @@ def space_of(width: int, count: int, epochs: int) -> Space:
     rates = [float(rate) for rate in np.geomspace(1e-3, 0.3, max(1, count // 4))]
     space = {"learning_rate": rates, "seed": range(min(4, count))}
     return make_space(space, config_of(width, epochs), Hyperparams(label_smoothing=0.0))
-
-
-Measure = Callable[[], float]  # seconds per trial and epoch
 
 
 def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -> Measure:
@@ -133,7 +140,7 @@ def mapped(width: int, data: Data, count: int = 8) -> Measure:
     train = one_epoch(config_of(width), data)
     program = jax.jit(lambda rates, keys: jax.lax.map(lambda pair: train(*pair), (rates, keys)))
     arguments = jnp.full(count, 0.1), jax.random.split(jax.random.key(0), count)
-    return lambda: timed(lambda: jax.block_until_ready(program(*arguments))) / count
+    return lambda: timed(lambda: program(*arguments)) / count
 
 
 def hyperoptax(width: int, data: Data) -> Measure:
@@ -150,28 +157,7 @@ def hyperoptax(width: int, data: Data) -> Measure:
         lambda state, key: optimizer.optimize_scan(state, key, objective, n_iterations=1)[1][1]
     )
     key = jax.random.PRNGKey(0)
-    return lambda: timed(lambda: jax.block_until_ready(program(state, key))) / TRIALS
-
-
-def torch_eager(width: int, x: np.ndarray, y: np.ndarray) -> Measure:
-    """PyTorch, one network after another."""
-    inputs, labels = torch.tensor(x), torch.tensor(y, dtype=torch.long)
-
-    def measure() -> float:
-        net = torch.nn.Sequential(
-            torch.nn.Linear(x.shape[1], width), torch.nn.ReLU(), torch.nn.Linear(width, 10)
-        )
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-
-        def epoch() -> None:
-            for rows in torch.randperm(len(inputs)).split(128):
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(net(inputs[rows]), labels[rows]).backward()
-                optimizer.step()
-
-        return timed(epoch)
-
-    return measure
+    return lambda: timed(lambda: program(state, key)) / TRIALS
 
 
 def torch_vmap(width: int, x: np.ndarray, y: np.ndarray, steps: int = 40) -> Measure:
@@ -224,21 +210,6 @@ def sklearn(width: int, x: np.ndarray, y: np.ndarray) -> Measure:
     return measure
 
 
-def products(width: int, dataset: jaxmlp.Dataset, side: int = 2048) -> Measure:
-    """The matrix products of a trial at the rate of one large product, on all cores."""
-    a = jax.random.normal(jax.random.key(0), (side, side), jnp.float32)
-    program = jax.jit(jnp.dot)
-    each = multiplications(config_of(width), dataset) / side**3
-    return lambda: each * min(timed(lambda: jax.block_until_ready(program(a, a))) for _ in range(5))
-
-
-def timed(action: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def memory(width: int, data: Data) -> dict[str, float]:
     """Bytes of one of the trials beside parameters, optimizer state and its share of the batch."""
     config = config_of(width)
@@ -283,28 +254,25 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     dataset = load_data(arguments.data)
     data = place(dataset)
-    x = np.asarray(dataset.train.x, np.float32) * dataset.scale
-    y = np.asarray(dataset.train.labels)
-    found: dict[str, Any] = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
+    arrays = arrays_of(dataset)
+    x, y = arrays[:2]
+    found: dict[str, Any] = machine("torch", "scikit-learn", "hyperoptax")
     for width in (128, 32):
         methods: dict[str, Measure] = {
             OURS: ours(width, dataset, data),
             "train in a loop": loop(width, dataset),
             "lax.map": mapped(width, data),
-            "PyTorch eager": torch_eager(width, x, y),
+            "PyTorch eager": partial(timed, pytorch((784, width, 10), 128, arrays, compiled=False)),
             "torch.func vmap": torch_vmap(width, x, y),
             "scikit-learn, joblib": sklearn(width, x, y),
             "hyperoptax grid": hyperoptax(width, data),
-            "bare matrix products": products(width, dataset),
+            "bare matrix products": seconds_of_products(multiplications(config_of(width), dataset)),
         }
-        times: dict[str, list[float]] = {name: [] for name in methods}
-        for turn in range(arguments.rounds + 1):  # the first one compiles
-            for name, measure in methods.items():
-                seconds = measure()
-                print(f"width {width}, round {turn}, {name}: {seconds:.4f}", flush=True)
-                if turn:
-                    times[name].append(seconds)
-        found[str(width)] = {"seconds": times, "memory": memory(width, data)}
+        print(f"width {width}", flush=True)
+        found[str(width)] = {
+            "seconds": in_turn(methods, arguments.rounds),
+            "memory": memory(width, data),
+        }
     found["growth"] = {}
     for count in GROWTH:
         found["growth"][count] = ours(32, dataset, data, count)()
@@ -318,8 +286,8 @@ def main() -> None:
 def table(found: dict[str, Any]) -> str:
     """The medians with their spread, and how many times faster the sweep is."""
     lines = [
-        f"Milliseconds per trial and epoch of MNIST ({found['cores']} cores, {found['device']}): "
-        "median, and from the fastest to the slowest round.",
+        f"Milliseconds per trial and epoch of MNIST, median (fastest to slowest round); "
+        f"{found['processor']}, {found['cores']} cores.",
         "",
         "| | 784-128-10 | the sweep is faster by | 784-32-10 | the sweep is faster by |",
         "|---|---|---|---|---|",
@@ -328,10 +296,8 @@ def table(found: dict[str, Any]) -> str:
         cells = []
         for width in ("128", "32"):
             seconds = found[width]["seconds"]
-            middle, least, most = (1e3 * of(seconds[name]) for of in (statistics.median, min, max))
-            pairs = zip(seconds[name], seconds[OURS], strict=True)
-            ratio = statistics.median(other / own for other, own in pairs)
-            cells += [f"{middle:.1f} ({least:.1f} to {most:.1f})", f"{ratio:.2f} ×"]
+            ratio = times_as_long(seconds[name], seconds[OURS])
+            cells += [middle(seconds[name]), f"{ratio:.2f} ×"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines.append("")
     for width in ("128", "32"):

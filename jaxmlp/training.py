@@ -17,6 +17,7 @@ from jaxmlp.losses import accuracy, loss
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.shuffling import permutation
 
 
 class Metrics(NamedTuple):
@@ -147,7 +148,7 @@ def run_epoch(
         value, grad = gradient(state.params, state.step, hyper, noise_key, rows)
         return update(state, grad, hyper, config, len(train_part.x)), value
 
-    order = jax.random.permutation(order_key, len(train_part.x))
+    order = permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
     measured = by_batches(
         lambda rows: measure(state.params, validation_part, rows, config), validation_part, config
@@ -225,7 +226,7 @@ def first_batch(
     keys = run_keys(key, config)
     n = len(dataset.train.x)
     state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
-    order = jax.random.permutation(jax.random.fold_in(keys.order, 0), n)
+    order = permutation(jax.random.fold_in(keys.order, 0), n)
     rows, noise_key = order[: config.batch_size], jax.random.fold_in(keys.noise, 0)
     return state.params, training_batch(
         noise_key, hyper, dataset.train, rows, dataset.scale, dataset.n_out, config

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 import jaxmlp
+from jaxmlp import cli
 from jaxmlp.cli import main
 from jaxmlp.runs import load_run
 
@@ -310,3 +312,28 @@ def test_without_the_extra(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tyro", None)
     assert "needs the package tyro: pip install" in refused(["train"], capsys)
+
+
+def test_compiled_programs_are_kept(tmp_path, monkeypatch):
+    """In the user's cache, unless JAX is told where; a cache that cannot be is done without."""
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_compilation_cache_max_size",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
+    config: Any = jax.config
+    before = {name: getattr(config, name) for name in names}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        cli._keep_programs()
+        assert config.jax_compilation_cache_dir == before[names[0]]
+        config.update(names[0], None)
+        (tmp_path / "jaxmlp").touch()
+        cli._keep_programs()
+        assert config.jax_compilation_cache_dir is None
+        (tmp_path / "jaxmlp").unlink()
+        cli._keep_programs()
+        assert Path(getattr(config, names[0])).parent == tmp_path / "jaxmlp"
+    finally:
+        for name, value in before.items():
+            config.update(name, value)

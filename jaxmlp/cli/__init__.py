@@ -6,11 +6,14 @@ Everything that a user can get wrong ends in one line on standard error and exit
 import contextlib
 import io
 import os
+import platform
 import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+CACHE = 2**29  # bytes of compiled programs that are kept
 INSTALL = "pip install 'jaxmlp[experiments]'"
 
 
@@ -29,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jaxmlp.cli.train import Train
 
         command = _parse(Train | Sweep | Check | Evaluate | Predict, arguments)
+        _keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:
         return fail(f"the command line needs the package {error.name}: {INSTALL}")
@@ -43,6 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = str(interrupt) or "nothing was written"
         print(f"jaxmlp: interrupted; {kept}", file=sys.stderr, flush=True)
         return 130
+
+
+def _keep_programs() -> None:
+    """Let JAX find again what it compiled for an earlier command, on this very machine."""
+    import jax
+
+    if getattr(jax.config, "jax_compilation_cache_dir", None):  # $JAX_COMPILATION_CACHE_DIR
+        return
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "jaxmlp" / platform.node()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # it would only have saved time
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def fail(message: str) -> int:

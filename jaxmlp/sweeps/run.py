@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Integer, Key, Scalar, UInt32
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.params import init_params, pad_params
 from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.shuffling import permutation
 from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import (
     Metrics,
@@ -215,7 +216,7 @@ def epoch_of_all(
     keys, order_keys = jax.random.wrap_key_data(noise), jax.random.wrap_key_data(orders)
 
     def order(key: Any) -> Any:
-        return jax.random.permutation(jax.random.fold_in(key, epoch), n)
+        return permutation(jax.random.fold_in(key, epoch), n)
 
     def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
         values, grads = gradient(states.params, states.step, hypers, keys, rows)

@@ -1,0 +1,125 @@
+"""From a cold process to 98 % of MNIST's test part: interpreter, import, data, training, test.
+
+    python experiments/cold.py jaxmlp FOLDER    # or pytorch, or sklearn: prints the accuracy
+
+`benchmark.py` starts each as a process of its own and takes the time. The network is 784-256-10
+for all, by Adam, with the fewest epochs and the batch size with which each gets there every time.
+"""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+WIDTH = 256
+
+
+def jaxmlp_(folder: str) -> float:
+    """Ours, as a user writes it."""
+    import jax
+
+    import jaxmlp
+    from jaxmlp.evaluation import evaluate
+
+    dataset = jaxmlp.load_idx(Path(folder), uint8=True)
+    config = jaxmlp.Config(hidden=(WIDTH,), batch_size=128, epochs=6)
+    hyper = jaxmlp.Hyperparams(learning_rate=2e-3)
+    result = jaxmlp.train(jax.random.key(0), hyper, dataset, config=config)
+    return evaluate(result.params, dataset, dataset.test, config.activation).accuracy
+
+
+def pytorch(folder: str) -> float:
+    """PyTorch, with the same schedule and label smoothing as ours."""
+    torch: Any = importlib.import_module("torch")
+    x, y, test_x, test_y = map(torch.tensor, _read(folder))
+    net = torch.nn.Sequential(
+        torch.nn.Linear(784, WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, 10)
+    )
+    epochs, size = 6, 128
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(x) // size))
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(size):
+            optimizer.zero_grad()
+            cost = torch.nn.functional.cross_entropy(net(x[rows]), y[rows], label_smoothing=0.1)
+            cost.backward()
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        return float((net(test_x).argmax(dim=1) == test_y).float().mean())
+
+
+def sklearn(folder: str) -> float:
+    """scikit-learn's MLPClassifier."""
+    network: Any = importlib.import_module("sklearn.neural_network")
+    x, y, test_x, test_y = _read(folder)
+    net = network.MLPClassifier((WIDTH,), batch_size=128, max_iter=10, random_state=0)
+    import warnings
+
+    with warnings.catch_warnings(action="ignore"):  # that it has not converged
+        net.fit(x, y)
+    return float(net.score(test_x, test_y))
+
+
+def _read(folder: str) -> list[Any]:
+    """MNIST's four files as arrays."""
+    import gzip
+
+    import numpy as np
+
+    found: list[Any] = []
+    for part in ("train", "t10k"):
+        for kind, offset in (("images-idx3", 16), ("labels-idx1", 8)):
+            content = gzip.decompress((Path(folder) / f"{part}-{kind}-ubyte.gz").read_bytes())
+            found.append(np.frombuffer(content, np.uint8, offset=offset))
+    x, y, test_x, test_y = found
+    rows = [each.reshape(-1, 784).astype(np.float32) / 255 for each in (x, test_x)]
+    return [rows[0], y.astype(np.int64), rows[1], test_y.astype(np.int64)]
+
+
+CONTESTANTS = {"jaxmlp": jaxmlp_, "pytorch": pytorch, "sklearn": sklearn}
+
+
+def cold_starts(data: str, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Every contestant as a process of its own; ours also with a compilation cache, and typed."""
+    if not Path(data).is_dir():
+        raise ValueError(f"data is {data!r}: give a folder with MNIST's four IDX files")
+    found: dict[str, list[dict[str, float]]] = {}
+    for turn in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            cached = {"JAX_COMPILATION_CACHE_DIR": cache,
+                      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
+            script = [sys.executable, __file__]
+            typed = [sys.executable, "-m", "jaxmlp", "train", "--data", data, "--hidden",
+                     str(WIDTH), "--batch-size", "128", "--epochs", "6", "--learning-rate",
+                     "0.002"]  # fmt: skip
+            starts: dict[str, tuple[list[str], dict[str, str]]] = {
+                "jaxmlp, cold": ([*script, "jaxmlp", data], cached),
+                "jaxmlp, second start": ([*script, "jaxmlp", data], cached),
+                "jaxmlp train": ([*typed, "--out", f"{cache}/one"], {"XDG_CACHE_HOME": cache}),
+                "jaxmlp train, second start": (
+                    [*typed, "--out", f"{cache}/two"], {"XDG_CACHE_HOME": cache},
+                ),
+                "PyTorch": ([*script, "pytorch", data], {}),
+                "scikit-learn": ([*script, "sklearn", data], {}),
+            }  # fmt: skip
+            for name, (command, settings) in starts.items():
+                began = time.perf_counter()
+                printed = subprocess.run(
+                    command, env={**os.environ, **settings}, capture_output=True, text=True,
+                    check=True,
+                ).stdout  # fmt: skip
+                seconds = time.perf_counter() - began
+                accuracy = float(re.findall(r"0\.\d+", printed)[-1])
+                found.setdefault(name, []).append({"seconds": seconds, "accuracy": accuracy})
+                print(f"round {turn}, {name}: {seconds:.2f} s, {accuracy:.4f}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    print(CONTESTANTS[sys.argv[1]](sys.argv[2]))

@@ -1,0 +1,72 @@
+"""What the benchmarks share: times, the rate of matrix products, and on what they were measured."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Measure = Callable[[], float]  # seconds
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """Seconds that it takes, until all of JAX's arrays in its result are there."""
+    start = time.perf_counter()
+    jax.block_until_ready(action())
+    return time.perf_counter() - start
+
+
+def in_turn(methods: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
+    """The times of all methods, measured in turn; a first round, which compiles, is left out."""
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for turn in range(rounds + 1):
+        for name, measure in methods.items():
+            seconds = measure()
+            print(f"round {turn}, {name}: {seconds:.4f}", flush=True)
+            if turn:
+                times[name].append(seconds)
+    return times
+
+
+def seconds_of_products(multiplications: float, side: int = 2048) -> Measure:
+    """How long so many multiplications take at the rate of one large product, on all cores."""
+    a = jax.random.normal(jax.random.key(0), (side, side), jnp.float32)
+    program = jax.jit(jnp.dot)
+    each = multiplications / side**3
+    return lambda: each * min(timed(lambda: program(a, a)) for _ in range(5))
+
+
+def middle(times: list[float]) -> str:
+    """Median, fastest and slowest, in milliseconds."""
+    found = [1e3 * of(times) for of in (statistics.median, min, max)]
+    return "{:.3g} ({:.3g} to {:.3g})".format(*found)
+
+
+def times_as_long(others: list[float], own: list[float]) -> float:
+    """The median ratio of what was measured one after the other."""
+    return statistics.median(b / a for a, b in zip(own, others, strict=True))
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """The device, its cores, and the versions of some packages."""
+    versions = {}
+    for package in ("jax", *packages):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    cpu = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines()
+             if line.startswith("model name")] if cpu.exists() else []  # fmt: skip
+    return {
+        "device": jax.devices()[0].device_kind,
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+    }
