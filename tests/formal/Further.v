@@ -8,8 +8,8 @@ Open Scope R_scope.
 
 (** ** The stable form of softmax and of its logarithm *)
 
-(** (5)  A shift m of all logits leaves p as it is. *)
-Theorem eq_5 k z m j : softmax k (fun i => z i - m) j = softmax k z j.
+(** A shift m of all logits leaves p as it is. *)
+Lemma eq_5_p k z m j : softmax k (fun i => z i - m) j = softmax k z j.
 Proof.
   unfold softmax, Rminus; rewrite exp_plus.
   rewrite (sum_ext k _ (fun i => exp (z i) * exp (- m))) by (intros; apply exp_plus).
@@ -19,15 +19,22 @@ Proof.
 Qed.
 
 (** And so log p = (z − m) − log Σ exp (z − m). *)
-Theorem eq_5_log k z m j :
+Lemma eq_5_log k z m j :
   (j < k)%nat -> ln (softmax k z j) = (z j - m) - ln (Σ (i < k) exp (z i - m)).
-Proof. intros; rewrite <- (eq_5 k z m), log_softmax; auto. Qed.
+Proof. intros; rewrite <- (eq_5_p k z m), log_softmax; auto. Qed.
+
+(** (5)  Both halves: p and log p from shifted logits. *)
+Theorem eq_5 k z m j :
+  (j < k)%nat ->
+  softmax k z j = exp (z j - m) / Σ (i < k) exp (z i - m)
+  /\ ln (softmax k z j) = (z j - m) - ln (Σ (i < k) exp (z i - m)).
+Proof. intros; split; [symmetry; apply eq_5_p | now apply eq_5_log]. Qed.
 
 (** The loss is that of the shifted logits. *)
 Theorem loss_shifted k z m labels :
   cross_entropy k (fun i => z i - m) labels = cross_entropy k z labels.
 Proof.
-  unfold cross_entropy; f_equal; apply sum_ext; intros; now rewrite eq_5.
+  unfold cross_entropy; f_equal; apply sum_ext; intros; now rewrite eq_5_p.
 Qed.
 
 (** (5.2)  With m the largest logit, log p is between z − m − log k and 0. *)

@@ -5,24 +5,33 @@ From Coquelicot Require Import Coquelicot.
 Require Import Sums Network Backward Activations Further.
 Open Scope R_scope.
 
-(** (22)  At 0 the slopes on the left and on the right are 0 and 1. *)
-Theorem eq_22_left : filterlim (fun t => (relu t - relu 0) / t) (at_left 0) (locally 0).
+(** At 0 the slopes on the left and on the right are 0 and 1. *)
+Lemma eq_22_left : filterlim (fun t => (relu t - relu 0) / t) (at_left 0) (locally 0).
 Proof.
   apply filterlim_ext_loc with (fun _ => 0); [| apply filterlim_const].
   exists (mkposreal 1 Rlt_0_1); intros t _ below; unfold relu.
   rewrite (Rmax_right t 0), (Rmax_right 0 0) by lra; field; lra.
 Qed.
 
-Theorem eq_22_right : filterlim (fun t => (relu t - relu 0) / t) (at_right 0) (locally 1).
+Lemma eq_22_right : filterlim (fun t => (relu t - relu 0) / t) (at_right 0) (locally 1).
 Proof.
   apply filterlim_ext_loc with (fun _ => 1); [| apply filterlim_const].
   exists (mkposreal 1 Rlt_0_1); intros t _ above; unfold relu.
   rewrite (Rmax_left t 0), (Rmax_right 0 0) by lra; field; lra.
 Qed.
 
-(** What the recursion takes there is a convex combination of the two. *)
-Theorem eq_22 : exists c, 0 <= c <= 1 /\ relu' 0 = c * 1 + (1 - c) * 0.
-Proof. exists 0; unfold relu'; destruct (Rlt_dec 0 0); lra. Qed.
+(** (22)  And what the recursion takes there, 0, is a convex combination of the two: that on the
+    left. *)
+Theorem eq_22 :
+  filterlim (fun t => (relu t - relu 0) / t) (at_left 0) (locally 0)
+  /\ filterlim (fun t => (relu t - relu 0) / t) (at_right 0) (locally 1)
+  /\ relu' 0 = 0
+  /\ exists c, 0 <= c <= 1 /\ relu' 0 = c * 1 + (1 - c) * 0.
+Proof.
+  split; [apply eq_22_left |]; split; [apply eq_22_right |].
+  assert (zero : relu' 0 = 0) by (unfold relu'; destruct (Rlt_dec 0 0); lra).
+  split; [easy |]; exists 0; lra.
+Qed.
 
 (** ReLU's derivative with any value [c] at 0. *)
 Definition relu'_at_0 (c z : R) : R :=

@@ -1,6 +1,6 @@
 (** Every partial derivative is an entry of the gradient. *)
 
-From Coq Require Import Reals List Lia Lra.
+From Coq Require Import Reals List Lia Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
 Require Import Sums Network Backward.
 Open Scope R_scope.
@@ -36,6 +36,49 @@ Proof.
   induction g as [| l ls IH]; intros [| m ms] ins; simpl; try easy; rewrite IH.
   rewrite !sum_zeros; [lra | intros; simpl; ring |].
   intros; apply sum_zeros; intros; simpl; ring.
+Qed.
+
+(** ** The input of a layer
+
+    (15)  If h moves, and no parameter does, the loss moves as J Wᵀ says. *)
+
+Lemma moved_still net : forall t, moved net (map still net) t = net.
+Proof.
+  induction net as [| [m w v] after IH]; intros t; simpl; auto; rewrite IH; f_equal.
+  unfold moved_layer; simpl; f_equal; repeat (apply functional_extensionality; intros); ring.
+Qed.
+
+Theorem eq_15 f f' N y ins l after (h : R -> array) (dh : array) :
+  hidden_after f N (differentiable f f') (outs l) after (affine ins l (h 0)) ->
+  (forall n i, (n < N)%nat -> (i < ins)%nat -> is_derive (fun t => h t n i) 0 (dh n i)) ->
+  is_derive (fun t => Λ f N y (outs l) after (affine ins l (h t))) 0
+    (Σ (n < N) Σ (i < ins)
+       (Σ (j < outs l) (J f f' N y (outs l) after (affine ins l (h 0)) n j * W l i j) * dh n i)).
+Proof.
+  intros smooth moving.
+  apply is_derive_ext with
+    (fun t => Λ f N y (outs l) (moved after (map still after) t) (affine ins l (h t))).
+  { intros t; now rewrite moved_still. }
+  apply is_derive_value with
+    (Σ (n < N) Σ (j < outs l) (J f f' N y (outs l) after (affine ins l (h 0)) n j
+       * (Σ (i < ins) (dh n i * W l i j + h 0 n i * W (still l) i j) + b (still l) j))
+     + inner (outs l)
+         (manual_grad f f' N y (outs l) after (activated f (affine ins l (h 0))))
+         (map still after)).
+  - apply (eq_16 f f' N y after (map still after) (outs l) (fun t => affine ins l (h t))
+             (fun n j => Σ (i < ins) (dh n i * W l i j + h 0 n i * W (still l) i j)
+                         + b (still l) j)).
+    + apply map_length.
+    + now apply differentiable_chain_rule_after.
+    + intros n j small _.
+      apply is_derive_ext with (fun t => affine ins (moved_layer l (still l) t) (h t) n j).
+      { intros t; unfold affine, moved_layer; simpl; rewrite Rmult_0_r, Rplus_0_r; f_equal.
+        apply sum_ext; intros; ring. }
+      apply affine_moves; auto.
+  - rewrite inner_still, eq_13_14_15, (sum_zeros ins), (sum_zeros (outs l)).
+    + ring.
+    + intros; simpl; ring.
+    + intros; apply sum_zeros; intros; simpl; ring.
 Qed.
 
 Lemma inner_one_weight ins l i j :
