@@ -16,7 +16,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxmlp.activations import ACTIVATIONS
-from jaxmlp.checking.symbolic import Symbolic, is_zero, symbols
+from jaxmlp.checking.symbolic import Symbolic, symbols
 from jaxmlp.data import Batch
 from jaxmlp.gradient import Lines, derivation_lines
 from jaxmlp.params import Layer
@@ -277,7 +277,7 @@ def in_latex(entry: str, network: str, activation: str, bias: bool) -> str:
     Raises:
         ValueError: if there is no such network or no such entry.
     """
-    if not re.fullmatch(r"[1-9]\d?(-[1-9]\d?)+", network):
+    if not re.fullmatch(r"[1-9][0-9]?(-[1-9][0-9]?)+", network):
         raise ValueError(f"the network is {network!r}: give widths below 100, such as 2-2-2")
     sizes = tuple(map(int, network.split("-")))
     array: Any = symbols
@@ -286,28 +286,27 @@ def in_latex(entry: str, network: str, activation: str, bias: bool) -> str:
         for number, pair in enumerate(pairwise(sizes))
     )
     batch = Batch(array("x", (1, sizes[0])), array("y", (1, sizes[-1])))
-    masks: dict[Any, Any] = {}  # by what is compared with 0: z, or h = z 1[z > 0]
+    numbers = range(1, len(sizes) - 1)  # of the hidden layers
+    line: Any = Lines
+    names = line(
+        h=("", *(f"h{number}" for number in numbers)),
+        z=(*(f"z{number}" for number in numbers), ""),
+        p="p", loss="", dz=("",) * len(params), dh=("",) * len(numbers),
+        grad=jax.tree.map(lambda _: "", params),
+    )  # fmt: skip
+    written: dict[Any, str] = {}
 
     def above(expression: Any) -> Any:
-        if expression not in masks:
-            mask = sp.Symbol(f"mask {len(masks)}", real=True)
-            masks[expression] = masks[sp.expand(expression * mask)] = mask
-        return masks[expression]
+        """What is asked is whether an h or a z is above 0; the answer is a symbol."""
+        mask = sp.Symbol(f"mask {expression}", real=True)
+        written[mask] = rf"\mathbf 1[{_in_brackets(str(expression))} > 0]"
+        return mask
 
-    lines = Symbolic(above)(lambda p, b: derivation_lines(p, b, activation), params, batch)
+    run = Symbolic(above)
+    lines = run(lambda p, b: derivation_lines(p, b, activation), params, batch, names=names)
     value = _entry_of(lines, entry)
-    names = _names(params, batch)
-    short = value
-    for name, expression in _intermediates(lines):
-        symbol = sp.Symbol(name, real=True)
-        names[symbol] = _in_brackets(name)
-        short = short.subs(expression, symbol)
-        if mask := masks.get(sp.expand(expression)):
-            names[mask] = rf"\mathbf 1[{names[symbol]} > 0]"
-    there = {sp.Symbol(name, real=True): each for name, each in _intermediates(lines)}
-    if not is_zero(short.subs(there) - value):
-        raise AssertionError(f"{short} is not what the code computes")
-    formula = sp.latex(short, symbol_names=names)
+    written |= {each: _in_brackets(each.name) for each in value.free_symbols - {*written}}
+    formula = sp.latex(value, symbol_names=written)
     return rf"\frac{{\partial \mathcal L}}{{\partial {_in_brackets(entry)}}} = {formula}"
 
 
@@ -319,7 +318,7 @@ def _entry_of(lines: Lines, entry: str) -> Any:
         for kind, leaf in zip("Wb", layer, strict=True)
         if leaf is not None
     }
-    found = re.fullmatch(r"(\w+)\[(\d+(?:, ?\d+)*)\]", entry)
+    found = re.fullmatch(r"([Wb][0-9]+)\[([0-9]+(?:, ?[0-9]+)?)\]", entry)
     name, place = (found[1], tuple(map(int, found[2].split(",")))) if found else (entry, ())
     shape = leaves[name].shape if name in leaves else ()
     if not shape or place not in np.ndindex(shape):
@@ -328,25 +327,9 @@ def _entry_of(lines: Lines, entry: str) -> Any:
     return leaves[name][place]
 
 
-def _intermediates(lines: Lines) -> Iterator[tuple[str, Any]]:
-    """The probabilities, then the hidden units from the last layer to the first, by name."""
-    groups = [("p", lines.p)]
-    for number in reversed(range(1, len(lines.h))):
-        groups += [(f"h{number}", lines.h[number]), (f"z{number}", lines.z[number - 1])]
-    for name, values in groups:
-        for place in np.ndindex(*values.shape):
-            yield f"{name}{list(place)}", values[place]
-
-
-def _names(params: Any, batch: Batch) -> dict[Any, str]:
-    """How the parameters and the batch are written."""
-    arrays: list[Any] = jax.tree.leaves((params, batch))
-    return {symbol: _in_brackets(symbol.name) for array in arrays for symbol in array.flat}
-
-
 def _in_brackets(name: str) -> str:
     """W0[0, 1] as the derivation writes it, with the layer above the weights and biases."""
-    kind, number, place = re.findall(r"([a-zA-Z])(\d*)(\[.*\])", name)[0]
+    kind, number, place = re.findall(r"([a-zA-Z])([0-9]*)(\[.*\])", name)[0]
     layer = (f"^{{{number}}}" if kind in "Wb" else f"_{{{number}}}") if number else ""
     return f"{kind}{layer}{place}"
 
@@ -361,11 +344,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--activation", default="relu", choices=[*ACTIVATIONS], help="likewise")
     parser.add_argument("--bias", action="store_true", help="likewise")
     given = parser.parse_args(arguments)
-    if given.entry:
+    if given.entry is not None:
         try:
             print(in_latex(given.entry, given.network, given.activation, given.bias))
         except ValueError as error:
-            parser.error(str(error))
+            print(f"derivation.py: error: {error}", file=sys.stderr)
+            return 2
         return 0
     folder: Path = given.out
     folder.mkdir(parents=True, exist_ok=True)

@@ -245,17 +245,20 @@ def test_an_entry_in_latex(capsys: pytest.CaptureFixture[str]):
     (line,) = capsys.readouterr().out.splitlines()
     assert line == (
         r"\frac{\partial \mathcal L}{\partial W^{0}[0, 1]} = "
-        r"W^{1}[1, 0] \mathbf 1[z_{1}[0, 1] > 0] x[0, 0] "
+        r"W^{1}[1, 0] \mathbf 1[h_{1}[0, 1] > 0] x[0, 0] "
         r"\left(p[0, 0] y[0, 0] - y[0, 0]\right)"
     )
+    assert main(["--entry", "b0[7]", "--network", "9-20-20-10", "--bias"]) == 0
+    assert capsys.readouterr().out.count(r"\mathbf 1[h_{2}[0, ") == 20
     for wrong, message in [
         (["--entry", "W0[0,2]"], "no entry W0[0,2]: the last ones are W0[1, 1], W1[1, 1]"),
         (["--entry", "b0[0]"], "no entry b0[0]"),
+        (["--entry", ""], "there is no entry"),
         (["--entry", "W0[0,0]", "--network", "2"], "give widths below 100, such as 2-2-2"),
     ]:
-        with pytest.raises(SystemExit, match="2"):
-            main(wrong)
-        assert message in capsys.readouterr().err
+        assert main(wrong) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
 
 
 def test_example_gives_its_committed_result(tmp_path: Path):

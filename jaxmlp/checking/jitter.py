@@ -29,8 +29,11 @@ SAFETY = 64.0
 POOL = np.random.default_rng(0).uniform(-1, 1, (SAMPLES, 4096))  # drawing inside would be slow
 STRIDE = 977  # from where one operation reads its random numbers to where the next one does
 TURN = 331  # from where one round of a loop does to where the next one does
-LOOPS = ("scan", "while")
-INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where calls keep the program that they call
+CALLS = {
+    "jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", "custom_jvp_call",
+    "custom_vjp_call", "custom_vjp_call_jaxpr",
+}  # fmt: skip
+INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where they keep the program that they call
 SUMS = {
     "dot_general", "conv_general_dilated", "reduce_sum", "cumsum", "reduce_prod", "cumprod",
     "lu", "cholesky", "triangular_solve", "eigh", "eig", "svd", "geqrf", "custom_linear_solve",
@@ -125,9 +128,9 @@ def _run(jaxpr: Jaxpr, consts: Any, arguments: Any, noise: _Noise) -> list[Any]:
 
 def inside(equation: Any) -> tuple[Jaxpr, Any] | None:
     """The program that an operation calls, and its constants, if it is a call."""
-    inner = next((equation.params[key] for key in INNER if key in equation.params), None)
-    if inner is None or equation.primitive.name in LOOPS:
+    if equation.primitive.name not in CALLS:
         return None
+    inner = next(equation.params[key] for key in INNER if key in equation.params)
     return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
 
 
