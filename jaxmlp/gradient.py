@@ -38,7 +38,10 @@ class Lines(NamedTuple):
 
 
 def derivation_lines(params: Params, batch: Batch, activation: str = "relu") -> Lines:
-    """Evaluate the whole derivation, forward and backward, and keep every line of it."""
+    """Evaluate the whole derivation, forward and backward, and keep every line of it.
+
+    For the note's network these are its own lines (29), (30).
+    """
     check_batch(params, batch)
     derivative = get_activation(activation).derivative
     h, z = forward_pass(params, batch.x, activation)  # (1)–(3)
@@ -69,7 +72,7 @@ def _layer_gradient(layer: Layer, h: Float[Array, "n n_in"], dz: Float[Array, "n
 
 @jit_on_batch
 def manual_grad(params: Params, batch: Batch, *, activation: str = "relu") -> Params:
-    """The gradient of `loss` with respect to `params`: a drop-in for `jax.grad(loss)`.
+    """The gradient of `loss` with respect to `params` (32): a drop-in for `jax.grad(loss)`.
 
     Args:
         params: layers as made by `init_params`.

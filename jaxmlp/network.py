@@ -65,7 +65,7 @@ def forward_pass(
 def matmul(
     a: Float[Array, "rows inner"], b: Float[Array, "inner columns"], dtype: DTypeLike
 ) -> Float[Array, "rows columns"]:
-    """a b with the factors in `dtype` and sums in at least float32: the one place that says so."""
+    """a b with the factors in `dtype` and sums in at least float32, which bounds its error (28)."""
     accumulator = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
     return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=accumulator)
 

@@ -68,7 +68,7 @@ def pad_params(params: Params, sizes: Sequence[int]) -> Params:
     """The same network with wider layers: zero columns into each new unit, zero rows out of it.
 
     Where the activation is 0 at 0, the new units stay 0, the logits are those of `params`, and
-    so are the gradient's entries; all its other entries are 0 (31).
+    so are the gradient's entries; all its other entries are 0 (25), (31).
 
     Args:
         params: layers of any widths.

@@ -258,7 +258,7 @@ Qed.
 
 (** ** The theorem
 
-    Along every direction, the derivative of the loss is the inner product of the gradient with
+    (32)  Along every direction, the derivative of the loss is the inner product of the gradient with
     it: for every depth, all widths, every batch and all labels, if the activation is
     differentiable at all z of the hidden layers. *)
 Theorem backpropagation_is_the_derivative :

@@ -239,7 +239,7 @@ Proof.
     eexists (_ :: first), into, out, last, into', out'; repeat split; try apply rest; reflexivity.
 Qed.
 
-(** So where f(0) = 0, all of the padding has gradient 0, and no step changes it. *)
+(** (31)  So where f(0) = 0, all of the padding has gradient 0, and no step changes it. *)
 Corollary padding_learns_nothing before l next after k ins x :
   f 0 = 0 ->
   exists first into out last,
