@@ -36,6 +36,7 @@ def _has_coq() -> bool:
     return (Path(where.stdout.strip()) / "user-contrib" / "Coquelicot").is_dir()
 
 
+pytestmark = pytest.mark.xdist_group("coq")  # so that one process compiles it
 needs_coq = pytest.mark.skipif(
     not _has_coq(), reason="needs Coq: apt-get install coq libcoq-coquelicot"
 )

@@ -15,6 +15,7 @@ from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
 from tests.strategies import LONG, tiny_dataset
 
+pytestmark = pytest.mark.xdist_group("browser")  # so that there is one
 SPACE = {"learning_rate": [0.001, 0.01, 0.1], "hidden": [(3,), (12,)], "seed": [0, 1]}
 
 
