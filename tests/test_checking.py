@@ -44,7 +44,7 @@ def test_right_gradients_pass(name):
     check_gradient(right, activation=activation, shapes=SHAPES if LONG else FEW)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS if LONG else ("relu", "gelu"))
+@pytest.mark.parametrize("activation", ACTIVATIONS if LONG else ("relu",))
 def test_ours_is_right(activation):
     shapes = SHAPES if activation == "relu" or LONG else FEW
     report = check_gradient(jaxmlp.manual_grad, activation=activation, shapes=shapes)

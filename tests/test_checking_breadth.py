@@ -389,6 +389,7 @@ def test_a_hessian_vector_product_by_our_own_gradient():
     check_hvp(hvp, shapes=[Shape((1, 1, 2), True, 1)])
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_the_gradient_for_a_hessian_vector_product():
     def grad(params, batch, v):
         return jaxmlp.manual_grad(params, batch)

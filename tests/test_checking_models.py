@@ -15,6 +15,7 @@ from jaxmlp.checking import check_gradient, check_hvp, check_lines
 from jaxmlp.checking.cases import SHAPES, network_cases
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.report import table
+from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
 RNG = np.random.default_rng(0)
@@ -101,6 +102,7 @@ def test_a_gradient_whose_norm_is_clipped():
     assert found.says == "the norm of the whole gradient is 1.5 wherever it is wrong"
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_a_loss_with_a_long_loop():
     """The forward algorithm of a hidden Markov model, and its gradient by forward and backward."""
 
@@ -168,6 +170,7 @@ def test_the_smallest_example_shows_the_same_mistake():
     assert len(example.case.batch[1]) == 2
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_a_loss_with_few_digits_of_its_own():
     def loss(w, batch):
         x, y = batch

@@ -378,6 +378,7 @@ def test_a_replay(dataset):
     assert "from epoch 3 on: but not so does the trial alone" in str(off)
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_unstable_training_makes_rounding_grow():
     """Then the bound is what a change in the last digit does."""
     digits = jaxmlp.load_digits(uint8=True)

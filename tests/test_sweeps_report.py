@@ -109,7 +109,7 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
         ({"momentum": [0.9], "learning_rate": [0.1, 1e30]}, {}),
         ({"learning_rate": loguniform(1e-3, 1), "momentum": [0.5, 0.9]}, {"trials": 3}),
         ({"learning_rate": [0.001, 0.01, 0.1, 1.0]}, {"halving": 2}),
-    ][: None if LONG else 2],
+    ][: None if LONG else 1],
 )
 def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
     table = table_of(space, **settings)
