@@ -25,6 +25,15 @@ WEIGHTS = [
 ]
 
 
+STATE = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Every test draws the same, whichever ran before it in this process."""
+    RNG.bit_generator.state = STATE
+
+
 NETWORKS = [
     (case.params, case.batch) for case in network_cases(SHAPES[1:2], np.float64, 0, ["rows"])
 ]
