@@ -94,7 +94,7 @@ class Custom:
             if not _within(received, expected, allowed):
                 self.refuted = self.refuted or any(map(_far, received, expected))
         if not _within(received, expected, allowed) and self.truth.traceable:
-            expected = self._on_nearest_sides(case, received, expected, allowed)
+            expected = self._on_nearest_sides(case, received, expected, allowed, any_slope)
         if any_slope and not _within(received, expected, allowed):
             slopes = self._slopes_nearby(case, expected)
             allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
@@ -106,8 +106,12 @@ class Custom:
         received: Sequence[Array],
         expected: list[Array],
         allowed: Sequence[Array],
+        every: bool,
     ) -> list[Array]:
-        """Of the gradients that are right where the loss has kinks just here, the nearest."""
+        """Of the gradients that are right where the loss has kinks just here, the nearest.
+
+        Right is what the convention says, or the slope of any side, if every one will do.
+        """
         loss = self.truth.loss
         with jax.enable_x64(True):
             params, batch = as_float64((case.params, case.batch))
@@ -117,7 +121,7 @@ class Custom:
                 leaves = _leaves(grad_by_sides(loss)(choice, params, batch))
                 return _distance(received, leaves), choice, leaves
 
-            found = min(map(on, choices(kinks)), key=lambda each: each[0], default=None)
+            found = min(map(on, choices(kinks, every)), key=lambda each: each[0], default=None)
             if found is None:
                 return expected
             close = sum(float(np.sum(each)) for each in allowed)
