@@ -142,7 +142,7 @@ def ladder(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> dict[st
     weights = [layer.weight for layer in state.params]
 
     def products(x: Any) -> Any:
-        def step(_: Any, x: Any) -> Any:
+        def step(total: Any, x: Any) -> Any:
             h = [x]
             for weight in weights:
                 h.append(h[-1] @ weight)
@@ -150,7 +150,7 @@ def ladder(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> dict[st
             for weight, below in zip(reversed(weights), reversed(h[:-1]), strict=True):
                 grads.append(below.T @ dz)
                 dz = dz @ weight.T if below is not x else dz
-            return grads, ()
+            return jax.tree.map(jnp.add, total, grads), ()
 
         full = n // batch * batch
         start = [jnp.zeros_like(weight) for weight in reversed(weights)]
@@ -159,9 +159,9 @@ def ladder(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> dict[st
     def gradient_only(state: TrainState, part: Batch, order: Any, scale: Any) -> Any:
         gradient = make_gradient(part, scale, config)
 
-        def step(_: Any, rows: Any) -> Any:
+        def step(total: Any, rows: Any) -> Any:  # which the compiler cannot leave out
             value, grad = gradient(state.params, state.step, hyper, keys.noise, rows)
-            return grad, value
+            return jax.tree.map(jnp.add, total, grad), value
 
         return over_batches(step, state.params, order, batch)
 
