@@ -249,6 +249,11 @@ def slope(points: list[dict[str, float]], name: str = "seconds") -> float:
     return float(np.log(b[name] / a[name]) / np.log(b["at"] / a["at"]))
 
 
+def heading(title: str, *columns: str) -> list[str]:
+    """What a part of the page and its table begin with."""
+    return ["", f"## {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
 def table(found: dict[str, Any]) -> str:
     """All of it in Markdown."""
     about = found["machine"]
@@ -257,8 +262,8 @@ def table(found: dict[str, Any]) -> str:
              "(fastest to slowest)."]  # fmt: skip
     for name, part in found.get("epoch", {}).items():
         times = part["seconds"]
-        lines += ["", f"## An epoch of MNIST, {name}, batches of {NETWORKS[name]}", ""]
-        lines += ["| | milliseconds | times as long as ours |", "|---|---|---|"]
+        title = f"An epoch of MNIST, {name}, batches of {NETWORKS[name]}"
+        lines += heading(title, "", "milliseconds", "times as long as ours")
         for other, seconds in times.items():
             ratio = times_as_long(seconds, times["jaxmlp"])
             lines.append(f"| {other} | {middle(seconds)} | {ratio:.2f} |")
@@ -270,9 +275,10 @@ def table(found: dict[str, Any]) -> str:
             own = after - before
             lines.append(f"| {rung} | {1e3 * own:.3g} | {own / whole:.0%} |")
     if "gradient" in found:
-        lines += ["", "## One gradient, `jax.value_and_grad` beside the one by hand", ""]
-        lines += ["| width | hidden layers | examples | times as long | times the memory |"]
-        lines += ["|---|---|---|---|---|"]
+        title = "One gradient, `jax.value_and_grad` beside the one by hand"
+        lines += heading(
+            title, "width", "hidden layers", "examples", "times as long", "times the memory"
+        )
         for each in found["gradient"]:
             hand, other = (each["seconds"][name] for name in ("by hand", "jax.grad"))
             memory = each["bytes"]["jax.grad"] / max(each["bytes"]["by hand"], 1)
@@ -281,16 +287,13 @@ def table(found: dict[str, Any]) -> str:
                 f"{times_as_long(other, hand):.2f} | {memory:.2f} |"
             )
     if "accuracy" in found:
-        lines += ["", "## Largest errors in float32, of the largest entry, beside 50 digits", ""]
-        lines += ["| logits up to | by hand | `jax.grad` |", "|---|---|---|"]
+        title = "Largest errors in float32, of the largest entry, beside 50 digits"
+        lines += heading(title, "logits up to", "by hand", "`jax.grad`")
         for each in found["accuracy"]:
             lines.append(f"| {each['logits']:g} | {each['by hand']:.1e} | {each['jax.grad']:.1e} |")
     if "growth" in found:
-        lines += ["", "## How an epoch of 784-128-10 grows, by the last two points of each", ""]
-        lines += [
-            "| with | seconds | slope | MiB beside the data | slope |",
-            "|---|---|---|---|---|",
-        ]
+        title = "How an epoch of 784-128-10 grows, by the last two points of each"
+        lines += heading(title, "with", "seconds", "slope", "MiB beside the data", "slope")
         for axis, points in found["growth"].items():
             seconds, memory = (
                 ", ".join(f"{scale * point[name]:.3g}" for point in points)
@@ -302,8 +305,8 @@ def table(found: dict[str, Any]) -> str:
                 f"{slope(points, 'bytes'):.2f} |"
             )
     if "cold" in found:
-        lines += ["", "## From a cold process to 98 % of MNIST's test part", ""]
-        lines += ["| | seconds | accuracy |", "|---|---|---|"]
+        title = "From a cold process to 98 % of MNIST's test part"
+        lines += heading(title, "", "seconds", "accuracy")
         for name, runs in found["cold"].items():
             seconds = [run["seconds"] for run in runs]
             accuracy = ", ".join(f"{run['accuracy']:.4f}" for run in runs)

@@ -80,14 +80,32 @@ def cost(logits: Any, labels: Any) -> Any:
     return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
 
 
+@jax.jit
+def measured(logits: Any, labels: Any) -> Any:
+    """The loss and the accuracy."""
+    return cost(logits, labels), jnp.mean(jnp.argmax(logits, axis=1) == labels)
+
+
+def in_a_loop(step: Any, start: Any, predict: Any, batch_size: int, data: Arrays) -> Epoch:
+    """Epochs of a step in a Python loop, which goes on from what it returned; the model first."""
+    rng, state = np.random.default_rng(0), start
+
+    def epoch() -> Any:
+        nonlocal state
+        for x, y in batches(data.x, data.y, batch_size, rng):
+            state = step(*state, x, y)
+        return measured(predict(state[0], data.validation_x), data.validation_y)
+
+    return epoch
+
+
 def plain_jax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
     """JAX's from-scratch style: a jitted step with `jax.grad` in a Python loop."""
     rng = np.random.default_rng(0)
-    params = [
+    params: Any = [
         (jnp.asarray(rng.normal(size=(a, b), scale=(2 / a) ** 0.5), jnp.float32), jnp.zeros(b))
         for a, b in pairwise(sizes)
     ]
-    state = [params, jax.tree.map(jnp.zeros_like, params)]
 
     def predict(params: Any, x: Any) -> Any:
         for weight, bias in params[:-1]:
@@ -100,24 +118,15 @@ def plain_jax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
         momenta = jax.tree.map(lambda m, g: MOMENTUM * m + g, momenta, grads)
         return jax.tree.map(lambda p, m: p - RATE * m, params, momenta), momenta
 
-    @jax.jit
-    def measure(params: Any, x: Any, y: Any) -> Any:
-        logits = predict(params, x)
-        return cost(logits, y), jnp.mean(jnp.argmax(logits, axis=1) == y)
-
-    def epoch() -> Any:
-        for x, y in batches(data.x, data.y, batch_size, rng):
-            state[:] = step(*state, x, y)
-        return measure(state[0], data.validation_x, data.validation_y)
-
-    return epoch
+    start = params, jax.tree.map(jnp.zeros_like, params)
+    return in_a_loop(step, start, jax.jit(predict), batch_size, data)
 
 
 def flax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
     """Flax NNX with optax: a jitted step in a Python loop."""
     nnx: Any = importlib.import_module("flax.nnx")
     optax: Any = importlib.import_module("optax")
-    rng, rngs = np.random.default_rng(0), nnx.Rngs(0)
+    rngs = nnx.Rngs(0)
     layers: list[Any] = []
     for a, b in pairwise(sizes):
         layers += [nnx.Linear(a, b, rngs=rngs), nnx.relu]
@@ -128,30 +137,24 @@ def flax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
     def step(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
         optimizer.update(model, nnx.grad(lambda model: cost(model(x), y))(model))
 
-    @nnx.jit
-    def measure(model: Any, x: Any, y: Any) -> Any:
-        logits = model(x)
-        return cost(logits, y), jnp.mean(jnp.argmax(logits, axis=1) == y)
+    def step_on(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        step(model, optimizer, x, y)  # changes both
+        return model, optimizer
 
-    def epoch() -> Any:
-        for x, y in batches(data.x, data.y, batch_size, rng):
-            step(model, optimizer, x, y)
-        return measure(model, data.validation_x, data.validation_y)
-
-    return epoch
+    predict = nnx.jit(lambda model, x: model(x))
+    return in_a_loop(step_on, (model, optimizer), predict, batch_size, data)
 
 
 def equinox(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
     """Equinox with optax: a filtered, jitted step in a Python loop."""
     eqx: Any = importlib.import_module("equinox")
     optax: Any = importlib.import_module("optax")
-    rng, keys = np.random.default_rng(0), jax.random.split(jax.random.key(0), len(sizes))
+    keys = jax.random.split(jax.random.key(0), len(sizes))
     layers: list[Any] = []
     for key, (a, b) in zip(keys, pairwise(sizes), strict=False):
         layers += [eqx.nn.Linear(a, b, key=key), eqx.nn.Lambda(jax.nn.relu)]
     model = eqx.nn.Sequential(layers[:-1])
     optimizer = optax.sgd(RATE, MOMENTUM)
-    state = [model, optimizer.init(eqx.filter(model, eqx.is_array))]
 
     @eqx.filter_jit
     def step(model: Any, opt_state: Any, x: Any, y: Any) -> Any:
@@ -159,17 +162,9 @@ def equinox(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
         changes, opt_state = optimizer.update(grads, opt_state)
         return eqx.apply_updates(model, changes), opt_state
 
-    @eqx.filter_jit
-    def measure(model: Any, x: Any, y: Any) -> Any:
-        logits = jax.vmap(model)(x)
-        return cost(logits, y), jnp.mean(jnp.argmax(logits, axis=1) == y)
-
-    def epoch() -> Any:
-        for x, y in batches(data.x, data.y, batch_size, rng):
-            state[:] = step(*state, x, y)
-        return measure(state[0], data.validation_x, data.validation_y)
-
-    return epoch
+    start = model, optimizer.init(eqx.filter(model, eqx.is_array))
+    predict = eqx.filter_jit(lambda model, x: jax.vmap(model)(x))
+    return in_a_loop(step, start, predict, batch_size, data)
 
 
 def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool) -> Epoch:

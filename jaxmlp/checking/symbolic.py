@@ -128,7 +128,7 @@ class Symbolic:
                 raise NotImplementedError(
                     f"{name} has no symbolic form where it rounds: {equation}"
                 )
-            return _by_entry(sp.sympify, _by_entry(_as_number, values[0]))
+            return _by_entry(_as_real, values[0])
         if name == "integer_pow" and real:
             return _by_entry(lambda entry: entry ** params["y"], values[0])
         if name in ("le", "gt") and real and not np.any(values[1]):
@@ -235,8 +235,8 @@ def _opposite(answer: Any) -> Any:
     return 1 - answer if _is_open(answer) else not answer
 
 
-def _as_number(entry: Any) -> Any:
-    return int(entry) if isinstance(entry, bool) else entry
+def _as_real(entry: Any) -> Any:
+    return sp.Integer(entry) if isinstance(entry, bool) else sp.sympify(entry)
 
 
 def _is_shift(factor: Any) -> bool:

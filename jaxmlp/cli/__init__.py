@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt as interrupt:
-        kept = str(interrupt) or "nothing was written"
-        print(f"jaxmlp: interrupted; {kept}", file=sys.stderr, flush=True)
-        return 130
+        return interrupted(interrupt)
 
 
 def _keep_programs() -> None:
@@ -70,6 +68,13 @@ def fail(message: str) -> int:
     """Say in one line what is wrong; the exit code for it."""
     print("jaxmlp: error: " + " ".join(message.split()), file=sys.stderr, flush=True)
     return 2
+
+
+def interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Say in one line what is left of an interrupted command; the exit code for it."""
+    kept = str(interrupt) or "nothing was written"
+    print(f"jaxmlp: interrupted; {kept}", file=sys.stderr, flush=True)
+    return 128 + signal.SIGINT
 
 
 def _parse(commands, arguments: Sequence[str] | None):

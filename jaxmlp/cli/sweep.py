@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxmlp import sweeps
-from jaxmlp.cli import fail
+from jaxmlp.cli import fail, interrupted
 from jaxmlp.cli.common import load_data
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
@@ -223,8 +223,7 @@ def _last_words() -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         if jax.process_count() == 1:
             raise
-        print(f"jaxmlp: interrupted; {interrupt}", file=sys.stderr, flush=True)
-        os._exit(130)
+        os._exit(interrupted(interrupt))
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -91,7 +91,6 @@ def view(table: Any) -> View:
         raise ValueError(f"the table does not have all {epochs} epochs, in order: {remedy}")
     table = table.transpose(*(axis.name for axis in axes), "epoch")
     places = np.ravel_multi_index(np.ix_(*parts), whole.shape).ravel()
-    table = table.assign(trained=table.trained.astype(int))  # a file may say float64
     return View(from_axes(axes, whole.base), whole, places, table)
 
 
