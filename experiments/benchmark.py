@@ -178,9 +178,7 @@ def ladder(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> dict[st
         return steps(state, part, jax.random.permutation(key, n), scale)
 
     def validated(state: TrainState) -> Any:
-        return by_batches(
-            lambda rows: measure(state.params, validation, rows, config), validation, config
-        )
+        return by_batches(partial(measure, state.params, config=config), validation, config)
 
     programs = [jax.jit(each) for each in (products, gradient_only, steps, shuffled, validated)]
     order, key = jnp.arange(n), keys.order

@@ -150,9 +150,7 @@ def run_epoch(
 
     order = permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
-    measured = by_batches(
-        lambda rows: measure(state.params, validation_part, rows, config), validation_part, config
-    )
+    measured = by_batches(partial(measure, state.params, config=config), validation_part, config)
     return state, Metrics(train_loss, *measured)
 
 
@@ -180,42 +178,36 @@ def update(state: TrainState, grad: Any, hyper: Hyperparams, config: Config, n: 
 
 
 def over_batches(
-    step: Callable[[Any, Any], tuple[Any, Array]],
-    state: Any,
-    order: Integer[Array, "n ..."],
-    size: int,
+    step: Callable[[Any, Any], tuple[Any, Array]], state: Any, rows: Any, size: int
 ) -> tuple[Any, Float[Array, "..."]]:
-    """Hand `size` rows after another to a step, the remaining few last: the epoch's mean loss."""
-    n = len(order)
+    """Hand `size` rows of an array, or of a tree of them, to a step, and the remaining few last.
+
+    Returns:
+        The last state, and the mean over all rows of what the steps return beside it.
+    """
+    n = len(jax.tree.leaves(rows)[0])
     full = n // size * size
-    state, values = jax.lax.scan(step, state, order[:full].reshape(-1, size, *order.shape[1:]))
+    batches = jax.tree.map(lambda a: a[:full].reshape(-1, size, *a.shape[1:]), rows)
+    state, values = jax.lax.scan(step, state, batches)
     total = size * jnp.sum(values, axis=0)
     if full < n:
-        state, value = step(state, order[full:])
+        state, value = step(state, jax.tree.map(lambda a: a[full:], rows))
         total += (n - full) * value
     return state, total / n
 
 
-def measure(
-    params: Params, part: Batch, rows: Integer[Array, " size"], config: Config
-) -> Float[Array, "2"]:
-    """The loss and the accuracy on some rows."""
-    batch = Batch(part.x[rows], part.labels[rows])
+def measure(params: Params, batch: Batch, config: Config) -> Float[Array, "2"]:
+    """The loss and the accuracy on a batch."""
     values = (of(params, batch, activation=config.activation) for of in (loss, accuracy))
     return jnp.stack([*values])
 
 
 def by_batches(
-    measure_rows: Callable[[Any], Float[Array, "... 2"]], part: Batch, config: Config
+    measure_batch: Callable[[Batch], Float[Array, "... 2"]], part: Batch, config: Config
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """The loss and the accuracy on a part, which takes no more memory than a step of training."""
-    n = len(part.x)
-    _, means = over_batches(
-        lambda state, rows: (state, measure_rows(rows)),
-        (),
-        jnp.arange(n),
-        min(n, config.batch_size),
-    )
+    size = min(len(part.x), config.batch_size)
+    _, means = over_batches(lambda _, batch: ((), measure_batch(batch)), (), part, size)
     return means[..., 0], means[..., 1]
 
 

@@ -228,10 +228,8 @@ def epoch_of_all(
         order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
         config.batch_size,
     )
-    measure_all = jax.vmap(partial(measure, config=config), (axes.params, None, None))
-    measured = by_batches(
-        lambda rows: measure_all(states.params, validation_part, rows), validation_part, config
-    )
+    measure_all = jax.vmap(partial(measure, config=config), (axes.params, None))
+    measured = by_batches(partial(measure_all, states.params), validation_part, config)
     return states, Metrics(train_loss, *measured)
 
 
