@@ -78,7 +78,7 @@ def train(
     """
     check_run(key, hyper, dataset, config)
     n = len(dataset.train.x)
-    hyper = jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), hyper)
+    hyper = _as_arrays(hyper)
     parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
     keys = run_keys(key, config)
     state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
@@ -215,14 +215,28 @@ def first_batch(
     key: Key[Array, ""], hyper: Hyperparams, dataset: Dataset, config: Config
 ) -> tuple[Params, Batch]:
     """The initial parameters of a run and the very batch that its first step sees."""
-    keys = run_keys(key, config)
-    n = len(dataset.train.x)
-    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
-    order = permutation(jax.random.fold_in(keys.order, 0), n)
-    rows, noise_key = order[: config.batch_size], jax.random.fold_in(keys.noise, 0)
-    return state.params, training_batch(
-        noise_key, hyper, dataset.train, rows, dataset.scale, dataset.n_out, config
-    )
+    hyper, keys = _as_arrays(hyper), run_keys(key, config)
+    n, n_in, n_out = len(dataset.train.x), dataset.n_in, dataset.n_out
+    params = initial_state(keys.init, hyper, config, n_in, n, n_out).params
+    noise_key = jax.random.fold_in(keys.noise, 0)
+    order_key = jax.random.fold_in(keys.order, 0)
+    train_part = jax.device_put(dataset.train)
+    batch = _batch_of(order_key, noise_key, hyper, train_part, dataset.scale, n_out, config)
+    return params, batch
+
+
+def _as_arrays(hyper: Hyperparams) -> Hyperparams:
+    """The same numbers in float32: other types of numbers would be other programs."""
+    return jax.tree.map(lambda number: jnp.asarray(number, jnp.float32), hyper)
+
+
+@partial(jax.jit, static_argnums=(5, 6))
+def _batch_of(
+    order_key: Any, noise_key: Any, hyper: Any, part: Batch, scale: Any, n_out: int, config: Config
+) -> Batch:
+    """The first batch of an epoch."""
+    rows = permutation(order_key, len(part.x))[: config.batch_size]
+    return training_batch(noise_key, hyper, part, rows, scale, n_out, config)
 
 
 class Keys(NamedTuple):

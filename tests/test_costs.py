@@ -11,7 +11,7 @@ import jaxmlp
 from jaxmlp import Batch, Config, Hyperparams
 from jaxmlp.losses import loss
 from jaxmlp.shuffling import SORTED
-from jaxmlp.training import initial_state, run_epoch, run_keys
+from jaxmlp.training import first_batch, initial_state, run_epoch, run_keys
 
 SMALL = 1.03  # of operations: counts of a few hundred include what nobody wrote
 
@@ -74,4 +74,15 @@ def test_a_run_compiles_an_epoch_once():
         config = Config(hidden=(4,), epochs=3, batch_size=512, data_seed=seed)
         with jax.numpy_dtype_promotion("standard"):
             jaxmlp.train(jax.random.key(seed), Hyperparams(), dataset, config=config)
+    assert program._cache_size() == 1
+
+
+def test_the_first_batch_and_the_run_share_a_program():
+    """The command line asks for both, and this program takes most of a second to compile."""
+    program: Any = initial_state
+    program.clear_cache()
+    dataset, config = jaxmlp.load_digits(), Config(hidden=(4,), epochs=1)
+    with jax.numpy_dtype_promotion("standard"):
+        first_batch(jax.random.key(0), Hyperparams(), dataset, config)
+        jaxmlp.train(jax.random.key(0), Hyperparams(), dataset, config=config)
     assert program._cache_size() == 1

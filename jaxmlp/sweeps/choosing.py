@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import xlogy
 
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import evaluate
@@ -159,6 +158,8 @@ def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble
     space, whole, places, table = view(table)
     check_data(table, dataset)
     trials = trials_at(space, point, [axis.name for axis in setting_axes(space)])
+    from scipy.special import xlogy  # which takes longer to import than all the rest of ours
+
     networks = [params_of(table, whole, int(places[trial])) for trial in trials]
     config = space.trials[trials[0]].config
     each = [evaluate(params, dataset, dataset.test, config.activation) for params in networks]
