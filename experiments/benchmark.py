@@ -1,17 +1,21 @@
 """How fast are one gradient, one epoch and a cold start, beside others and beside the floor?
 
-    python experiments/benchmark.py --data mnist    # or a folder with the four IDX files
+    python experiments/benchmark.py --data FOLDER    # with MNIST's four IDX files
 
 Everything of a part is measured in one run, in turn, several times over; what is quoted are ratios.
 The floor is the time that the matrix products of an epoch alone take, at the rate of a product of
 two large matrices that is measured in the same turn, on all cores. Needs the extra `peers`.
-Results: benchmark.json, .md and .png in `experiments/results`.
+Results: benchmark.json, .md and .png in `experiments/results`; where JAX finds an accelerator, its
+name is part of theirs.
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
@@ -22,46 +26,51 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 from cold import cold_starts
-from contestants import HYPER, config_of, epochs_of, ours
-from measuring import in_turn, machine, middle, seconds_of_products, timed, times_as_long
+from contestants import Prepared, epochs_of, ours, prepare
+from measuring import (
+    Measure,
+    in_turn,
+    machine,
+    middle,
+    seconds_of_products,
+    timed,
+    times_as_long,
+)
 
 import jaxmlp
 from jaxmlp import Batch, Layer
+from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.cli.common import load_data
 from jaxmlp.gradient import manual_value_and_grad
 from jaxmlp.losses import loss
 from jaxmlp.plots import GREY, INK, PALE, new_figure, save
+from jaxmlp.shuffling import permutation
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.plan import multiplications
-from jaxmlp.training import (
-    TrainState,
-    by_batches,
-    initial_state,
-    make_gradient,
-    measure,
-    over_batches,
-    run_epoch,
-    run_keys,
-    update,
-)
+from jaxmlp.training import TrainState, make_gradient, over_batches, run_epoch, update
 
-ROUNDS = 7
+ROUNDS = 5
 NETWORKS = {"784-128-10": 128, "784-1024-1024-10": 1024}  # with their batch sizes
-GRID = ((32, 256, 2048), (1, 3, 6), (1, 64, 4096))  # widths, hidden layers, batches
+GRID = ((32, 256, 2048), (1, 3, 6), (1, 64, 4096), ("relu",))  # widths, hidden layers, batches
+LIKE = ((256,), (3,), (1024,), tuple(ACTIVATIONS))  # one of them for every activation
 SIZES = (1.0, 10.0, 100.0, 1e3, 1e4)  # of logits
+PRECISIONS = {"float32": "highest", "TF32": "tensorfloat32", "bfloat16": "bfloat16"}  # of products
 PARTS = ("gradient", "accuracy", "epoch", "growth", "cold")
+ON_GPU = ("gradient", "accuracy", "epoch", "precision")
 
 
-def gradients(rounds: int) -> list[dict[str, Any]]:
+def gradients(rounds: int, cases: Iterable[Any] = (*product(*GRID), *product(*LIKE))) -> list[Any]:
     """The gradient by hand beside `jax.value_and_grad`: time, and temporary memory."""
     found = []
-    by_jax = jax.jit(jax.value_and_grad(loss))
-    for width, depth, n in product(*GRID):
+    for width, depth, n, activation in cases:
         params = jaxmlp.init_params(jax.random.key(0), (width, *[width] * depth, 10))
         batch = Batch(jax.random.normal(jax.random.key(1), (n, width)), jnp.arange(n) % 10)
         programs = {
-            name: jax.jit(function).lower(params, batch).compile()
-            for name, function in (("by hand", manual_value_and_grad), ("jax.grad", by_jax))
+            name: jax.jit(partial(function, activation=activation)).lower(params, batch).compile()
+            for name, function in (
+                ("by hand", manual_value_and_grad),
+                ("jax.grad", jax.value_and_grad(loss)),
+            )
         }
         work = 3 * n * sum(leaf.size for leaf in jax.tree.leaves(params))
         repeats = max(1, int(2e8 / work))
@@ -69,15 +78,16 @@ def gradients(rounds: int) -> list[dict[str, Any]]:
         def run(program: Any, repeats: int = repeats, params: Any = params, batch: Any = batch):
             return timed(lambda: [program(params, batch) for _ in range(repeats)]) / repeats
 
-        print(f"width {width}, {depth} hidden layers, {n} examples", flush=True)
+        print(f"width {width}, {depth} hidden layers, {n} examples, {activation}", flush=True)
         times = in_turn({name: partial(run, each) for name, each in programs.items()}, rounds)
         memory = {name: temporary(each) for name, each in programs.items()}
-        found.append({"width": width, "depth": depth, "n": n, "seconds": times, "bytes": memory})
+        case = {"width": width, "depth": depth, "n": n, "activation": activation}
+        found.append(case | {"seconds": times, "bytes": memory})
     return found
 
 
-def accuracies(draws: int = 200) -> list[dict[str, Any]]:
-    """Errors of both in float32, for large logits, beside 50 digits; of the largest entry."""
+def accuracies(draws: int = 2000) -> list[dict[str, Any]]:
+    """Errors of both in float32 beside 50 digits, in units of the largest entry: mean, largest."""
     by_jax = jax.jit(jax.grad(loss))
     found = []
     for size in SIZES:
@@ -93,7 +103,10 @@ def accuracies(draws: int = 200) -> list[dict[str, Any]]:
             for name, function in (("by hand", jaxmlp.manual_grad), ("jax.grad", by_jax)):
                 off = np.abs(np.asarray(function(*given)[0].weight[0], float) - truth).max()
                 errors[name].append(float(off / np.abs(truth).max()))
-        found.append({"logits": size} | {name: max(each) for name, each in errors.items()})
+        found.append(
+            {"logits": size}
+            | {name: [statistics.mean(each), max(each)] for name, each in errors.items()}
+        )
     return found
 
 
@@ -108,9 +121,9 @@ def _in_many_digits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         )
 
 
-def floor(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> Any:
+def floor(prepared: Prepared, dataset: jaxmlp.Dataset) -> Measure:
     """The products of an epoch, at the measured rate of one large product."""
-    config = config_of(sizes, batch)
+    config = prepared.config
     return seconds_of_products(multiplications(config, dataset) / config.epochs)
 
 
@@ -120,77 +133,102 @@ def everybody(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
     for name, batch in NETWORKS.items():
         sizes = tuple(map(int, name.split("-")))
         print(f"an epoch of {name}, batches of {batch}", flush=True)
+        prepared = prepare(sizes, batch, dataset)
+        least = floor(prepared, dataset)
         epochs = epochs_of(sizes, batch, dataset)
-        methods = {name: partial(timed, epoch) for name, epoch in epochs.items()}
-        methods["floor"] = floor(sizes, batch, dataset)
-        found[name] = {"seconds": in_turn(methods, rounds)}
+        methods = {other: partial(timed, epoch) for other, epoch in epochs.items()}
+        times = in_turn(methods | {"floor": least}, rounds)
         print(f"the parts of ours: {name}", flush=True)
-        rungs = {name: partial(timed, rung) for name, rung in ladder(sizes, batch, dataset).items()}
-        rungs["floor"] = methods["floor"]
-        found[name]["parts"] = in_turn(rungs, rounds)
+        rungs = {rung: partial(timed, program) for rung, program in ladder(prepared).items()}
+        parts = in_turn(rungs | {"floor": least}, rounds)
+        found[name] = {"seconds": times, "parts": parts, "profile": profile(epochs["jaxmlp"])}
     return found
 
 
-def ladder(sizes: Sequence[int], batch: int, dataset: jaxmlp.Dataset) -> dict[str, Any]:
-    """Programs of which each does one thing more than the one before it; the last is an epoch."""
-    config, n = config_of(sizes, batch), len(dataset.train.x)
-    keys = run_keys(jax.random.key(0), config)
-    hyper = jax.tree.map(jnp.float32, HYPER)
-    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
-    train, validation = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
-    real = jax.device_put(dataset.inputs(dataset.train))
-    weights = [layer.weight for layer in state.params]
+def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
+    """Programs of which each does one thing more than the one before it; the last is an epoch.
 
-    def products(x: Any) -> Any:
-        def step(total: Any, x: Any) -> Any:
-            h = [x]
-            for weight in weights:
-                h.append(h[-1] @ weight)
-            grads, dz = [], h[-1]
-            for weight, below in zip(reversed(weights), reversed(h[:-1]), strict=True):
-                grads.append(below.T @ dz)
-                dz = dz @ weight.T if below is not x else dz
-            return jax.tree.map(jnp.add, total, grads), ()
+    The first is apart: a loop of as many steps, none of which does anything. The next two take one
+    batch again and again, of which a pixel is changed. Before there is an optimizer, the largest
+    entry of every row of the gradient is found. Otherwise the compiler would leave things out.
+    """
+    config, hyper, keys, state = prepared.config, prepared.hyper, prepared.keys, prepared.state
+    train, n = prepared.parts[0], len(prepared.parts[0].x)
+    order, key = jnp.arange(n)[::-1], jax.random.fold_in(keys.order, 0)
+    first = Batch(*(array[: config.batch_size] for array in train))
+    first = first._replace(x=first.x * jnp.float32(prepared.scale))
+    gradient = make_gradient(train, prepared.scale, config)
+    lowest = jax.tree.map(lambda leaf: jnp.full(leaf.shape[:-1], -jnp.inf), state.params)
 
-        full = n // batch * batch
-        start = [jnp.zeros_like(weight) for weight in reversed(weights)]
-        return jax.lax.scan(step, start, x[:full].reshape(-1, batch, x.shape[1]))[0]
+    def in_batches(step: Callable[[Any, Any], Any], start: Any, order: Any) -> Any:
+        return over_batches(step, start, order, config.batch_size)
 
-    def gradient_only(state: TrainState, part: Batch, order: Any, scale: Any) -> Any:
-        gradient = make_gradient(part, scale, config)
+    def largest(so_far: Any, grad: Any) -> Any:
+        return jax.tree.map(lambda old, new: jnp.maximum(old, jnp.max(new, axis=-1)), so_far, grad)
 
-        def step(total: Any, rows: Any) -> Any:  # which the compiler cannot leave out
+    def again(gradient: Callable[[Any, Batch], Any], params: Any, batch: Batch, order: Any) -> Any:
+        def step(so_far: tuple[Any, Any], rows: Any) -> Any:
+            x = so_far[1].at[0, 0].set(rows[0])
+            grad = gradient(params, Batch(x[: len(rows)], batch.labels[: len(rows)]))
+            return (largest(so_far[0], grad), x), jnp.float32(0)
+
+        return in_batches(step, (lowest, batch.x), order)
+
+    def products(params: Any, batch: Batch) -> Any:
+        h = [batch.x]
+        for weight, _ in params:
+            h.append(h[-1] @ weight)
+        grads, dz = [], h.pop()
+        for (weight, bias), below in zip(reversed(params), reversed(h), strict=True):
+            grads.insert(0, Layer(below.T @ dz, bias))
+            dz = dz @ weight.T if below is not batch.x else dz
+        return tuple(grads)
+
+    def by_hand(params: Any, batch: Batch) -> Any:
+        return manual_value_and_grad(params, batch)[1]
+
+    def gathered(state: TrainState, order: Any) -> Any:
+        def step(so_far: Any, rows: Any) -> Any:
             value, grad = gradient(state.params, state.step, hyper, keys.noise, rows)
-            return jax.tree.map(jnp.add, total, grad), value
+            return largest(so_far, grad), value
 
-        return over_batches(step, state.params, order, batch)
+        return in_batches(step, lowest, order)
 
-    def steps(state: TrainState, part: Batch, order: Any, scale: Any) -> Any:
-        gradient = make_gradient(part, scale, config)
-
-        def step(state: Any, rows: Any) -> Any:
+    def trained(state: TrainState, order: Any) -> Any:
+        def step(state: TrainState, rows: Any) -> Any:
             value, grad = gradient(state.params, state.step, hyper, keys.noise, rows)
             return update(state, grad, hyper, config, n), value
 
-        return over_batches(step, state, order, batch)
+        return in_batches(step, state, order)
 
-    def shuffled(state: TrainState, part: Batch, key: Any, scale: Any) -> Any:
-        return steps(state, part, jax.random.permutation(key, n), scale)
-
-    def validated(state: TrainState) -> Any:
-        return by_batches(partial(measure, state.params, config=config), validation, config)
-
-    programs = [jax.jit(each) for each in (products, gradient_only, steps, shuffled, validated)]
-    order, key = jnp.arange(n), keys.order
-    epoch = ours(sizes, batch, dataset, "manual")
-    return {
-        "the products, in batches": lambda: programs[0](real.x),
-        "+ the rest of the gradient, and gathering": lambda: programs[1](state, real, order, 1.0),
-        "+ the optimizer": lambda: programs[2](state, real, order, 1.0),
-        "+ conversion of 8-bit pixels": lambda: programs[2](state, train, order, dataset.scale),
-        "+ shuffling": lambda: programs[3](state, train, key, dataset.scale),
-        "+ validation": epoch,
+    rungs: dict[str, Callable[[Any], Any]] = {
+        "an empty loop": lambda order: in_batches(lambda _, rows: (rows[0], rows[1]), 0, order),
+        "the products, batch by batch": lambda order: again(products, state.params, first, order),
+        "the rest of the gradient": lambda order: again(by_hand, state.params, first, order),
+        "gathering and conversion of pixels": lambda order: gathered(state, order),
+        "optimizer": lambda order: trained(state, order),
     }
+    programs = {rung: partial(jax.jit(function), order) for rung, function in rungs.items()}
+    shuffled = jax.jit(lambda key: trained(state, permutation(key, n)))
+    return programs | {"a fresh order": partial(shuffled, key), "validation": ours(prepared)}
+
+
+def profile(epoch: Callable[[], Any], most: int = 8) -> dict[str, float]:
+    """The operations on which XLA spends most of an epoch, in seconds, by JAX's profiler.
+
+    A product that runs beside others is counted only until it has been begun.
+    """
+    jax.block_until_ready(epoch())
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(epoch())
+        (path,) = Path(folder).glob("**/*.xplane.pb")
+        planes = jax.profiler.ProfileData.from_file(str(path)).planes
+        spent: Counter[str] = Counter()
+        for event in (e for plane in planes for line in plane.lines for e in line.events):
+            if "hlo_op" in dict(event.stats):
+                spent[event.name] += event.duration_ns / 1e9
+    return dict(spent.most_common(most))
 
 
 def growth(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, list[dict[str, float]]]:
@@ -210,30 +248,37 @@ def growth(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, list[dict[str, flo
                 "copies of MNIST": copies,
             }[axis]  # fmt: skip
             train = Batch(*(np.concatenate([array] * copies) for array in dataset.train))
-            part = jaxmlp.Dataset(
-                train, dataset.validation, dataset.test, dataset.image_shape, dataset.scale
-            )
-            epoch = ours(sizes, batch, part, "manual")
+            part = replace(dataset, train=train)
+            prepared = prepare(sizes, batch, part)
+            program = run_epoch.lower(*prepared.arguments(), config=prepared.config).compile()
+            epoch = ours(prepared)
             epoch()
-            seconds = statistics.median(timed(epoch) for _ in range(rounds))
-            config = config_of(sizes, batch)
-            least = floor(sizes, batch, part)()
-            memory = _bytes(config, part)
-            found[axis].append({"at": value, "seconds": seconds, "floor": least, "bytes": memory})
+            found[axis].append(
+                {
+                    "at": value,
+                    "seconds": statistics.median(timed(epoch) for _ in range(rounds)),
+                    "floor": floor(prepared, part)(),
+                    "bytes": temporary(program),
+                }
+            )
             print(axis, found[axis][-1], flush=True)
     return found
 
 
-def _bytes(config: jaxmlp.Config, dataset: jaxmlp.Dataset) -> int:
-    """What the program of an epoch takes beside its arguments, the data among them."""
-    n = len(dataset.train.x)
-    keys, hyper = run_keys(jax.random.key(0), config), jax.tree.map(jnp.float32, HYPER)
-    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
-    parts = dataset.train, dataset.inputs(dataset.validation)
-    lowered = run_epoch.lower(
-        state, hyper, keys.order, keys.noise, *parts, jnp.float32(dataset.scale), config=config
-    )
-    return temporary(lowered.compile())
+def precisions(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
+    """Epochs, floors and some gradients with each precision that products may have on a GPU."""
+    found = {}
+    for name, precision in PRECISIONS.items():
+        with jax.default_matmul_precision(precision):
+            methods: dict[str, Measure] = {}
+            for network, batch in NETWORKS.items():
+                prepared = prepare(tuple(map(int, network.split("-"))), batch, dataset)
+                methods[network] = partial(timed, ours(prepared))
+                methods[f"floor of {network}"] = floor(prepared, dataset)
+            print(f"products in {name}", flush=True)
+            some = product((256, 2048), (3,), (64, 4096), ("relu",))
+            found[name] = {"epoch": in_turn(methods, rounds), "gradient": gradients(rounds, some)}
+    return found
 
 
 def temporary(program: Any) -> int:
@@ -265,30 +310,24 @@ def table(found: dict[str, Any]) -> str:
         for other, seconds in times.items():
             ratio = times_as_long(seconds, times["jaxmlp"])
             lines.append(f"| {other} | {middle(seconds)} | {ratio:.2f} |")
+        rungs = {k: statistics.median(v) for k, v in part["parts"].items()}
+        least, empty, whole = rungs.pop("floor"), rungs.pop("an empty loop"), rungs["validation"]
         lines += ["", "| what ours is made of | milliseconds | share |", "|---|---|---|"]
-        rungs = {k: statistics.median(v) for k, v in part["parts"].items() if k != "floor"}
-        least, whole = statistics.median(part["parts"]["floor"]), [*rungs.values()][-1]
         lines.append(f"| the floor | {1e3 * least:.3g} | {least / whole:.0%} |")
         for (_, before), (rung, after) in pairwise([("", least), *rungs.items()]):
             own = after - before
-            lines.append(f"| {rung} | {1e3 * own:.3g} | {own / whole:.0%} |")
+            lines.append(f"| + {rung} | {1e3 * own:.3g} | {own / whole:.0%} |")
+        spent = ", ".join(f"`{name}` {1e3 * each:.3g}" for name, each in part["profile"].items())
+        lines += ["", f"An empty loop of as many steps takes {1e3 * empty:.2g} ms. Where XLA spends"
+                  f" most, in ms, by its profiler: {spent}."]  # fmt: skip
     if "gradient" in found:
-        title = "One gradient, `jax.value_and_grad` beside the one by hand"
-        lines += heading(
-            title, "width", "hidden layers", "examples", "times as long", "times the memory"
-        )
-        for each in found["gradient"]:
-            hand, other = (each["seconds"][name] for name in ("by hand", "jax.grad"))
-            memory = each["bytes"]["jax.grad"] / max(each["bytes"]["by hand"], 1)
-            lines.append(
-                f"| {each['width']} | {each['depth']} | {each['n']} | "
-                f"{times_as_long(other, hand):.2f} | {memory:.2f} |"
-            )
+        lines += table_of_gradients("", found["gradient"])
     if "accuracy" in found:
-        title = "Largest errors in float32, of the largest entry, beside 50 digits"
+        title = "Errors in float32 beside 50 digits, relative to the largest entry: mean (largest)"
         lines += heading(title, "logits up to", "by hand", "`jax.grad`")
         for each in found["accuracy"]:
-            lines.append(f"| {each['logits']:g} | {each['by hand']:.1e} | {each['jax.grad']:.1e} |")
+            errors = ("{:.2e} ({:.1e})".format(*each[name]) for name in ("by hand", "jax.grad"))
+            lines.append(f"| {each['logits']:g} | {' | '.join(errors)} |")
     if "growth" in found:
         title = "How an epoch of 784-128-10 grows, by the last two points of each"
         lines += heading(title, "with", "seconds", "slope", "MiB beside the data", "slope")
@@ -302,6 +341,12 @@ def table(found: dict[str, Any]) -> str:
                 f"| {axis} {at} | {seconds} | {slope(points):.2f} | {memory} | "
                 f"{slope(points, 'bytes'):.2f} |"
             )
+    for name, part in found.get("precision", {}).items():
+        lines += heading(f"Products in {name}", "an epoch of", "milliseconds", "the floor")
+        for network in NETWORKS:
+            own, least = (part["epoch"][f"{of}{network}"] for of in ("", "floor of "))
+            lines.append(f"| {network} | {middle(own)} | {times_as_long(least, own):.2f} |")
+        lines += table_of_gradients(f", products in {name}", part["gradient"])
     if "cold" in found:
         title = "From a cold process to 98 % of MNIST's test part"
         lines += heading(title, "", "seconds", "accuracy")
@@ -313,6 +358,22 @@ def table(found: dict[str, Any]) -> str:
                 f"{max(seconds):.1f}) | {accuracy} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def table_of_gradients(where: str, found: list[dict[str, Any]]) -> list[str]:
+    """How much longer the gradient by JAX takes, and how much more memory."""
+    lines = heading(
+        f"One gradient, `jax.value_and_grad` beside the one by hand{where}",
+        "width", "hidden layers", "examples", "activation", "times as long", "times the memory",
+    )  # fmt: skip
+    for each in found:
+        hand, other = (each["seconds"][name] for name in ("by hand", "jax.grad"))
+        memory = each["bytes"]["jax.grad"] / max(each["bytes"]["by hand"], 1)
+        lines.append(
+            f"| {each['width']} | {each['depth']} | {each['n']} | {each['activation']} | "
+            f"{times_as_long(other, hand):.2f} | {memory:.2f} |"
+        )
+    return lines
 
 
 def picture(found: dict[str, Any]) -> Any:
@@ -340,12 +401,16 @@ def picture(found: dict[str, Any]) -> Any:
 def main() -> None:
     """Measure some parts, write them down beside those of before, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", default="mnist", help="mnist, or a folder of IDX files")
+    parser.add_argument("--data", required=True, help="a folder with MNIST's IDX files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    device = jax.devices()[0]
+    usual = PARTS if device.platform == "cpu" else ON_GPU
+    every = tuple(dict.fromkeys(PARTS + ON_GPU))
+    parser.add_argument("--parts", nargs="*", default=usual, choices=every)
     given = parser.parse_args()
-    path = given.out / "benchmark.json"
+    on = "" if device.platform == "cpu" else "-" + device.device_kind.replace(" ", "-")
+    path = given.out / f"benchmark{on}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     dataset = load_data(given.data)
     found["machine"] = machine("torch", "scikit-learn", "flax", "equinox", "keras")
@@ -354,14 +419,15 @@ def main() -> None:
         "accuracy": accuracies,
         "epoch": lambda: everybody(dataset, given.rounds),
         "growth": lambda: growth(dataset, given.rounds),
+        "precision": lambda: precisions(dataset, given.rounds),
         "cold": lambda: cold_starts(given.data, given.rounds),
     }
     for name in given.parts:
         found[name] = parts[name]()
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (given.out / "benchmark.md").write_text(table(found), encoding="utf-8")
+    path.with_suffix(".md").write_text(table(found), encoding="utf-8")
     if "epoch" in found:
-        save(picture(found), given.out / "benchmark.png")
+        save(picture(found), path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp import Config, Hyperparams
-from jaxmlp.training import initial_state, run_epoch, run_keys
+from jaxmlp.training import Keys, TrainState, initial_state, run_epoch, run_keys
 
 RATE, MOMENTUM = 0.05, 0.9
 HYPER = Hyperparams(learning_rate=RATE, momentum=MOMENTUM, label_smoothing=0.0)
@@ -48,22 +47,39 @@ def config_of(sizes: Sequence[int], batch_size: int, gradient: str = "manual") -
     return Config(hidden=tuple(sizes[1:-1]), batch_size=batch_size, **settings)
 
 
-def ours(sizes: Sequence[int], batch_size: int, dataset: jaxmlp.Dataset, gradient: str) -> Epoch:
-    """The program of `train`, with the gradient by hand or by `jax.value_and_grad`."""
+class Prepared(NamedTuple):
+    """What an epoch of ours is given: `run_epoch(state, hyper, order, noise, *parts, …)`."""
+
+    config: Config
+    state: TrainState
+    hyper: Hyperparams
+    keys: Keys
+    parts: tuple[jaxmlp.Batch, jaxmlp.Batch]
+    scale: float
+
+    def arguments(self, number: int = 0) -> tuple[Any, ...]:
+        """Those of `run_epoch` for one of the epochs, all but `config`."""
+        key = jax.random.fold_in(self.keys.order, number)
+        return self.state, self.hyper, key, self.keys.noise, *self.parts, self.scale
+
+
+def prepare(
+    sizes: Sequence[int], batch_size: int, dataset: jaxmlp.Dataset, gradient: str = "manual"
+) -> Prepared:
+    """A run of ours as `train` begins it."""
     config = config_of(sizes, batch_size, gradient)
-    n = len(dataset.train.x)
     hyper = jax.tree.map(jnp.float32, HYPER)
     keys = run_keys(jax.random.key(0), config)
+    n = len(dataset.train.x)
     state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
     parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
-    program = replace(config, data_seed=0)
-    epochs = iter(range(10**9))
+    return Prepared(config, state, hyper, keys, parts, dataset.scale)
 
-    def epoch() -> Any:
-        key = jax.random.fold_in(keys.order, next(epochs))
-        return run_epoch(state, hyper, key, keys.noise, *parts, dataset.scale, config=program)
 
-    return epoch
+def ours(prepared: Prepared) -> Epoch:
+    """The program of `train`; every call is an epoch with another order."""
+    numbers = count()
+    return lambda: run_epoch(*prepared.arguments(next(numbers)), config=prepared.config)
 
 
 def batches(x: Any, y: Any, size: int, rng: np.random.Generator) -> Iterator[tuple[Any, Any]]:
@@ -170,12 +186,13 @@ def equinox(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
 def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool) -> Epoch:
     """PyTorch, eager or with `torch.compile`."""
     torch: Any = importlib.import_module("torch")
-    x, vx = (torch.tensor(each) for each in (data.x, data.validation_x))
-    y, vy = (torch.tensor(each, dtype=torch.long) for each in (data.y, data.validation_y))
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"  # where ours runs
+    x, vx = (torch.tensor(each, device=device) for each in (data.x, data.validation_x))
+    y, vy = (torch.tensor(each, device=device).long() for each in (data.y, data.validation_y))
     layers: list[Any] = []
     for a, b in pairwise(sizes):
         layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    net = torch.nn.Sequential(*layers[:-1])
+    net = torch.nn.Sequential(*layers[:-1]).to(device)
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=MOMENTUM)
 
     def value(x: Any, y: Any) -> Any:
@@ -185,7 +202,7 @@ def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool)
         value = torch.compile(value)
 
     def epoch() -> Any:
-        for rows in torch.randperm(len(x)).split(batch_size):
+        for rows in torch.randperm(len(x), device=device).split(batch_size):
             optimizer.zero_grad()
             value(x[rows], y[rows]).backward()
             optimizer.step()
@@ -250,8 +267,8 @@ def epochs_of(sizes: Sequence[int], batch_size: int, dataset: jaxmlp.Dataset) ->
     """Everybody's epoch, by name; ours first."""
     data = arrays_of(dataset)
     found = {
-        "jaxmlp": ours(sizes, batch_size, dataset, "manual"),
-        "jaxmlp, jax.grad": ours(sizes, batch_size, dataset, "autodiff"),
+        "jaxmlp": ours(prepare(sizes, batch_size, dataset)),
+        "jaxmlp, jax.grad": ours(prepare(sizes, batch_size, dataset, "autodiff")),
     }
     for name, peer in PEERS.items():
         try:

@@ -23,11 +23,16 @@ def timed(action: Callable[[], Any]) -> float:
 
 
 def in_turn(methods: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
-    """The times of all methods, measured in turn; a first round, which compiles, is left out."""
+    """The times of all methods, measured in turn; a first round, which compiles, is left out.
+
+    Every round begins with another one, as what comes before may heat the machine or fill a cache.
+    """
     times: dict[str, list[float]] = {name: [] for name in methods}
+    names = [*methods]
     for turn in range(rounds + 1):
-        for name, measure in methods.items():
-            seconds = measure()
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            seconds = methods[name]()
             print(f"round {turn}, {name}: {seconds:.4f}", flush=True)
             if turn:
                 times[name].append(seconds)

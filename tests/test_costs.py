@@ -43,8 +43,8 @@ def lowered(n, **settings):
     config = Config(hidden=(4,), batch_size=64, **settings)
     hyper = jax.tree.map(jnp.float32, Hyperparams())
     keys = run_keys(jax.random.key(0), config)
-    state = initial_state(keys.init, hyper, config, 3, n, 2)
-    part = Batch(jnp.zeros((n, 3)), jnp.zeros(n, jnp.int32))
+    state = initial_state(keys.init, hyper, config, 30, n, 2)
+    part = Batch(jnp.zeros((n, 30)), jnp.zeros(n, jnp.int32))
     with jax.numpy_dtype_promotion("standard"):  # optax raises β₁ to an integer power
         return run_epoch.lower(
             state, hyper, keys.order, keys.noise, part, part, jnp.float32(1), config=config
@@ -58,12 +58,12 @@ def test_an_epoch_sorts_nothing():
 
 
 def test_an_epoch_takes_no_memory_for_the_data():
-    """Examples are gathered batch by batch; only their order grows with them."""
+    """Examples are taken batch by batch, also for validation; only their order grows with them."""
     few, many = (lowered(n).compile().memory_analysis() for n in (10_000, 20_000))
     assert few is not None
     assert many is not None
     grown = (many.temp_size_in_bytes - few.temp_size_in_bytes) / 10_000
-    assert grown < 40  # bytes for an example, which itself has 12 and a label
+    assert grown < 40  # bytes for an example, which itself has 120 and a label
 
 
 def test_a_run_compiles_an_epoch_once():
