@@ -1,10 +1,12 @@
 """What the benchmarks share: times, the rate of matrix products, and on what they were measured."""
 
+import importlib
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -73,5 +75,16 @@ def machine(*packages: str) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "threads": _threads(),
         "versions": versions,
     }
+
+
+def _threads() -> dict[str, int]:
+    """How many threads the libraries use for one product of matrices; XLA uses all cores."""
+    found = {"XLA": os.cpu_count() or 1}
+    with suppress(ModuleNotFoundError):
+        found["PyTorch"] = importlib.import_module("torch").get_num_threads()
+        pools = importlib.import_module("threadpoolctl").threadpool_info()
+        found |= {pool["internal_api"]: pool["num_threads"] for pool in pools}
+    return found

@@ -106,3 +106,35 @@ def test_benchmark_of_sweeps():
     assert f"by a factor of {eager}, and less than our own `train` in a loop by {loop};" in text
     assert f"of 784-128-10 by {wide_eager} and {wide_loop}" in text
     assert f"alone take {factor('128', 'bare matrix products'):.2f} of the time" in text
+
+
+def test_benchmark():
+    """What the README says of an epoch and of a cold start is what was measured."""
+    found = json.loads((RESULTS / "benchmark.json").read_text())
+    small, large = (found["epoch"][name] for name in ("784-128-10", "784-1024-1024-10"))
+
+    def ratio(part, name):
+        return float(np.median(np.divide(part["seconds"][name], part["seconds"]["jaxmlp"])))
+
+    text = " ".join(README.split())
+    assert f"loop takes {ratio(small, 'PyTorch, eager'):.2f} times as long as we do" in text
+    assert f"scikit-learn {ratio(small, 'scikit-learn'):.2f}, and" in text
+    assert f"in a Python loop {ratio(small, 'a jitted step in a loop'):.2f}." in text
+    assert f"rate would make {ratio(small, 'floor'):.2f} of our time" in text
+    parts = {name: np.median(seconds) for name, seconds in small["parts"].items()}
+    share = parts["the products, batch by batch"] / parts["validation"]
+    assert f"take {share:.0%} of it" in text
+    assert f"alone would take {ratio(large, 'floor'):.2f} of our time" in text
+    for name, part in found["cold"].items():
+        assert f"{np.median([run['seconds'] for run in part]):.1f} s" in text
+        assert min(run["accuracy"] for run in part) >= 0.98, name
+    for case in found["gradient"]:
+        time = ratio(
+            {"seconds": case["seconds"] | {"jaxmlp": case["seconds"]["by hand"]}}, "jax.grad"
+        )
+        assert (
+            time > 0.9
+        )  # the smallest take a tenth of a millisecond, and as long as to start them
+        assert case["bytes"]["by hand"] <= case["bytes"]["jax.grad"]
+        if case["activation"] == "relu" and case["n"] > 1:
+            assert case["bytes"]["by hand"] < 0.75 * case["bytes"]["jax.grad"]

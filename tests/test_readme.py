@@ -59,6 +59,6 @@ def test_files_that_it_names_exist():
     folder = Path(__file__).parent.parent
     linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     run = re.findall(r"python (experiments/\S+\.py)", README)
-    assert len(run) == 8
+    assert len(run) == 9
     for name in (*linked, *run):
         assert (folder / name.split("#")[0]).exists(), name
