@@ -191,10 +191,11 @@ def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
         return in_batches(step, (lowest, batch.x), order)
 
     def products(params: Any, batch: Batch) -> Any:
-        h = [batch.x]
+        h: list[Any] = [batch.x]
         for weight, _ in params:
             h.append(h[-1] @ weight)
-        grads, dz = [], h.pop()
+        grads: list[Layer] = []
+        dz = h.pop()
         for (weight, bias), below in zip(reversed(params), reversed(h), strict=True):
             grads.insert(0, Layer(below.T @ dz, bias))
             dz = dz @ weight.T if below is not batch.x else dz
