@@ -1,10 +1,10 @@
 """The run folder: what `jaxmlp train` leaves behind, and what the other commands read."""
 
 import csv
+import io
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -15,16 +15,32 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
-from jaxmlp.ink import Framing
+from jaxmlp.data import Batch, Dataset, fingerprint
+from jaxmlp.files import (
+    LOCK,
+    check_record,
+    digest,
+    explained,
+    locked,
+    read_json,
+    remove_partial,
+    write_bytes,
+    write_text,
+)
+from jaxmlp.ink import Framing, framing
 from jaxmlp.network import check_network
 from jaxmlp.params import Layer, Params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
-from jaxmlp.training import Metrics
+from jaxmlp.training import Metrics, TrainState
 
 PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
+SETTINGS = "config.json"
+DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
+AS_WRITTEN = "as `jaxmlp train` writes it"
+FRAMED = 10_000  # training images that are enough to measure how they are framed
 
 
 class Run(NamedTuple):
@@ -35,6 +51,7 @@ class Run(NamedTuple):
         data: where the data came from, as `--data` takes it.
         framing: how the training images lie in their frame.
         params: the trained parameters.
+        epoch: after which they are, if the run is not finished.
     """
 
     config: Config
@@ -43,115 +60,169 @@ class Run(NamedTuple):
     data: str
     framing: Framing
     params: Params
+    epoch: int | None
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that appears at `path` once it is whole, and not at all on an error.
+def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Path]:
+    """The folder of the run that `record` describes, for this process alone.
+
+    A new one is removed again if nothing has been trained when it is left.
 
     Raises:
-        ValueError: if `path` exists already or cannot be made.
+        ValueError: if there is one and it is not to be resumed, or it is in use, is no run folder
+            or another run's, or cannot be written.
     """
     whole = Path(os.path.abspath(path))
-    aside = _aside(whole)
-    made = []
+    settings = whole / SETTINGS
+    with explained(path):
+        if os.path.lexists(whole) and not resume:
+            raise ValueError(
+                f"{path} exists already: choose another, remove it first, or go on with --resume"
+            )
+        made = [folder for folder in (whole, *whole.parents) if not folder.exists()]
+        if not made and not settings.exists():
+            for name in sorted(each.name for each in whole.iterdir()):
+                if not name.startswith("."):  # what a run leaves that was killed as it began
+                    raise ValueError(f"{path} is no run folder, it holds {name}: give another")
     try:
         with explained(path):
-            if whole.exists() or whole.is_symlink():
-                raise ValueError(f"{path} exists already: choose another, or remove it first")
-            made = [folder for folder in whole.parents if not folder.exists()]
-            aside.mkdir(parents=True)
-        yield aside
-        with explained(path):
-            aside.rename(whole)
+            whole.mkdir(parents=True, exist_ok=True)
+        with locked(whole, "run"):
+            remove_partial(whole)
+            if settings.exists():
+                check_record(settings, {name: record[name] for name in DECISIVE}, "run")
+            else:
+                write_text(settings, json.dumps(record, indent=2) + "\n")
+            try:
+                yield path
+            finally:
+                if made and not any(whole.glob("*.safetensors")):
+                    settings.unlink(missing_ok=True)
+                    (whole / LOCK).unlink(missing_ok=True)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
         for folder in made:  # those that hold nothing, because nothing came of it
             with suppress(OSError):
                 folder.rmdir()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, as `write_bytes` does."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it, so that it is whole or as it was.
-
-    Raises:
-        ValueError: if it cannot be written.
-    """
-    aside = _aside(path)
-    with explained(path):
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # or a crash could leave a name without the content
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Raise ValueError if `write_bytes` could not write a file, before the work for it is done."""
-    with explained(path):
-        _aside(path).touch()
-        _aside(path).unlink()
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """What the system refuses becomes a ValueError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def save_run(folder: Path, run: Run, metrics: Metrics, result: dict[str, Any]) -> None:
-    """Write config.json, metrics.csv and params.safetensors into an existing folder."""
+def describe(
+    config: Config, hyper: Hyperparams, seed: int, data: str, dataset: Dataset
+) -> dict[str, Any]:
+    """What config.json says of a run from its beginning on."""
     device = jax.devices()[0]
-    record = {
-        "data": run.data,
-        "seed": run.seed,
-        "config": asdict(run.config),
-        "hyperparams": {name: float(value) for name, value in run.hyper._asdict().items()},
-        "framing": run.framing._asdict(),
-        "result": result,
+    some = dataset.inputs(Batch(*(array[:FRAMED] for array in dataset.train)))
+    return {
+        "data": data,
+        "fingerprint": fingerprint(dataset),
+        "seed": seed,
+        "config": asdict(config),
+        "hyperparams": {name: float(value) for name, value in hyper._asdict().items()},
+        "framing": framing(np.asarray(some.x), dataset.image_shape)._asdict(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "versions": {name: version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
     }
-    (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("epoch", *metrics._fields))
-        columns = (np.asarray(values).tolist() for values in metrics)
-        rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
-    tensors = {
-        f"layer{number}.{name}": np.asarray(array)
-        for number, layer in enumerate(run.params)
-        for name, array in layer._asdict().items()
-        if array is not None
-    }
-    (folder / "params.safetensors").write_bytes(save(tensors))
+
+
+class Checkpoint(NamedTuple):
+    """A run after some of its epochs.
+
+    Attributes:
+        state: all that the next epoch depends on.
+        metrics: of every epoch so far, shape (epochs,) each.
+    """
+
+    state: TrainState
+    metrics: Metrics
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs it has behind it."""
+        return len(self.metrics.train_loss)
+
+
+def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> None:
+    """Write a checkpoint; of the earlier ones, the last stays too, in case this one is damaged."""
+    arrays = _tensors(last.state.params) | last.metrics._asdict()
+    rest = jax.tree.leaves(last.state._replace(params=()))
+    arrays |= {f"rest{number:03d}": leaf for number, leaf in enumerate(rest)}
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    content = save(arrays, {"digest": digest(_decisive(record), arrays)})
+    write_bytes(folder / f"checkpoint-{last.epoch:06d}.safetensors", content)
+    for path in _checkpoints(folder)[2:]:
+        path.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    folder: Path, record: dict[str, Any], like: TrainState
+) -> tuple[Checkpoint | None, list[str]]:
+    """The last sound checkpoint of a run, and what is wrong with those after it.
+
+    Args:
+        folder: of the run.
+        record: that describes it.
+        like: a state with the same tree.
+    """
+    wrong: list[str] = []
+    for path in _checkpoints(folder):
+        try:
+            arrays, written = _read(path)
+            if written != digest(_decisive(record), arrays):
+                raise ValueError("it is not as this run wrote it")
+        except (OSError, SafetensorError, ValueError) as error:
+            wrong.append(f"{path} is damaged: {error}")
+            continue
+        rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
+        structure = jax.tree.structure(like._replace(params=()))
+        state = jax.tree.unflatten(structure, rest)._replace(params=_params_of(path, arrays))
+        metrics = Metrics(*(arrays[name] for name in Metrics._fields))
+        return Checkpoint(state, metrics), wrong
+    return None, wrong
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those that there are, the last one first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+
+def _decisive(record: dict[str, Any]) -> dict[str, Any]:
+    """What decides about the numbers of a run, as JSON holds it."""
+    return json.loads(json.dumps({name: record[name] for name in DECISIVE}))
+
+
+def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
+    """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
+    tensors = {name: np.asarray(array) for name, array in _tensors(last.state.params).items()}
+    write_bytes(folder / "params.safetensors", save(tensors))
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(("epoch", *Metrics._fields))
+    columns = (np.asarray(values).tolist() for values in last.metrics)
+    rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
+    write_text(folder / "metrics.csv", table.getvalue())
+    write_text(folder / SETTINGS, json.dumps(record | {"result": result}, indent=2) + "\n")
+    for path in _checkpoints(folder):
+        path.unlink(missing_ok=True)
+
+
+def result_of(folder: Path) -> dict[str, Any] | None:
+    """The result of a run that is finished."""
+    found = read_json(folder / SETTINGS, AS_WRITTEN).get("result")
+    return found if isinstance(found, dict) else None
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Read a run folder; of a run that is not finished, the last sound checkpoint.
 
     Raises:
         ValueError: if it is no run folder, or its files are damaged or do not fit each other.
     """
-    path = folder / "config.json"
+    path = folder / SETTINGS
+    if not path.exists():
+        raise ValueError(f"{folder} is no run folder: there is no {path}")
+    record = read_json(path, AS_WRITTEN)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
         config, framing = record["config"], record["framing"]
         run = Run(
             config=Config(**config | {"hidden": tuple(config["hidden"])}),
@@ -159,28 +230,60 @@ def load_run(folder: Path) -> Run:
             seed=int(record["seed"]),
             data=str(record["data"]),
             framing=Framing(**{name: tuple(pair) for name, pair in framing.items()}),
-            params=_load_params(folder / "params.safetensors"),
+            params=(),
+            epoch=None,
         )
-    except OSError as error:
-        raise ValueError(f"{folder} is no run folder: {path}: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not as `jaxmlp train` writes it: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path} is not {AS_WRITTEN}: {error!r}") from error
     check_hyperparams(run.hyper)
+    params, epoch = _last_params(folder, finished="result" in record)
+    run = run._replace(params=params, epoch=epoch)
     _check_params(folder, run)
     return run
 
 
-def _load_params(path: Path) -> Params:
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+def _last_params(folder: Path, finished: bool) -> tuple[Params, int | None]:
+    """The parameters of a run, and after which epoch they are where it is not finished."""
+    paths = [folder / "params.safetensors"] if finished else _checkpoints(folder)
+    if not paths:
+        raise ValueError(f"{folder} holds no parameters yet: train it with --resume")
+    errors = []
+    for path in paths:
+        try:
+            arrays, _ = _read(path)
+            params = _params_of(path, arrays)
+        except (OSError, SafetensorError, ValueError) as error:
+            errors.append(f"{path} cannot be read: {error}")
+            continue
+        return params, None if finished else len(arrays.get("train_loss", ()))
+    raise ValueError(errors[0])
+
+
+def _tensors(params: Params) -> dict[str, Any]:
+    return {
+        f"layer{number}.{name}": array
+        for number, layer in enumerate(params)
+        for name, array in layer._asdict().items()
+        if array is not None
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The arrays of a file, and the digest that was written into it."""
+    with safe_open(path, "np") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return arrays, (file.metadata() or {}).get("digest")
+
+
+def _params_of(path: Path, arrays: dict[str, Any]) -> Params:
+    """The layers among the arrays of a file."""
+    found = {name: array for name, array in arrays.items() if name.startswith("layer")}
     layers = []
-    while (weight := tensors.pop(f"layer{len(layers)}.weight", None)) is not None:
-        bias = tensors.pop(f"layer{len(layers)}.bias", None)
+    while (weight := found.pop(f"layer{len(layers)}.weight", None)) is not None:
+        bias = found.pop(f"layer{len(layers)}.bias", None)
         layers.append(Layer(jnp.asarray(weight), None if bias is None else jnp.asarray(bias)))
-    if tensors or not layers:
-        raise ValueError(f"{path} holds no layers, or more than layers: {sorted(tensors)}")
+    if found or not layers:
+        raise ValueError(f"{path} holds no layers, or more than layers: {sorted(found)}")
     return tuple(layers)
 
 

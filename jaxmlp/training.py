@@ -1,6 +1,6 @@
 """Training: a run is a pure function, and an epoch of it one compiled program."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -76,23 +76,47 @@ def train(
         ValueError: if a hyperparameter is out of range, `key` is no key, or the batch size
             exceeds the number of training examples.
     """
+    params: Params = ()
+    history: list[Metrics] = []
+    for state, metrics in each_epoch(key, hyper, dataset, config=config):
+        params = state.params
+        history.append(metrics)
+        if on_epoch:
+            on_epoch(len(history), metrics)
+    return Result(params, jax.tree.map(lambda *values: jnp.stack(values), *history))
+
+
+def each_epoch(
+    key: Key[Array, ""],
+    hyper: Hyperparams,
+    dataset: Dataset,
+    *,
+    config: Config,
+    state: TrainState | None = None,
+    done: int = 0,
+) -> Iterator[tuple[TrainState, Metrics]]:
+    """The epochs of `train` one by one: what each leaves to the next one, and its metrics.
+
+    Args:
+        key, hyper, dataset, config: as `train` takes them.
+        state: what an earlier run left after `done` epochs: then only the others follow, with
+            the very numbers that they would have had in that run.
+        done: the number of epochs that `state` has behind it.
+    """
     check_run(key, hyper, dataset, config)
     n = len(dataset.train.x)
     hyper = _as_arrays(hyper)
     parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
     keys = run_keys(key, config)
-    state = initial_state(keys.init, hyper, config, dataset.n_in, n, dataset.n_out)
+    sizes = dataset.n_in, n, dataset.n_out
+    now = initial_state(keys.init, hyper, config, *sizes) if state is None else state
     program = replace(config, data_seed=0)  # which is an argument, so no reason to recompile
-    history = []
-    for epoch in range(config.epochs):
+    for epoch in range(done, config.epochs):
         epoch_key = jax.random.fold_in(keys.order, epoch)
-        state, metrics = run_epoch(
-            state, hyper, epoch_key, keys.noise, *parts, dataset.scale, config=program
+        now, metrics = run_epoch(
+            now, hyper, epoch_key, keys.noise, *parts, dataset.scale, config=program
         )
-        history.append(metrics)
-        if on_epoch:
-            on_epoch(epoch + 1, metrics)
-    return Result(state.params, jax.tree.map(lambda *values: jnp.stack(values), *history))
+        yield now, metrics
 
 
 def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
@@ -255,3 +279,9 @@ def run_keys(key: Key[Array, ""], config: Config) -> Keys:
     """One key per consumer; the order of the examples does not depend on `key`."""
     init_key, noise_key = jax.random.split(key)
     return Keys(init_key, noise_key, jax.random.key(config.data_seed))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that an array found no room, as Python and XLA say it."""
+    said = ("RESOURCE_EXHAUSTED", "Out of memory")  # before a program runs, and while it does
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)

@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        from jaxmlp.training import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        return fail("there is not enough memory for it: try fewer --hidden, or a smaller batch")
     except KeyboardInterrupt as interrupt:
         return interrupted(interrupt)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxmlp.checking.cases import FORMS, SHAPES
 from jaxmlp.checking.files import Outcome, examine_file
-from jaxmlp.runs import check_writable, write_text
+from jaxmlp.files import check_writable, write_text
 from jaxmlp.settings import check_integer
 
 COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}

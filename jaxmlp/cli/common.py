@@ -1,9 +1,20 @@
-"""What the commands share: finding the data."""
+"""What the commands share: finding the data, and stopping where the user asks for it."""
 
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import jax
 
 from jaxmlp.data import Dataset
 from jaxmlp.loaders import load_digits, load_idx, load_mnist, load_npz
+
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def load_data(source: str, data_seed: int = 0) -> Dataset:
@@ -25,3 +36,33 @@ def load_data(source: str, data_seed: int = 0) -> Dataset:
         f"unknown data {source!r}: give digits, mnist, a folder with MNIST's four IDX files, or "
         "a file that ends in .npz"
     )
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """While it is open, Ctrl-C is a request, which the function says; a second one is an order.
+
+    Nothing is lost by the order: files are renamed to their names when they are whole.
+    """
+    asked: list[bool] = []
+
+    def on_interrupt(*_: Any) -> None:
+        if asked:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), SHOW_CURSOR)  # which a progress bar hides
+            os._exit(128 + signal.SIGINT)
+        asked.append(True)
+        print("jaxmlp: finishing the epoch; again to stop at once", file=sys.stderr, flush=True)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def wait(arrays: Any) -> None:
+    """Wait for arrays, and listen to Ctrl-C meanwhile, as `jax.block_until_ready` does not."""
+    while not all(array.is_ready() for array in jax.tree.leaves(arrays)):
+        time.sleep(0.001)
+    jax.block_until_ready(arrays)  # raises where there is not enough memory

@@ -35,6 +35,8 @@ class Evaluate:
                 f"but {source} has {shapes[0]} inputs and {shapes[1]} classes: give --data of the "
                 "same kind"
             )
+        if run.epoch is not None:
+            print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
         test = evaluate(run.params, dataset, dataset.test, run.config.activation)
         wrong = round((1 - test.accuracy) * len(test.labels))
         print(f"{wrong} of {len(test.labels):,} test examples of {source} are wrong")

@@ -30,6 +30,8 @@ class Predict:
         if not self.images:
             raise ValueError("no image given: name at least one PNG or .npy file")
         run = load_run(self.run_folder)
+        if run.epoch is not None:
+            print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
         inputs = np.stack([read_image(path, run.framing) for path in self.images])
         logits = forward(run.params, jnp.asarray(inputs), activation=run.config.activation)
         probabilities = np.asarray(jax.nn.softmax(logits, axis=1))

@@ -22,7 +22,7 @@ from jaxmlp.cli import fail, interrupted
 from jaxmlp.cli.common import load_data
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
-from jaxmlp.runs import write_bytes, write_text
+from jaxmlp.files import write_bytes, write_text
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown

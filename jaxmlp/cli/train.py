@@ -15,17 +15,23 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlp.cli.common import load_data
-from jaxmlp.data import Batch, Dataset
+from jaxmlp.cli.common import load_data, stoppable, wait
+from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
+from jaxmlp.files import write_bytes
 from jaxmlp.gradient import manual_grad
-from jaxmlp.ink import framing
 from jaxmlp.losses import loss
-from jaxmlp.runs import Run, new_folder, save_run
+from jaxmlp.runs import (
+    Checkpoint,
+    describe,
+    finish,
+    load_checkpoint,
+    result_of,
+    run_folder,
+    save_checkpoint,
+)
 from jaxmlp.settings import Config, Hyperparams, check_integer
-from jaxmlp.training import Metrics, check_run, first_batch, train
-
-FRAMED = 10_000  # training images that are enough to measure how they are framed
+from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state
 
 # On the command line a hyperparameter is always a number, in Python it may be a traced array.
 Numbers = make_dataclass(
@@ -44,11 +50,15 @@ class Train:
         data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file with
             x_train, y_train, x_test and y_test.
         out: the run folder to make; by default runs/ with the data's name and the time.
+        resume: go on with the run in the folder `out`, after the last epoch that it holds.
+        keep_going: do not stop when the loss is no number any more.
         seed: of the initial weights and the augmentation.
     """
 
     data: str = "digits"
     out: Path | None = None
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    keep_going: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     seed: int = 0
     config: Config = field(default_factory=Config)
     numbers: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Numbers)
@@ -58,30 +68,89 @@ class Train:
         start = time.perf_counter()
         hyper = Hyperparams(**vars(self.numbers))
         check_integer("seed", self.seed)
+        if self.resume and self.out is None:
+            raise ValueError("--resume goes on with the run in a folder: name it with --out")
         out = self.out or Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
-        with new_folder(out) as folder:  # first of all, so that no training is in vain
-            test = self._train(folder, hyper)
+        dataset = load_data(self.data, self.config.data_seed)
+        check_run(jax.random.key(self.seed), hyper, dataset, self.config)
+        record = describe(self.config, hyper, self.seed, self.data, dataset)
+        with run_folder(out, record, self.resume) as folder:
+            accuracy = self._finished(folder) or self._train(folder, record, hyper, dataset)
         print(f"run folder {out}: settings, metrics, parameters and pictures")
         print(f"{time.perf_counter() - start:.1f} s in all")
-        print(f"test accuracy {test.accuracy:.4f}")
+        print(f"test accuracy {accuracy:.4f}")
 
-    def _train(self, folder: Path, hyper: Hyperparams) -> Evaluation:
+    def _finished(self, folder: Path) -> float | None:
+        """The test accuracy of a run that has nothing left to do."""
+        result = result_of(folder)
+        if result is None:
+            return None
+        print(f"the run is finished: {self.config.epochs} epochs")
+        return float(result["test_accuracy"])
+
+    def _train(
+        self, folder: Path, record: dict[str, Any], hyper: Hyperparams, dataset: Dataset
+    ) -> float:
         """Fill the run folder; return how the network does on the test part."""
-        dataset = load_data(self.data, self.config.data_seed)
-        key = jax.random.key(self.seed)
-        check_run(key, hyper, dataset, self.config)
-        _describe(dataset, self.config)
-        _report_agreement(key, hyper, dataset, self.config)
-        with _progress(self.config.epochs) as on_epoch:
-            result = train(key, hyper, dataset, config=self.config, on_epoch=on_epoch)
-        test = evaluate(result.params, dataset, dataset.test, self.config.activation)
-        some = dataset.inputs(Batch(*(array[:FRAMED] for array in dataset.train)))
-        frame = framing(np.asarray(some.x), dataset.image_shape)
-        run = Run(self.config, hyper, self.seed, self.data, frame, result.params)
-        summary = {"test_accuracy": test.accuracy, "test_loss": test.loss}
-        save_run(folder, run, result.metrics, summary)
-        _save_pictures(folder, run, dataset, result.metrics, test)
-        return test
+        key, config = jax.random.key(self.seed), self.config
+        _describe(dataset, config)
+        sizes = dataset.n_in, len(dataset.train.x), dataset.n_out
+        like = jax.eval_shape(lambda: initial_state(key, hyper, config, *sizes))
+        last, wrong = load_checkpoint(folder, record, like)
+        for each in wrong:
+            print(f"jaxmlp: warning: {each}", file=sys.stderr)
+        if last is None:
+            _report_agreement(key, hyper, dataset, config)
+        else:
+            print(f"going on after epoch {last.epoch} of {config.epochs}")
+        how_to = f"{folder} keeps {{}} of {config.epochs} epochs: to go on, add --resume"
+        try:
+            last = self._epochs(folder, record, hyper, dataset, last)
+        except KeyboardInterrupt:
+            kept = load_checkpoint(folder, record, like)[0]
+            raise KeyboardInterrupt(how_to.format(kept.epoch) if kept else "") from None
+        test = evaluate(last.state.params, dataset, dataset.test, config.activation)
+        title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
+        softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
+        _save_pictures(folder, title, softened, dataset, last.metrics, test)
+        finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test.loss})
+        return test.accuracy
+
+    def _epochs(
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        hyper: Hyperparams,
+        dataset: Dataset,
+        last: Checkpoint | None,
+    ) -> Checkpoint:
+        """The epochs that are left, each of them kept; stops where the user asks for it."""
+        key, config = jax.random.key(self.seed), self.config
+        state, done = (last.state, last.epoch) if last else (None, 0)
+        history: list[Any] = [last.metrics] if last else []
+        with stoppable() as asked, _progress(config.epochs) as show:
+            epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
+            for epoch, (now, metrics) in enumerate(epochs, done + 1):
+                wait(metrics)
+                if not (self.keep_going or np.isfinite(metrics).all()):
+                    raise ValueError(_diverged(folder, epoch, float(metrics.train_loss)))
+                history.append(jax.tree.map(lambda value: np.asarray(value)[None], metrics))
+                so_far = jax.tree.map(lambda *values: np.concatenate(values), *history)
+                last = Checkpoint(now, so_far)
+                save_checkpoint(folder, record, last)
+                show(epoch, metrics)
+                if asked() and epoch < config.epochs:
+                    raise KeyboardInterrupt
+        assert last is not None  # a run has at least one epoch
+        return last
+
+
+def _diverged(folder: Path, epoch: int, loss: float) -> str:
+    """What to say where the loss, or an accuracy, is no number any more."""
+    text = f"training diverged: in epoch {epoch} the train loss became {loss}; "
+    if epoch > 1:
+        text += f"{folder} keeps the parameters of epoch {epoch - 1}; "
+    return text + "try a smaller --learning-rate, or --keep-going"
 
 
 def _name(data: str) -> str:
@@ -110,6 +179,7 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
     manual = manual_grad(params, batch, activation=config.activation)
     by_jax = jax.jit(jax.grad(loss), static_argnames="activation")
     autodiff = by_jax(params, batch, activation=config.activation)
+    jax.block_until_ready((manual, autodiff))  # raises where there is not enough memory
     pairs = [
         [np.asarray(leaf) for leaf in leaves]
         for leaves in zip(jax.tree.leaves(manual), jax.tree.leaves(autodiff), strict=True)
@@ -124,7 +194,7 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
 
 @contextmanager
 def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
-    """A progress bar on a terminal, a line an epoch elsewhere; stops a run that diverges."""
+    """A progress bar on a terminal, a line an epoch elsewhere."""
     numbers = "loss {:.4f} train {:.4f} validation  accuracy {:.4f}"
     console = Console(file=sys.stdout)
     columns = (
@@ -137,13 +207,7 @@ def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
         task = bar.add_task("compiling", total=epochs)
 
         def on_epoch(epoch: int, metrics: Metrics) -> None:
-            values = [float(value) for value in metrics]
-            if not np.isfinite(values).all():
-                raise ValueError(
-                    f"training diverged: in epoch {epoch} the train loss became {values[0]}; "
-                    "try a smaller --learning-rate"
-                )
-            line = numbers.format(*values)
+            line = numbers.format(*map(float, metrics))
             bar.update(task, completed=epoch, description=line)
             if not console.is_terminal:
                 print(f"epoch {epoch}/{epochs}  {line}", flush=True)
@@ -152,18 +216,15 @@ def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
 
 
 def _save_pictures(
-    folder: Path, run: Run, dataset: Dataset, metrics: Metrics, test: Evaluation
+    folder: Path, title: str, softened: bool, dataset: Dataset, metrics: Metrics, test: Evaluation
 ) -> None:
     from jaxmlp import plots  # Matplotlib takes a while, and most commands need no picture
 
-    curves = [np.asarray(values) for values in metrics]
-    epochs = np.arange(1, len(curves[0]) + 1)
-    softened = run.hyper.label_smoothing > 0 or run.config.augmentation != "none"
     pictures = {
         "curves.png": plots.learning_curves(
-            epochs,
-            *curves,
-            title=f"{_name(run.data)}, {_shape(dataset, run.config)}, seed {run.seed}",
+            np.arange(1, len(metrics.train_loss) + 1),
+            *map(np.asarray, metrics),
+            title=title,
             training="training, soft labels" if softened else "training",
         ),
         "confusion.png": plots.confusion_matrix(
@@ -178,4 +239,4 @@ def _save_pictures(
         ),
     }
     for name, figure in pictures.items():
-        plots.save(figure, folder / name)
+        write_bytes(folder / name, plots.png(figure))

@@ -18,7 +18,7 @@ from jaxmlp.sweeps.processes import check_same, smallest, together
 from jaxmlp.sweeps.run import fetch, place, state_like, train_together
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, accuracies_after, check_installed, columns_of, make_table
-from jaxmlp.training import TrainState
+from jaxmlp.training import TrainState, out_of_memory
 
 KEEP = ("best", "all")
 
@@ -190,7 +190,7 @@ class _Run:
                     on_epoch=functools.partial(self._tell, each * len(some)),
                 )
             except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or len(some) == 1:
+                if not out_of_memory(error) or len(some) == 1:
                     raise
                 if jax.process_count() > 1:  # the others have not run out, and would go on
                     raise ValueError(

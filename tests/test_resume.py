@@ -1,0 +1,238 @@
+"""Runs that are stopped, by whatever, and what is left of them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmlp.cli import main
+from jaxmlp.runs import load_run
+from tests.durability import jaxmlp, kill_training
+from tests.strategies import LONG
+
+SMALL = ["train", "--hidden", "8", "--epochs", "6", "--batch-size", "64"]
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_shell(as_users_see_it, tmp_path, monkeypatch):
+    """In an empty folder, without the suite's stricter settings."""
+    monkeypatch.chdir(tmp_path)
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def train(*arguments, code=0):
+    assert main([*SMALL, *map(str, arguments)]) == code
+
+
+def files(folder):
+    return [(Path(folder) / name).read_bytes() for name in ("params.safetensors", "metrics.csv")]
+
+
+@pytest.fixture
+def stopped(monkeypatch, capsys):
+    """A run that was cut off after four of its six epochs, as by a power failure."""
+
+    class PowerFailure(BaseException):
+        pass
+
+    from jaxmlp.cli import train as command
+
+    save = command.save_checkpoint
+
+    def cut(folder, record, last):
+        save(folder, record, last)
+        if last.epoch == 4:
+            raise PowerFailure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "save_checkpoint", cut)
+        with pytest.raises(PowerFailure):
+            main([*SMALL, "--out", "run"])
+    capsys.readouterr()
+    return Path("run")
+
+
+def test_killed_at_random_moments(tmp_path):
+    """No epoch that was said to be done is lost, and the end is the same, bit for bit."""
+    found = kill_training(tmp_path, kills=100 if LONG else 2, seed=0)
+    assert found.lost == 0
+    assert found.same == found.runs
+
+
+def test_resumed_bit_for_bit(stopped, capsys):
+    train("--out", "run", "--resume")
+    assert "going on after epoch 4 of 6" in capsys.readouterr().out
+    train("--out", "whole")
+    assert files("run") == files("whole")
+    assert sorted(os.listdir("run")) == sorted(os.listdir("whole"))
+
+
+def test_what_is_not_finished_can_be_used(stopped, capsys):
+    assert load_run(stopped).epoch == 4
+    assert main(["evaluate", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert "not finished: the parameters of epoch 4 of 6" in printed
+    assert re.search(r"test accuracy 0\.\d{4}", printed)
+
+
+def test_a_finished_run_has_nothing_left_to_do(capsys):
+    train("--out", "run", "--resume")  # there is none yet, so it begins
+    accuracy, before = capsys.readouterr().out.splitlines()[-1], files("run")
+    train("--out", "run", "--resume")
+    printed = capsys.readouterr().out
+    assert "the run is finished: 6 epochs" in printed
+    assert printed.splitlines()[-1] == accuracy
+    assert files("run") == before
+
+
+@pytest.mark.parametrize("place", [0, 0.01, 0.5, 0.999, "short", "empty"])
+def test_a_damaged_checkpoint_costs_an_epoch(stopped, capsys, place):
+    """Whatever is wrong with it, the one before it is there, and the end is the same."""
+    path = stopped / "checkpoint-000004.safetensors"
+    content = bytearray(path.read_bytes())
+    if isinstance(place, str):
+        content = content[: {"short": len(content) // 2, "empty": 0}[place]]
+    else:
+        content[int(place * len(content))] ^= 0x10
+    path.write_bytes(bytes(content))
+    train("--out", "run", "--resume")
+    out, err = capsys.readouterr()
+    assert "going on after epoch 3 of 6" in out
+    assert "checkpoint-000004.safetensors is damaged" in err
+    train("--out", "whole")
+    assert files("run") == files("whole")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "7"], "run holds another run: its epochs is 6, not 7"),
+        (["--learning-rate", "0.5"], "its learning_rate is 0.004, not 0.5"),
+        (["--seed", "1"], "its seed is 0, not 1"),
+    ],
+)
+def test_other_settings_are_refused(stopped, capsys, arguments, message):
+    before = {path: path.read_bytes() for path in stopped.iterdir()}
+    train("--out", "run", "--resume", *arguments, code=2)
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in stopped.iterdir()} == before
+
+
+def test_other_data_are_refused(capsys):
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.uniform(size=(70, 6)), "y_train": np.arange(70) % 2}
+    arrays |= {"x_test": rng.uniform(size=(9, 6)), "y_test": np.arange(9) % 2}
+    np.savez("data.npz", **arrays)
+    train("--data", "data.npz", "--out", "run", "--batch-size", "32")
+    Path("run/config.json").write_text(
+        json.dumps(json.loads(Path("run/config.json").read_text()) | {"result": None})
+    )
+    arrays["x_train"][3, 3] += 0.25
+    np.savez("data.npz", **arrays)
+    train("--data", "data.npz", "--out", "run", "--batch-size", "32", "--resume", code=2)
+    assert "its data set is another one" in capsys.readouterr().err
+
+
+def test_what_is_no_run_folder_is_refused(capsys):
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("years of work")
+    train("--out", "mine", "--resume", code=2)
+    assert "mine is no run folder, it holds thesis.tex" in capsys.readouterr().err
+    train("--resume", code=2)
+    assert "name it with --out" in capsys.readouterr().err
+    assert os.listdir("mine") == ["thesis.tex"]
+
+
+def test_two_runs_in_one_folder(stopped, capsys):
+    from jaxmlp.files import locked
+
+    with locked(stopped, "run"):
+        train("--out", "run", "--resume", code=2)
+    assert "is in use by another run" in capsys.readouterr().err
+    train("--out", "run", "--resume")
+
+
+def test_diverging_keeps_the_last_good_parameters(capsys):
+    settings = ["--optimizer", "sgd", "--momentum", "0", "--learning-rate", "1e19"]
+    settings += ["--activation", "identity", "--out", "run"]
+    train(*settings, code=2)
+    error = capsys.readouterr().err
+    assert "training diverged: in epoch 1" in error
+    assert not Path("run").exists()
+    train(*settings, "--keep-going")
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_diverging_later(monkeypatch, capsys):
+    from jaxmlp.cli import train as command
+
+    whole = command.each_epoch
+
+    def diverging(*args, **kwargs):
+        for epoch, (state, metrics) in enumerate(whole(*args, **kwargs), 1):
+            yield (
+                state,
+                metrics._replace(train_loss=metrics.train_loss * (1 if epoch < 4 else np.nan)),
+            )
+
+    monkeypatch.setattr(command, "each_epoch", diverging)
+    train("--out", "run", code=2)
+    error = capsys.readouterr().err
+    assert "in epoch 4 the train loss became nan; run keeps the parameters of epoch 3" in error
+    assert load_run(Path("run")).epoch == 3
+    train("--out", "run", "--resume", "--keep-going")
+
+
+def interrupted(times, folder):
+    """The exit code and the output of a run that gets Ctrl-C, once or twice, in its third epoch."""
+    arguments = [*SMALL, "--hidden", "64", "--epochs", "100000", "--out", "run"]
+    with jaxmlp(*arguments, folder=folder) as process:
+        assert process.stdout
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("epoch 3/"):
+                break
+        for number in range(times):
+            time.sleep(0.0005 * number)
+            process.send_signal(signal.SIGINT)
+        printed += process.stdout.read()
+    return process.returncode, printed
+
+
+def test_interrupted_once(tmp_path):
+    code, printed = interrupted(1, tmp_path)
+    assert code == 130
+    last = int(re.findall(r"^epoch (\d+)/", printed, re.MULTILINE)[-1])
+    assert "jaxmlp: finishing the epoch; again to stop at once" in printed
+    assert f"run keeps {last} of 100000 epochs: to go on, add --resume" in printed
+    assert load_run(tmp_path / "run").epoch == last
+
+
+def test_interrupted_twice(tmp_path):
+    code, _ = interrupted(2, tmp_path)
+    assert code == 130
+    assert (load_run(tmp_path / "run").epoch or 0) >= 3
+
+
+def test_no_room_for_the_arrays(capsys):
+    """In a process of its own, which may take little, whatever the machine has."""
+    limits = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (60 * 2**30,) * 2); "
+    command = limits + "from jaxmlp.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["train", "--hidden", "2000000000", "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("jaxmlp: error: there is not enough memory for it")
+    assert done.stderr.count("\n") == 1
+    assert not Path("run").exists()
