@@ -136,6 +136,25 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
     return found
 
 
+def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The arrays in a safetensors file, and the digest that was written into it.
+
+    Such a file promises no more bytes than it has, so that it cannot ask for more memory.
+
+    Raises:
+        ValueError: if it cannot be read, is damaged, or holds numbers that NumPy does not know.
+    """
+    from safetensors import SafetensorError, safe_open  # which only files need
+
+    try:
+        with safe_open(path, "np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, (file.metadata() or {}).get("digest")
+    except (OSError, SafetensorError, AttributeError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"{path} cannot be read: {reason}") from error
+
+
 def _difference(name: str, was: Any, now: Any) -> str:
     """The first part in which two records differ, such as batch_size is 32, not 64."""
     if name == "fingerprint":

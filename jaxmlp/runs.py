@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jaxmlp.data import Batch, Dataset, fingerprint
@@ -26,6 +25,7 @@ from jaxmlp.files import (
     explained,
     locked,
     read_json,
+    read_tensors,
     remove_partial,
     write_bytes,
     write_text,
@@ -39,6 +39,7 @@ from jaxmlp.training import Metrics, TrainState
 PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 SETTINGS = "config.json"
 DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
+LARGEST = 2**31  # pixels in a picture's height or width
 AS_WRITTEN = "as `jaxmlp train` writes it"
 FRAMED = 10_000  # training images that are enough to measure how they are framed
 
@@ -167,10 +168,10 @@ def load_checkpoint(
     wrong: list[str] = []
     for path in _checkpoints(folder):
         try:
-            arrays, written = _read(path)
+            arrays, written = read_tensors(path)
             if written != digest(_decisive(record), arrays):
                 raise ValueError("it is not as this run wrote it")
-        except (OSError, SafetensorError, ValueError) as error:
+        except ValueError as error:
             wrong.append(f"{path} is damaged: {error}")
             continue
         rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
@@ -229,7 +230,7 @@ def load_run(folder: Path) -> Run:
             hyper=Hyperparams(**record["hyperparams"]),
             seed=int(record["seed"]),
             data=str(record["data"]),
-            framing=Framing(**{name: tuple(pair) for name, pair in framing.items()}),
+            framing=Framing(*(_pair(framing[name]) for name in Framing._fields)),
             params=(),
             epoch=None,
         )
@@ -250,10 +251,10 @@ def _last_params(folder: Path, finished: bool) -> tuple[Params, int | None]:
     errors = []
     for path in paths:
         try:
-            arrays, _ = _read(path)
+            arrays, _ = read_tensors(path)
             params = _params_of(path, arrays)
-        except (OSError, SafetensorError, ValueError) as error:
-            errors.append(f"{path} cannot be read: {error}")
+        except ValueError as error:
+            errors.append(str(error))
             continue
         return params, None if finished else len(arrays.get("train_loss", ()))
     raise ValueError(errors[0])
@@ -268,13 +269,6 @@ def _tensors(params: Params) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The arrays of a file, and the digest that was written into it."""
-    with safe_open(path, "np") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return arrays, (file.metadata() or {}).get("digest")
-
-
 def _params_of(path: Path, arrays: dict[str, Any]) -> Params:
     """The layers among the arrays of a file."""
     found = {name: array for name, array in arrays.items() if name.startswith("layer")}
@@ -285,6 +279,13 @@ def _params_of(path: Path, arrays: dict[str, Any]) -> Params:
     if found or not layers:
         raise ValueError(f"{path} holds no layers, or more than layers: {sorted(found)}")
     return tuple(layers)
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    first, second = value
+    if not all(isinstance(each, int | float) and abs(each) < LARGEST for each in value):
+        raise TypeError(f"{value!r} is no pair of numbers")
+    return first, second
 
 
 def _check_params(folder: Path, run: Run) -> None:

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from jaxmlp.files import check_record, digest, explained, locked, write_bytes, write_text
+from jaxmlp.files import (
+    check_record,
+    digest,
+    explained,
+    locked,
+    read_tensors,
+    write_bytes,
+    write_text,
+)
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
@@ -76,14 +83,12 @@ class Chunks:
         for path in sorted(self.folder.glob("chunk-*.safetensors")):
             try:
                 yield self._read(path)
-            except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 if is_first():
                     warnings.warn(f"{path} is damaged and is run again: {error}", stacklevel=2)
 
     def _read(self, path: Path) -> Chunk:
-        with safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            written = (file.metadata() or {}).get("digest")
+        arrays, written = read_tensors(path)
         if written != digest(self.record, arrays):
             raise ValueError("it is not as this sweep wrote it")
         trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
