@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key, UInt32
 
 SORTED = 4096  # examples, up to which `jax.random.permutation` sorts them in no time
-MOST = 2**31  # examples, whose numbers fit into 32 bits with their sign
+MOST = 46340**2  # examples: the largest square below 2³¹, up to which XLA counts
 ROUNDS = 8
 
 
@@ -26,12 +26,12 @@ def permutation(key: Key[Array, ""], n: int) -> Integer[Array, " n"]:
         n: how many examples there are, at least one.
 
     Raises:
-        ValueError: if there are more than 2³¹ of them.
+        ValueError: if there are more than 46340² of them, some 2³¹.
     """
     if n <= SORTED:
         return jax.random.permutation(key, n)
     if n > MOST:
-        raise ValueError(f"there are {n} examples: an order of at most 2³¹ can be made")
+        raise ValueError(f"there are {n} examples: an order of at most {MOST} can be made")
     base = math.isqrt(n - 1) + 1
     one, other = (jax.lax.broadcasted_iota(jnp.uint32, (base, base), axis) for axis in (0, 1))
     for secret in jax.random.bits(key, (ROUNDS,), jnp.uint32):

@@ -314,6 +314,10 @@ def test_without_the_extra(monkeypatch, capsys):
     assert "needs the package tyro: pip install" in refused(["train"], capsys)
 
 
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
 def test_compiled_programs_are_kept(tmp_path, monkeypatch):
     """In the user's cache, unless JAX is told where; a cache that cannot be is done without."""
     names = (
@@ -332,6 +336,11 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch):
         cli._keep_programs()
         assert config.jax_compilation_cache_dir is None
         (tmp_path / "jaxmlp").unlink()
+        with monkeypatch.context() as patch:
+            patch.delenv("XDG_CACHE_HOME")
+            patch.setattr(Path, "home", no_home)
+            cli._keep_programs()
+        assert config.jax_compilation_cache_dir is None
         cli._keep_programs()
         assert Path(getattr(config, names[0])).parent == tmp_path / "jaxmlp"
     finally:

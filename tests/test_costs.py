@@ -10,7 +10,8 @@ import pytest
 import jaxmlp
 from jaxmlp import Batch, Config, Hyperparams
 from jaxmlp.losses import loss
-from jaxmlp.shuffling import SORTED
+from jaxmlp.shuffling import SORTED, permutation
+from jaxmlp.sweeps.plan import ORDER
 from jaxmlp.training import first_batch, initial_state, run_epoch, run_keys
 
 SMALL = 1.03  # of operations: counts of a few hundred include what nobody wrote
@@ -86,3 +87,13 @@ def test_the_first_batch_and_the_run_share_a_program():
         first_batch(jax.random.key(0), Hyperparams(), dataset, config)
         jaxmlp.train(jax.random.key(0), Hyperparams(), dataset, config=config)
     assert program._cache_size() == 1
+
+
+def test_an_order_takes_no_more_than_is_planned():
+    """Where every trial of a sweep has its own."""
+    n, trials = SORTED + 1, 4
+    keys = jax.random.split(jax.random.key(0), trials)
+    program = jax.jit(jax.vmap(lambda key: permutation(key, n), out_axes=1))
+    memory = program.lower(keys).compile().memory_analysis()
+    assert memory is not None
+    assert (memory.temp_size_in_bytes + memory.output_size_in_bytes) / n / trials < ORDER

@@ -59,11 +59,12 @@ def _keep_programs() -> None:
 
     if getattr(jax.config, "jax_compilation_cache_dir", None):  # $JAX_COMPILATION_CACHE_DIR
         return
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "jaxmlp" / platform.node()
     try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = caches / "jaxmlp" / platform.node()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # it would only have saved time
+        (folder / ".written").touch()  # by root too, whom a read-only disk stops
+    except (RuntimeError, OSError):  # no home or no place; it would only have saved time
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", CACHE)

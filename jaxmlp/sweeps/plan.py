@@ -26,6 +26,7 @@ SHARE = 0.5  # of the memory that is free, which a chunk may fill
 # Of the parameters and the optimizer's state that a core works on at a time: what is larger has to
 # come from memory in every step, which takes longer than the products (`benchmark_sweeps.py`).
 CACHED = 4 * 2**20
+ORDER = 21  # bytes for each example: 4 of its place, and 17 while places are encrypted
 MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays like the parameters in optax's state
 
 
@@ -187,14 +188,14 @@ def bytes_each(config: Config, dataset: Dataset, shared: bool) -> int:
     """Memory of one trial: parameters, their gradient, optax's state, activations of a batch.
 
     Where the trials do not see the same inputs, there is also its own batch, as stored and as real
-    numbers, and its own order, with what sorts it.
+    numbers, and its own order, with what makes it.
     """
     gradient, x = _count(config, dataset), dataset.train.x
     activations = 2 * config.batch_size * sum(sizes_of(config, dataset)[1:])
     found = _state_bytes(config, dataset) + 4 * (gradient + activations)
     if not shared or config.augmentation != "none":
         found += config.batch_size * x.shape[1] * (4 + x.dtype.itemsize)
-    return found if shared else found + 8 * len(x)
+    return found if shared else found + ORDER * len(x)
 
 
 def _state_bytes(config: Config, dataset: Dataset) -> int:
