@@ -11,13 +11,14 @@ name is part of theirs.
 
 import argparse
 import json
+import re
 import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,11 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+from benchmark_page import page, picture
 from cold import cold_starts
 from contestants import Prepared, epochs_of, ours, prepare
-from measuring import (
-    Measure,
-    in_turn,
-    machine,
-    middle,
-    seconds_of_products,
-    timed,
-    times_as_long,
-)
+from measuring import Measure, in_turn, machine, seconds_of_products, timed
+from rates import all_rates
 
 import jaxmlp
 from jaxmlp import Batch, Layer
@@ -43,9 +38,8 @@ from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.cli.common import load_data
 from jaxmlp.gradient import manual_value_and_grad
 from jaxmlp.losses import loss
-from jaxmlp.plots import GREY, INK, PALE, new_figure, save
+from jaxmlp.plots import save
 from jaxmlp.shuffling import permutation
-from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.plan import multiplications
 from jaxmlp.training import TrainState, make_gradient, over_batches, run_epoch, update
 
@@ -54,23 +48,9 @@ NETWORKS = {"784-128-10": 128, "784-1024-1024-10": 1024}  # with their batch siz
 GRID = ((32, 256, 2048), (1, 3, 6), (1, 64, 4096), ("relu",))  # widths, hidden layers, batches
 LIKE = ((256,), (3,), (1024,), tuple(ACTIVATIONS))  # one of them for every activation
 SIZES = (1.0, 10.0, 100.0, 1e3, 1e4)  # of logits
-GOALS = {  # how many times as long as ours, at least; and the share of the floor
-    "784-128-10": {"PyTorch, eager": 3.0, "scikit-learn": 3.0, "floor": 0.7},
-    "784-1024-1024-10": {"PyTorch, eager": 1.8, "floor": 0.85},
-}
-TRIED = """
-Where two cores compute one product of 128 rows, a core does 0.75 of what it does alone, in
-PyTorch as in XLA: that is most of what lies between the floor and an epoch of 784-128-10. Tried
-against it, without gain: XLA's options for its libraries of products (YNNPACK, oneDNN) and its
-scheduler (the one that saves memory: 6 % faster at width 128, 3 % slower at 256), inputs and
-weights in every other layout, products cut in halves (a quarter slower), hidden units spread over
-two devices with a sum of logits in every step (7 % slower). A gradient of the last layer as a
-transposed product is 3 % faster, but XLA aborts when it compiles it for many networks at once.
-Pixels gathered for the whole epoch take longer than batch by batch. With gain: orders without
-sorting, 8-bit pixels, slices for validation.
-"""
+BY_JAX = jax.jit(jax.grad(loss))
 PRECISIONS = {"float32": "highest", "TF32": "tensorfloat32", "bfloat16": "bfloat16"}  # of products
-PARTS = ("gradient", "accuracy", "epoch", "growth", "cold")
+PARTS = ("gradient", "accuracy", "epoch", "rates", "growth", "cold")
 ON_GPU = ("gradient", "accuracy", "epoch", "precision")
 
 
@@ -102,27 +82,52 @@ def gradients(rounds: int, cases: Iterable[Any] = (*product(*GRID), *product(*LI
 
 
 def accuracies(draws: int = 2000) -> list[dict[str, Any]]:
-    """Errors of both in float32 beside 50 digits, in units of the largest entry: mean, largest."""
-    by_jax = jax.jit(jax.grad(loss))
+    """Errors of both in float32, in units of the largest entry: mean and largest.
+
+    Of a linear network, whose logits are exact, beside 50 digits, and of one with two hidden layers
+    and several examples, whose logits are not, beside `jax.grad` in float64.
+    """
     found = []
     for size in SIZES:
-        errors: dict[str, list[float]] = {"by hand": [], "jax.grad": []}
-        for draw in range(draws):
-            rng = np.random.default_rng(draw)
-            weight = rng.normal(size=(3, 4)).astype(np.float32)
-            weight *= np.float32(size) / np.abs(weight).max()
-            labels = rng.uniform(size=(1, 4)).astype(np.float32)
-            truth = _in_many_digits(weight[0], labels[0])
-            one = jnp.asarray([[1.0, 0.0, 0.0]])  # so that the logits are exact
-            given = (Layer(jnp.asarray(weight), None),), Batch(one, jnp.asarray(labels))
-            for name, function in (("by hand", jaxmlp.manual_grad), ("jax.grad", by_jax)):
-                off = np.abs(np.asarray(function(*given)[0].weight[0], float) - truth).max()
-                errors[name].append(float(off / np.abs(truth).max()))
-        found.append(
-            {"logits": size}
-            | {name: [statistics.mean(each), max(each)] for name, each in errors.items()}
-        )
+        for kind, case in (("linear", _linear), ("two hidden layers", _deep)):
+            errors: dict[str, list[float]] = {"by hand": [], "jax.grad": []}
+            for draw in range(draws):
+                params, batch, truth = case(np.random.default_rng(draw), size)
+                largest = max(float(np.abs(each).max()) for each in truth)
+                for name, function in (("by hand", jaxmlp.manual_grad), ("jax.grad", BY_JAX)):
+                    pairs = zip(jax.tree.leaves(function(params, batch)), truth, strict=True)
+                    off = max(float(np.abs(np.asarray(own, float) - it).max()) for own, it in pairs)
+                    errors[name].append(off / largest)
+            values = {name: [statistics.mean(each), max(each)] for name, each in errors.items()}
+            found.append({"logits": size, "network": kind} | values)
     return found
+
+
+def _linear(rng: np.random.Generator, size: float) -> tuple[Any, Batch, list[np.ndarray]]:
+    """A network, a batch with the largest logit of a size, and the gradient by 50 digits."""
+    logits = rng.normal(size=4).astype(np.float32)
+    logits *= np.float32(size) / np.abs(logits).max()
+    labels = rng.uniform(size=4).astype(np.float32)
+    weight = np.stack([logits, np.ones_like(logits)])
+    batch = Batch(jnp.asarray([[1.0, 0.0]]), jnp.asarray(labels[None]))
+    row = _in_many_digits(logits, labels)
+    return (Layer(jnp.asarray(weight), None),), batch, [np.stack([row, np.zeros_like(row)])]
+
+
+def _deep(rng: np.random.Generator, size: float) -> tuple[Any, Batch, list[np.ndarray]]:
+    """The same with 6-8-8-4, where the last layer is scaled."""
+    weights = [rng.normal(size=shape).astype(np.float32) for shape in ((6, 8), (8, 8), (8, 4))]
+    x, labels = rng.normal(size=(5, 6)).astype(np.float32), rng.uniform(size=(5, 4))
+    h = np.maximum(np.maximum(x @ weights[0], 0) @ weights[1], 0)
+    weights[2] *= np.float32(size) / max(np.abs(h @ weights[2]).max(), 1e-3)
+    params = tuple(Layer(jnp.asarray(weight), None) for weight in weights)
+    batch = Batch(jnp.asarray(x), jnp.asarray(labels, jnp.float32))
+    with jax.enable_x64(True):
+        exact = jax.tree.map(
+            lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), (params, batch)
+        )
+        truth = [np.asarray(leaf) for leaf in jax.tree.leaves(BY_JAX(*exact))]
+    return params, batch, truth
 
 
 def _in_many_digits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -157,7 +162,9 @@ def everybody(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
         print(f"the parts of ours: {name}", flush=True)
         rungs = {rung: partial(timed, program) for rung, program in ladder(prepared).items()}
         parts = in_turn(rungs | {"floor": least}, enough)
-        found[name] = {"seconds": times, "parts": parts, "profile": profile(epochs["jaxmlp"])}
+        found[name] = {
+            "batch": batch, "seconds": times, "parts": parts, "profile": profile(prepared),
+        }  # fmt: skip
     return found
 
 
@@ -230,11 +237,9 @@ def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
     return programs | {"a fresh order": partial(shuffled, key), "validation": ours(prepared)}
 
 
-def profile(epoch: Callable[[], Any], most: int = 8) -> dict[str, float]:
-    """The operations on which XLA spends most of an epoch, in seconds, by JAX's profiler.
-
-    A product that runs beside others is counted only until it has been begun.
-    """
+def profile(prepared: Prepared, most: int = 10) -> dict[str, float]:
+    """The operations on which XLA spends most of an epoch, in seconds, by JAX's profiler."""
+    epoch = ours(prepared)
     jax.block_until_ready(epoch())
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -245,40 +250,39 @@ def profile(epoch: Callable[[], Any], most: int = 8) -> dict[str, float]:
         for event in (e for plane in planes for line in plane.lines for e in line.events):
             if "hlo_op" in dict(event.stats):
                 spent[event.name] += event.duration_ns / 1e9
-    return dict(spent.most_common(most))
+    text = run_epoch.lower(*prepared.arguments(), config=prepared.config).compile().as_text() or ""
+    return {_described(name, text): seconds for name, seconds in spent.most_common(most)}
 
 
-def growth(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, list[dict[str, float]]]:
+def _described(name: str, text: str) -> str:
+    """An operation of a program with the shape that it makes and what it comes from."""
+    line = re.search(rf"%{re.escape(name)} = (\w+\[[\d,]*\]).*", text)
+    if line is None:
+        return f"`{name}`"
+    source = re.search(r'op_name="([^"]*)"', line[0])
+    origin = "/".join(source[1].split("/")[-2:]) if source else "?"
+    return f"`{name}` ({line[1]}, {origin})"
+
+
+def growth(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
     """Our epoch against width, depth, batch size and number of examples; and its memory."""
-    axes = {
-        "width": [((784, width, 10), 128, 1) for width in (64, 128, 256, 512, 1024)],
-        "hidden layers": [((784, *[256] * depth, 10), 128, 1) for depth in (1, 2, 3, 4, 6)],
-        "batch size": [((784, 128, 10), batch, 1) for batch in (32, 128, 512, 2048, 8192)],
-        "copies of MNIST": [((784, 128, 10), 128, copies) for copies in (1, 2, 5, 10)],
+    axes: dict[str, dict[int, tuple[tuple[int, ...], int, int]]] = {
+        "width": {width: ((784, width, 10), 128, 1) for width in (64, 128, 256, 512, 1024)},
+        "hidden layers": {depth: ((784, *[256] * depth, 10), 128, 1) for depth in (1, 2, 3, 4, 6)},
+        "batch size": {batch: ((784, 128, 10), batch, 1) for batch in (32, 128, 512, 2048, 8192)},
+        "copies of MNIST": {copies: ((784, 128, 10), 128, copies) for copies in (1, 2, 5, 10)},
     }
-    found: dict[str, list[dict[str, float]]] = {}
+    found: dict[str, Any] = {}
     for axis, points in axes.items():
-        found[axis] = []
-        for sizes, batch, copies in points:
-            value = {
-                "width": sizes[1], "hidden layers": len(sizes) - 2, "batch size": batch,
-                "copies of MNIST": copies,
-            }[axis]  # fmt: skip
+        methods, memory = {}, []
+        for value, (sizes, batch, copies) in points.items():
             train = Batch(*(np.concatenate([array] * copies) for array in dataset.train))
-            part = replace(dataset, train=train)
-            prepared = prepare(sizes, batch, part)
+            prepared = prepare(sizes, batch, replace(dataset, train=train))
             program = run_epoch.lower(*prepared.arguments(), config=prepared.config).compile()
-            epoch = ours(prepared)
-            epoch()
-            found[axis].append(
-                {
-                    "at": value,
-                    "seconds": statistics.median(timed(epoch) for _ in range(rounds)),
-                    "floor": floor(prepared, part)(),
-                    "bytes": temporary(program),
-                }
-            )
-            print(axis, found[axis][-1], flush=True)
+            memory.append(temporary(program))
+            methods[f"{axis} {value}"] = partial(timed, ours(prepared))
+        times = in_turn(methods, rounds)
+        found[axis] = {"at": [*points], "seconds": [*times.values()], "bytes": memory}
     return found
 
 
@@ -303,127 +307,6 @@ def temporary(program: Any) -> int:
     return program.memory_analysis().temp_size_in_bytes
 
 
-def slope(points: list[dict[str, float]], name: str = "seconds") -> float:
-    """The power of the last doubling or so: the slope between the last two points, log by log."""
-    (a, b) = points[-2:]
-    return float(np.log(b[name] / a[name]) / np.log(b["at"] / a["at"]))
-
-
-def heading(title: str, *columns: str) -> list[str]:
-    """What a part of the page and its table begin with."""
-    return ["", f"## {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-
-
-def table(found: dict[str, Any]) -> str:
-    """All of it in Markdown."""
-    about = found["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    threads = ", ".join(f"{name} {number}" for name, number in about["threads"].items())
-    lines = [f"{about['processor']}, {about['cores']} cores (threads: {threads}); {versions}. "
-             "Milliseconds: median (fastest to slowest)."]  # fmt: skip
-    for name, part in found.get("epoch", {}).items():
-        times = part["seconds"]
-        title = f"An epoch of MNIST, {name}, batches of {NETWORKS[name]}"
-        lines += heading(title, "", "milliseconds", "times as long as ours")
-        for other, seconds in times.items():
-            ratio = times_as_long(seconds, times["jaxmlp"])
-            lines.append(f"| {other} | {middle(seconds)} | {ratio:.2f} |")
-        rungs = {k: statistics.median(v) for k, v in part["parts"].items()}
-        least, empty, whole = rungs.pop("floor"), rungs.pop("an empty loop"), rungs["validation"]
-        lines += ["", "| what ours is made of | milliseconds | share |", "|---|---|---|"]
-        lines.append(f"| the floor | {1e3 * least:.3g} | {least / whole:.0%} |")
-        for (_, before), (rung, after) in pairwise([("", least), *rungs.items()]):
-            own = after - before
-            lines.append(f"| + {rung} | {1e3 * own:.3g} | {own / whole:.0%} |")
-        spent = ", ".join(f"`{name}` {1e3 * each:.3g}" for name, each in part["profile"].items())
-        lines += ["", f"An empty loop of as many steps takes {1e3 * empty:.2g} ms. Where XLA spends"
-                  f" most, in ms, by its profiler: {spent}."]  # fmt: skip
-    if "epoch" in found:
-        lines += heading("Goals", "", "times as long as ours", "goal", "got")
-        for network, goals in GOALS.items():
-            times = found["epoch"][network]["seconds"]
-            for name, goal in goals.items():
-                ratio = times_as_long(times[name], times["jaxmlp"])
-                lines.append(f"| {network} | {name} | {goal:g} | {ratio:.2f} |")
-        lines.append(TRIED.rstrip())
-    if "gradient" in found:
-        lines += table_of_gradients("", found["gradient"])
-    if "accuracy" in found:
-        title = "Errors in float32 beside 50 digits, relative to the largest entry: mean (largest)"
-        lines += heading(title, "logits up to", "by hand", "`jax.grad`")
-        for each in found["accuracy"]:
-            errors = ("{:.2e} ({:.1e})".format(*each[name]) for name in ("by hand", "jax.grad"))
-            lines.append(f"| {each['logits']:g} | {' | '.join(errors)} |")
-    if "growth" in found:
-        title = "How an epoch of 784-128-10 grows, by the last two points of each"
-        lines += heading(title, "with", "seconds", "slope", "MiB beside the data", "slope")
-        for axis, points in found["growth"].items():
-            seconds, memory = (
-                ", ".join(f"{scale * point[name]:.3g}" for point in points)
-                for name, scale in (("seconds", 1), ("bytes", 2**-20))
-            )
-            at = ", ".join(f"{point['at']:g}" for point in points)
-            lines.append(
-                f"| {axis} {at} | {seconds} | {slope(points):.2f} | {memory} | "
-                f"{slope(points, 'bytes'):.2f} |"
-            )
-    for name, part in found.get("precision", {}).items():
-        lines += heading(f"Products in {name}", "an epoch of", "milliseconds", "the floor")
-        for network in NETWORKS:
-            own, least = (part["epoch"][f"{of}{network}"] for of in ("", "floor of "))
-            lines.append(f"| {network} | {middle(own)} | {times_as_long(least, own):.2f} |")
-        lines += table_of_gradients(f", products in {name}", part["gradient"])
-    if "cold" in found:
-        title = "From a cold process to 98 % of MNIST's test part"
-        lines += heading(title, "", "seconds", "accuracy")
-        for name, runs in found["cold"].items():
-            seconds = [run["seconds"] for run in runs]
-            accuracy = ", ".join(f"{run['accuracy']:.4f}" for run in runs)
-            lines.append(
-                f"| {name} | {statistics.median(seconds):.1f} ({min(seconds):.1f} to "
-                f"{max(seconds):.1f}) | {accuracy} |"
-            )
-    return "\n".join(lines) + "\n"
-
-
-def table_of_gradients(where: str, found: list[dict[str, Any]]) -> list[str]:
-    """How much longer the gradient by JAX takes, and how much more memory."""
-    lines = heading(
-        f"One gradient, `jax.value_and_grad` beside the one by hand{where}",
-        "width", "hidden layers", "examples", "activation", "times as long", "times the memory",
-    )  # fmt: skip
-    for each in found:
-        hand, other = (each["seconds"][name] for name in ("by hand", "jax.grad"))
-        memory = each["bytes"]["jax.grad"] / max(each["bytes"]["by hand"], 1)
-        lines.append(
-            f"| {each['width']} | {each['depth']} | {each['n']} | {each['activation']} | "
-            f"{times_as_long(other, hand):.2f} | {memory:.2f} |"
-        )
-    return lines
-
-
-def picture(found: dict[str, Any]) -> Any:
-    """Everybody's epoch, in units of the floor."""
-    figure = new_figure(10.0, 4.4, "An epoch of MNIST, in units of its matrix products alone")
-    panels = figure.subplots(1, len(NETWORKS))
-    for axes, (name, part) in zip(panels, found["epoch"].items(), strict=True):
-        times = part["seconds"]
-        names = [each for each in times if each != "floor"]
-        ratios = [times_as_long(times[each], times["floor"]) for each in names]
-        colours = [COLOURS[0] if each.startswith("jaxmlp") else GREY for each in names]
-        axes.barh(names, ratios, color=colours)
-        axes.axvline(1, color=INK, lw=1, ls="--")
-        for row, ratio in enumerate(ratios):
-            axes.text(ratio, row, f" {ratio:.1f}", va="center", size=9)
-        axes.set(title=name, xlim=(0, 1.15 * max(ratios)))
-        axes.invert_yaxis()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="x", color=PALE)
-        axes.set_axisbelow(True)
-    panels[-1].set_yticklabels([])
-    return figure
-
-
 def main() -> None:
     """Measure some parts, write them down beside those of before, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -435,6 +318,7 @@ def main() -> None:
     every = tuple(dict.fromkeys(PARTS + ON_GPU))
     parser.add_argument("--parts", nargs="*", default=usual, choices=every)
     given = parser.parse_args()
+    jax.config.update("jax_default_matmul_precision", "highest")  # as PyTorch's is on a GPU
     on = "" if device.platform == "cpu" else "-" + device.device_kind.replace(" ", "-")
     path = given.out / f"benchmark{on}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -444,6 +328,7 @@ def main() -> None:
         "gradient": lambda: gradients(given.rounds),
         "accuracy": accuracies,
         "epoch": lambda: everybody(dataset, given.rounds),
+        "rates": lambda: all_rates(given.rounds),
         "growth": lambda: growth(dataset, given.rounds),
         "precision": lambda: precisions(dataset, given.rounds),
         "cold": lambda: cold_starts(given.data, given.rounds),
@@ -451,7 +336,7 @@ def main() -> None:
     for name in given.parts:
         found[name] = parts[name]()
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(table(found), encoding="utf-8")
+    path.with_suffix(".md").write_text(page(found), encoding="utf-8")
     if "epoch" in found:
         save(picture(found), path.with_suffix(".png"))
 

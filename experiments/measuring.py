@@ -3,6 +3,7 @@
 import importlib
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -27,13 +28,13 @@ def timed(action: Callable[[], Any]) -> float:
 def in_turn(methods: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
     """The times of all methods, measured in turn; a first round, which compiles, is left out.
 
-    Every round begins with another one, as what comes before may heat the machine or fill a cache.
+    Every round has an order of its own, as what comes before may heat the machine or fill a cache.
     """
     times: dict[str, list[float]] = {name: [] for name in methods}
-    names = [*methods]
+    names, rng = [*methods], random.Random(0)
     for turn in range(rounds + 1):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+        rng.shuffle(names)
+        for name in names:
             seconds = methods[name]()
             print(f"round {turn}, {name}: {seconds:.4f}", flush=True)
             if turn:
