@@ -92,7 +92,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
         with locked(whole, "run"):
             remove_partial(whole)
             if settings.exists():
-                check_record(settings, {name: record[name] for name in DECISIVE}, "run")
+                check_record(settings, _decisive(record), "run")
             else:
                 write_text(settings, json.dumps(record, indent=2) + "\n")
             try:
@@ -145,10 +145,9 @@ class Checkpoint(NamedTuple):
 
 def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> None:
     """Write a checkpoint; of the earlier ones, the last stays too, in case this one is damaged."""
-    arrays = _tensors(last.state.params) | last.metrics._asdict()
     rest = jax.tree.leaves(last.state._replace(params=()))
-    arrays |= {f"rest{number:03d}": leaf for number, leaf in enumerate(rest)}
-    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    arrays = _tensors(last.state.params) | last.metrics._asdict()
+    arrays |= {f"rest{number:03d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
     content = save(arrays, {"digest": digest(_decisive(record), arrays)})
     write_bytes(folder / f"checkpoint-{last.epoch:06d}.safetensors", content)
     for path in _checkpoints(folder)[2:]:
@@ -194,8 +193,7 @@ def _decisive(record: dict[str, Any]) -> dict[str, Any]:
 
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    tensors = {name: np.asarray(array) for name, array in _tensors(last.state.params).items()}
-    write_bytes(folder / "params.safetensors", save(tensors))
+    write_bytes(folder / "params.safetensors", save(_tensors(last.state.params)))
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(("epoch", *Metrics._fields))
@@ -262,7 +260,7 @@ def _last_params(folder: Path, finished: bool) -> tuple[Params, int | None]:
 
 def _tensors(params: Params) -> dict[str, Any]:
     return {
-        f"layer{number}.{name}": array
+        f"layer{number}.{name}": np.asarray(array)
         for number, layer in enumerate(params)
         for name, array in layer._asdict().items()
         if array is not None

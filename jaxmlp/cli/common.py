@@ -1,4 +1,4 @@
-"""What the commands share: finding the data, and stopping where the user asks for it."""
+"""What the commands share: finding data and runs, and stopping where the user asks for it."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ import jax
 
 from jaxmlp.data import Dataset
 from jaxmlp.loaders import load_digits, load_idx, load_mnist, load_npz
+from jaxmlp.runs import Run, load_run
 
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -36,6 +37,14 @@ def load_data(source: str, data_seed: int = 0) -> Dataset:
         f"unknown data {source!r}: give digits, mnist, a folder with MNIST's four IDX files, or "
         "a file that ends in .npz"
     )
+
+
+def trained(folder: Path) -> Run:
+    """The run in a folder, as `load_run` reads it; says so if it is not finished."""
+    run = load_run(folder)
+    if run.epoch is not None:
+        print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
+    return run
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import tyro
 
-from jaxmlp.cli.common import load_data
+from jaxmlp.cli.common import load_data, trained
 from jaxmlp.evaluation import evaluate
-from jaxmlp.runs import load_run
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,17 @@ class Evaluate:
 
     def run(self) -> None:
         """Load, evaluate, print."""
-        run = load_run(self.run_folder)
+        run = trained(self.run_folder)
         source = self.data or run.data
         dataset = load_data(source, run.config.data_seed)
         shapes = dataset.n_in, dataset.n_out
-        trained = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
-        if shapes != trained:
+        sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
+        if shapes != sizes:
             raise ValueError(
-                f"{self.run_folder} is a network of {trained[0]} inputs and {trained[1]} classes, "
+                f"{self.run_folder} is a network of {sizes[0]} inputs and {sizes[1]} classes, "
                 f"but {source} has {shapes[0]} inputs and {shapes[1]} classes: give --data of the "
                 "same kind"
             )
-        if run.epoch is not None:
-            print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
         test = evaluate(run.params, dataset, dataset.test, run.config.activation)
         wrong = round((1 - test.accuracy) * len(test.labels))
         print(f"{wrong} of {len(test.labels):,} test examples of {source} are wrong")

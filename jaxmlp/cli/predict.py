@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from jaxmlp.cli.common import trained
 from jaxmlp.images import read_image
 from jaxmlp.network import forward
-from jaxmlp.runs import load_run
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Predict:
         """Print a line for each picture: its name, the class, how sure, and the runner-up."""
         if not self.images:
             raise ValueError("no image given: name at least one PNG or .npy file")
-        run = load_run(self.run_folder)
-        if run.epoch is not None:
-            print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
+        run = trained(self.run_folder)
         inputs = np.stack([read_image(path, run.framing) for path in self.images])
         logits = forward(run.params, jnp.asarray(inputs), activation=run.config.activation)
         probabilities = np.asarray(jax.nn.softmax(logits, axis=1))

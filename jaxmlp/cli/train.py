@@ -75,18 +75,15 @@ class Train:
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
         record = describe(self.config, hyper, self.seed, self.data, dataset)
         with run_folder(out, record, self.resume) as folder:
-            accuracy = self._finished(folder) or self._train(folder, record, hyper, dataset)
+            result = result_of(folder)
+            if result is None:
+                accuracy = self._train(folder, record, hyper, dataset)
+            else:
+                accuracy = float(result["test_accuracy"])
+                print(f"the run is finished: {self.config.epochs} epochs")
         print(f"run folder {out}: settings, metrics, parameters and pictures")
         print(f"{time.perf_counter() - start:.1f} s in all")
         print(f"test accuracy {accuracy:.4f}")
-
-    def _finished(self, folder: Path) -> float | None:
-        """The test accuracy of a run that has nothing left to do."""
-        result = result_of(folder)
-        if result is None:
-            return None
-        print(f"the run is finished: {self.config.epochs} epochs")
-        return float(result["test_accuracy"])
 
     def _train(
         self, folder: Path, record: dict[str, Any], hyper: Hyperparams, dataset: Dataset
@@ -127,16 +124,15 @@ class Train:
         """The epochs that are left, each of them kept; stops where the user asks for it."""
         key, config = jax.random.key(self.seed), self.config
         state, done = (last.state, last.epoch) if last else (None, 0)
-        history: list[Any] = [last.metrics] if last else []
+        nothing: Any = np.empty(0, np.float32)
         with stoppable() as asked, _progress(config.epochs) as show:
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)
                 if not (self.keep_going or np.isfinite(metrics).all()):
                     raise ValueError(_diverged(folder, epoch, float(metrics.train_loss)))
-                history.append(jax.tree.map(lambda value: np.asarray(value)[None], metrics))
-                so_far = jax.tree.map(lambda *values: np.concatenate(values), *history)
-                last = Checkpoint(now, so_far)
+                before = last.metrics if last else Metrics(nothing, nothing, nothing)
+                last = Checkpoint(now, jax.tree.map(np.append, before, metrics))
                 save_checkpoint(folder, record, last)
                 show(epoch, metrics)
                 if asked() and epoch < config.epochs:
