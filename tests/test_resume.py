@@ -225,6 +225,21 @@ def test_interrupted_once(tmp_path):
     assert load_run(tmp_path / "run").epoch == last
 
 
+def test_interrupted_while_pictures_are_drawn(monkeypatch, whole, capsys):
+    """All epochs are kept by then, and what is left is done by --resume."""
+    from jaxmlp.cli import train as command
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_save_pictures", interrupt)
+        train("--out", "run", code=130)
+    assert "interrupted; run keeps 6 of 6 epochs: to go on, add --resume" in capsys.readouterr().err
+    train("--out", "run", "--resume")
+    assert files("run") == files(whole)
+
+
 def test_interrupted_twice(tmp_path):
     code, _ = interrupted(2, tmp_path)
     assert code == 130

@@ -103,14 +103,14 @@ class Train:
         how_to = f"{folder} keeps {{}} of {config.epochs} epochs: to go on, add --resume"
         try:
             last = self._epochs(folder, record, hyper, dataset, last)
+            test = evaluate(last.state.params, dataset, dataset.test, config.activation)
+            title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
+            softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
+            _save_pictures(folder, title, softened, dataset, last.metrics, test)
+            finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test.loss})
         except KeyboardInterrupt:
             kept = load_checkpoint(folder, record, like)[0]
             raise KeyboardInterrupt(how_to.format(kept.epoch) if kept else "") from None
-        test = evaluate(last.state.params, dataset, dataset.test, config.activation)
-        title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
-        softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
-        _save_pictures(folder, title, softened, dataset, last.metrics, test)
-        finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test.loss})
         return test.accuracy
 
     def _epochs(
