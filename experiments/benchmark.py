@@ -74,7 +74,8 @@ def gradients(rounds: int, cases: Iterable[Any] = (*product(*GRID), *product(*LI
             return timed(lambda: [program(params, batch) for _ in range(repeats)]) / repeats
 
         print(f"width {width}, {depth} hidden layers, {n} examples, {activation}", flush=True)
-        times = in_turn({name: partial(run, each) for name, each in programs.items()}, rounds)
+        enough = rounds if work > 1e10 else 5 * rounds  # short times are easily disturbed
+        times = in_turn({name: partial(run, each) for name, each in programs.items()}, enough)
         memory = {name: temporary(each) for name, each in programs.items()}
         case = {"width": width, "depth": depth, "n": n, "activation": activation}
         found.append(case | {"seconds": times, "bytes": memory})
@@ -189,13 +190,13 @@ def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
     def largest(so_far: Any, grad: Any) -> Any:
         return jax.tree.map(lambda old, new: jnp.maximum(old, jnp.max(new, axis=-1)), so_far, grad)
 
-    def again(gradient: Callable[[Any, Batch], Any], params: Any, batch: Batch, order: Any) -> Any:
+    def again(gradient: Callable[[Any, Batch], Any], order: Any) -> Any:
         def step(so_far: tuple[Any, Any], rows: Any) -> Any:
             x = so_far[1].at[0, 0].set(rows[0])
-            grad = gradient(params, Batch(x[: len(rows)], batch.labels[: len(rows)]))
+            grad = gradient(state.params, Batch(x[: len(rows)], first.labels[: len(rows)]))
             return (largest(so_far[0], grad), x), jnp.float32(0)
 
-        return in_batches(step, (lowest, batch.x), order)
+        return in_batches(step, (lowest, first.x), order)
 
     def products(params: Any, batch: Batch) -> Any:
         h: list[Any] = [batch.x]
@@ -211,14 +212,14 @@ def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
     def by_hand(params: Any, batch: Batch) -> Any:
         return manual_value_and_grad(params, batch)[1]
 
-    def gathered(state: TrainState, order: Any) -> Any:
+    def gathered(order: Any) -> Any:
         def step(so_far: Any, rows: Any) -> Any:
             value, grad = gradient(state.params, state.step, hyper, keys.noise, rows)
             return largest(so_far, grad), value
 
         return in_batches(step, lowest, order)
 
-    def trained(state: TrainState, order: Any) -> Any:
+    def trained(order: Any) -> Any:
         def step(state: TrainState, rows: Any) -> Any:
             value, grad = gradient(state.params, state.step, hyper, keys.noise, rows)
             return update(state, grad, hyper, config, n), value
@@ -227,13 +228,13 @@ def ladder(prepared: Prepared) -> dict[str, Callable[[], Any]]:
 
     rungs: dict[str, Callable[[Any], Any]] = {
         "an empty loop": lambda order: in_batches(lambda _, rows: (rows[0], rows[1]), 0, order),
-        "the products, batch by batch": lambda order: again(products, state.params, first, order),
-        "the rest of the gradient": lambda order: again(by_hand, state.params, first, order),
-        "gathering and conversion of pixels": lambda order: gathered(state, order),
-        "optimizer": lambda order: trained(state, order),
+        "the products, batch by batch": partial(again, products),
+        "the rest of the gradient": partial(again, by_hand),
+        "gathering and conversion of pixels": gathered,
+        "optimizer": trained,
     }
     programs = {rung: partial(jax.jit(function), order) for rung, function in rungs.items()}
-    shuffled = jax.jit(lambda key: trained(state, permutation(key, n)))
+    shuffled = jax.jit(lambda key: trained(permutation(key, n)))
     return programs | {"a fresh order": partial(shuffled, key), "validation": ours(prepared)}
 
 

@@ -1,6 +1,6 @@
 """From a cold process to 98 % of MNIST's test part: interpreter, import, data, training, test.
 
-    python experiments/cold.py jaxmlp FOLDER    # or pytorch, or sklearn: prints the accuracy
+    python experiments/cold.py jaxmlp FOLDER 0    # or pytorch, or sklearn; with a seed
 
 `benchmark.py` starts each as a process of its own and takes the time. The network is 784-256-10
 for all, trained by Adam for as few epochs as get there with every seed that was tried: for us and
@@ -10,6 +10,7 @@ scikit-learn, which has neither, 18, with batches of 200.
 
 import importlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 WIDTH, SIZE, EPOCHS, RATE = 256, 128, 3, 4e-3
 
 
-def jaxmlp_(folder: str) -> float:
+def jaxmlp_(folder: str, seed: int) -> float:
     """Ours, as a user writes it."""
     import jax
 
@@ -31,13 +32,14 @@ def jaxmlp_(folder: str) -> float:
     dataset = jaxmlp.load_idx(Path(folder), uint8=True)
     config = jaxmlp.Config(hidden=(WIDTH,), batch_size=SIZE, epochs=EPOCHS)
     hyper = jaxmlp.Hyperparams(learning_rate=RATE)
-    result = jaxmlp.train(jax.random.key(0), hyper, dataset, config=config)
+    result = jaxmlp.train(jax.random.key(seed), hyper, dataset, config=config)
     return evaluate(result.params, dataset, dataset.test, config.activation).accuracy
 
 
-def pytorch(folder: str) -> float:
+def pytorch(folder: str, seed: int) -> float:
     """PyTorch, with the same schedule and label smoothing as ours."""
     torch: Any = importlib.import_module("torch")
+    torch.manual_seed(seed)
     x, y, test_x, test_y = map(torch.tensor, _read(folder))
     net = torch.nn.Sequential(
         torch.nn.Linear(784, WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, 10)
@@ -55,11 +57,13 @@ def pytorch(folder: str) -> float:
         return float((net(test_x).argmax(dim=1) == test_y).float().mean())
 
 
-def sklearn(folder: str) -> float:
+def sklearn(folder: str, seed: int) -> float:
     """scikit-learn's MLPClassifier."""
     network: Any = importlib.import_module("sklearn.neural_network")
     x, y, test_x, test_y = _read(folder)
-    net = network.MLPClassifier((WIDTH,), alpha=1e-3, batch_size=200, max_iter=18, random_state=0)
+    net = network.MLPClassifier(
+        (WIDTH,), alpha=1e-3, batch_size=200, max_iter=18, random_state=seed
+    )
     import warnings
 
     with warnings.catch_warnings(action="ignore"):  # that it has not converged
@@ -91,28 +95,29 @@ def cold_starts(data: str, rounds: int) -> dict[str, list[dict[str, float]]]:
     if not Path(data).is_dir():
         raise ValueError(f"data is {data!r}: give a folder with MNIST's four IDX files")
     found: dict[str, list[dict[str, float]]] = {}
-    for turn in range(rounds):
+    for turn in range(rounds):  # each with a seed and an order of its own
         with tempfile.TemporaryDirectory() as cache:
-            cached = {"JAX_COMPILATION_CACHE_DIR": cache,
-                      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # fmt: skip
             script = [sys.executable, __file__]
             typed = [sys.executable, "-m", "jaxmlp", "train", "--data", data, "--hidden",
                      str(WIDTH), "--batch-size", str(SIZE), "--epochs", str(EPOCHS),
-                     "--learning-rate", str(RATE)]  # fmt: skip
-            starts: dict[str, tuple[list[str], dict[str, str]]] = {
-                "jaxmlp, cold": ([*script, "jaxmlp", data], cached),
-                "jaxmlp, second start": ([*script, "jaxmlp", data], cached),
-                "jaxmlp train": ([*typed, "--out", f"{cache}/one"], {"XDG_CACHE_HOME": cache}),
-                "jaxmlp train, second start": (
-                    [*typed, "--out", f"{cache}/two"], {"XDG_CACHE_HOME": cache},
-                ),
-                "PyTorch": ([*script, "pytorch", data], {}),
-                "scikit-learn": ([*script, "sklearn", data], {}),
-            }  # fmt: skip
-            for name, (command, settings) in starts.items():
+                     "--learning-rate", str(RATE), "--seed", str(turn), "--out"]  # fmt: skip
+            own, seed = [*script, "jaxmlp", data], str(turn)
+            starts: list[dict[str, list[str]]] = [  # a second start comes after the first
+                {"jaxmlp, cold": [*own, seed], "jaxmlp, second start": [*own, seed]},
+                {"jaxmlp train": [*typed, f"{cache}/one"],
+                 "jaxmlp train, second start": [*typed, f"{cache}/two"]},
+                {"PyTorch": [*script, "pytorch", data, seed]},
+                {"scikit-learn": [*script, "sklearn", data, seed]},
+            ]  # fmt: skip
+            random.Random(turn).shuffle(starts)
+            for name, command in (start for one in starts for start in one.items()):
+                caches = {"XDG_CACHE_HOME": cache} if command[1] == "-m" else {
+                    "JAX_COMPILATION_CACHE_DIR": f"{cache}/own",
+                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                }  # fmt: skip
                 began = time.perf_counter()
                 printed = subprocess.run(
-                    command, env={**os.environ, **settings}, capture_output=True, text=True,
+                    command, env={**os.environ, **caches}, capture_output=True, text=True,
                     check=True,
                 ).stdout  # fmt: skip
                 seconds = time.perf_counter() - began
@@ -123,4 +128,4 @@ def cold_starts(data: str, rounds: int) -> dict[str, list[dict[str, float]]]:
 
 
 if __name__ == "__main__":
-    print(CONTESTANTS[sys.argv[1]](sys.argv[2]))
+    print(CONTESTANTS[sys.argv[1]](sys.argv[2], int(sys.argv[3])))
