@@ -3,15 +3,17 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 LOCK = ".lock"
-MAX_JSON = 2**26  # bytes; a sweep's record holds a number for each of its trials
+MAX_JSON = 2**24  # bytes, which become up to 25 times as many in memory; a sweep's record holds
+# some 20 for each of its trials
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,16 +102,28 @@ def digest(record: Any, arrays: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def check_record(path: Path, record: Mapping[str, Any], kind: str) -> None:
-    """Raise ValueError unless the JSON file at `path` says of its folder what `record` says.
+def keep_record(
+    path: Path, record: Mapping[str, Any], decisive: Mapping[str, Any], kind: str
+) -> None:
+    """Write down what a folder is for; or, where that is written, check that it is the same.
 
     Args:
-        path: of the file.
-        record: all that decides about what is in the folder; the file may hold more.
+        path: of a JSON file in the folder.
+        record: what to write.
+        decisive: the part of it that decides about what is in the folder.
         kind: of what the folder holds, such as "sweep".
+
+    Raises:
+        ValueError: if the folder is for something else, or the file cannot be written.
     """
+    if not path.exists():
+        text = json.dumps(record, indent=2) + "\n"
+        if len(text) > MAX_JSON:
+            raise ValueError(f"{path} would have {len(text)} bytes, more than {MAX_JSON}")
+        write_text(path, text)
+        return
     found = read_json(path, f"as a {kind} writes it")
-    for name, value in json.loads(json.dumps(record)).items():  # with lists for tuples
+    for name, value in json.loads(json.dumps(decisive)).items():  # with lists for tuples
         was = found.get(name)
         if was != value:
             raise ValueError(
@@ -139,24 +153,70 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
 def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
     """The arrays in a safetensors file, and the digest that was written into it.
 
-    Such a file promises no more bytes than it has, so that it cannot ask for more memory.
+    Such a file promises no more bytes than it has, so that it cannot ask for more memory. It is
+    read before it is looked at: the process would end where a file in use is cut short.
 
     Raises:
         ValueError: if it cannot be read, is damaged, or holds numbers that NumPy does not know.
     """
-    from safetensors import SafetensorError, safe_open  # which only files need
+    from safetensors import SafetensorError  # which only files need
+    from safetensors.numpy import load
 
     try:
-        with safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return arrays, (file.metadata() or {}).get("digest")
-    except (OSError, SafetensorError, AttributeError, TypeError) as error:
+        content = path.read_bytes()
+        arrays = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return arrays, header.get("__metadata__", {}).get("digest")
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"{path} cannot be read: {reason}") from error
 
 
+def read_exactly(file: BinaryIO, name: str, promised: int) -> bytes:
+    """The rest of a file, of which its header promises so many bytes.
+
+    No memory is taken on the header's word, but piece by piece as the bytes come, and none at all
+    for more than a quarter of what this machine can spare: a file of some kilobytes may hold
+    gigabytes, compressed.
+
+    Raises:
+        ValueError: if there are more or fewer, or they are too many.
+    """
+    most = free_memory() // 4
+    if promised > most:
+        raise ValueError(
+            f"{name} claims {promised} bytes: the limit is {most}, a quarter of the free memory"
+        )
+    chunks, length = [], 0
+    while length <= promised and (chunk := file.read(min(1 << 20, promised + 1 - length))):
+        chunks.append(chunk)
+        length += len(chunk)
+    if length != promised:
+        state = "longer" if length > promised else f"truncated: {length} bytes, which is shorter"
+        raise ValueError(f"{name} is {state} than the {promised} bytes that its header promises")
+    return b"".join(chunks)
+
+
+def free_memory() -> int:
+    """Bytes of memory that this machine can spare; what only caches its files is among them."""
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:  # no Linux
+        found = None
+    if found:
+        return 1024 * int(found[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 def _difference(name: str, was: Any, now: Any) -> str:
     """The first part in which two records differ, such as batch_size is 32, not 64."""
+    try:
+        return _first_difference(name, was, now)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError):
+        return f"{name} is not as it was written"  # by us: somebody else has changed it
+
+
+def _first_difference(name: str, was: Any, now: Any) -> str:
     if name == "fingerprint":
         return f"data set is another one, of fingerprint {was}, not {now}"
     if name == "space":

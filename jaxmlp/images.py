@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxmlp.ink import FAINTEST, Framing, border, find_ink, place
+from jaxmlp.readers import npy_header, read_npy
 
 MAX_PIXELS = 64_000_000  # more than a telephone's camera gives
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens
@@ -54,23 +55,26 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
 
 
 def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
-    """The array of an .npy file as float32, checked; no memory is taken on its header's word."""
-    try:
-        mapped = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise ValueError(f"it is no sound .npy file of plain numbers ({error})") from error
+    """The array of an .npy file as float32, checked."""
     n_in = math.prod(image_shape)
-    picture = mapped.ndim == 2 and image_shape[0] > 1
-    if mapped.shape not in ((n_in,), image_shape) and not picture:
-        raise ValueError(f"it has shape {mapped.shape}: give ({n_in},) or {image_shape}")
-    if not 1 <= mapped.size <= MAX_PIXELS:
-        raise ValueError(f"it has {mapped.size} pixels: give at least 1, at most {MAX_PIXELS}")
-    if mapped.dtype == np.uint8:
-        return mapped.astype(np.float32) / 255
-    if not np.issubdtype(mapped.dtype, np.floating):
-        raise ValueError(f"it has dtype {mapped.dtype}: give uint8 from 0 to 255, or real numbers")
+    with path.open("rb") as file:
+        try:
+            header = npy_header(file, "it")
+        except ValueError as error:
+            raise ValueError(f"it is no sound .npy file of plain numbers ({error})") from error
+        shape, size, dtype = header.shape, math.prod(header.shape), header.dtype
+        picture = len(shape) == 2 and image_shape[0] > 1
+        if shape not in ((n_in,), image_shape) and not picture:
+            raise ValueError(f"it has shape {shape}: give ({n_in},) or {image_shape}")
+        if not 1 <= size <= MAX_PIXELS:
+            raise ValueError(f"it has {size} pixels: give at least 1, at most {MAX_PIXELS}")
+        if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
+            raise ValueError(f"it has dtype {dtype}: give uint8 from 0 to 255, or real numbers")
+        numbers = read_npy(file, "it", header)
+    if dtype == np.uint8:
+        return numbers.astype(np.float32) / 255
     with np.errstate(over="ignore"):
-        array = np.asarray(mapped, np.float32)
+        array = numbers.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError("it holds NaN, an infinity or a number beyond float32")
     if array.shape not in ((n_in,), image_shape) and (array.min() < 0 or array.max() > 1):

@@ -1,16 +1,17 @@
 """Readers of data files from anywhere: every size is checked before memory is taken for it."""
 
 import gzip
-import io
 import math
 import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-MAX_BYTES = 8 * 1024**3  # more than any data set that this library is for
+from jaxmlp.files import read_exactly
+
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -34,12 +35,12 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse_idx(file, path, rank)
+            return _parse_idx(cast(BinaryIO, file), path, rank)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int) -> np.ndarray:
+def _parse_idx(file: BinaryIO, path: Path, rank: int) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it begins with {head!r}, not two zero bytes")
@@ -52,17 +53,8 @@ def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int) -> np.ndarray:
     if len(sizes) < 4 * rank:
         raise ValueError(f"{path} is truncated: it ends inside its header")
     shape = struct.unpack(f">{rank}I", sizes)
-    expected = math.prod(shape)
-    if expected > MAX_BYTES:
-        raise ValueError(f"{path} claims {expected} bytes ({shape}): the limit is {MAX_BYTES}")
-    chunks, length = [], 0
-    while length <= expected and (chunk := file.read(min(1 << 20, expected + 1 - length))):
-        chunks.append(chunk)
-        length += len(chunk)
-    if length != expected:
-        state = "longer" if length > expected else f"truncated: {length} bytes, which is shorter"
-        raise ValueError(f"{path} is {state} than the {expected} bytes that its header promises")
-    return np.frombuffer(b"".join(chunks), dtype=np.uint8).reshape(shape)
+    content = read_exactly(file, f"{path} of shape {shape}", math.prod(shape))
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
@@ -74,6 +66,8 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            if paths := [name for name in names if "/" in name or "\\" in name]:
+                raise ValueError(f"it holds the path {paths[0]!r}: give arrays without folders")
             missing = [key for key in keys if f"{key}.npy" not in names]
             if missing:
                 raise ValueError(f"it has no array {missing[0]!r}, only {sorted(names)}")
@@ -85,20 +79,53 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an .npz file, once its header is known to promise no more than there is."""
-    size = archive.getinfo(name).file_size
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed in a way that NumPy does not use")
     with archive.open(name) as file:
+        member = cast(BinaryIO, file)
+        return read_npy(member, name, npy_header(member, name))
+
+
+class Header(NamedTuple):
+    """What an .npy file says of its array."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+
+
+def npy_header(file: BinaryIO, name: str) -> Header:
+    """The header of an array in NumPy's format, at the beginning of an open file.
+
+    Raises:
+        ValueError: if there is none, or it is of Python objects, which would have to be unpickled.
+    """
+    try:
         version = np.lib.format.read_magic(file)
         if version not in NPY_HEADERS:
             raise ValueError(f"{name} has the unknown .npy version {version}")
-        shape, _, dtype = NPY_HEADERS[version](file)
-        promised = math.prod(shape) * dtype.itemsize + file.tell()
-    if promised != size and not dtype.hasobject:
-        raise ValueError(f"{name} promises {promised} bytes ({dtype} {shape}), but has {size}")
-    if size > MAX_BYTES:
-        raise ValueError(f"{name} has {size} bytes: the limit is {MAX_BYTES}")
-    with archive.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        header = Header(*NPY_HEADERS[version](file))
+    except (EOFError, MemoryError, RecursionError, TypeError) as error:  # by a header in knots
+        raise ValueError(f"{name} has a damaged header") from error
+    if header.dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects: give numbers")
+    if min(header.shape, default=0) < 0:
+        raise ValueError(f"{name} has the impossible shape {header.shape}")
+    return header
+
+
+def read_npy(file: BinaryIO, name: str, header: Header) -> np.ndarray:
+    """The array that stands behind a header.
+
+    Raises:
+        ValueError: if there are more or fewer bytes than it promises, or too many.
+    """
+    shape, fortran_order, dtype = header
+    if not dtype.itemsize:
+        raise ValueError(f"{name} holds elements of no bytes")
+    promised = math.prod(shape) * dtype.itemsize
+    content = read_exactly(file, f"{name} of shape {shape}, {dtype},", promised)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
 def _reason(error: Exception) -> str:

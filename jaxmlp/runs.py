@@ -20,9 +20,9 @@ from safetensors.numpy import save
 from jaxmlp.data import Batch, Dataset, fingerprint
 from jaxmlp.files import (
     LOCK,
-    check_record,
     digest,
     explained,
+    keep_record,
     locked,
     read_json,
     read_tensors,
@@ -91,10 +91,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
             whole.mkdir(parents=True, exist_ok=True)
         with locked(whole, "run"):
             remove_partial(whole)
-            if settings.exists():
-                check_record(settings, _decisive(record), "run")
-            else:
-                write_text(settings, json.dumps(record, indent=2) + "\n")
+            keep_record(settings, record, _decisive(record), "run")
             try:
                 yield path
             finally:

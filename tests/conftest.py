@@ -23,6 +23,7 @@ import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 import jaxmlp  # noqa: E402
+from tests import durability  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -72,3 +73,44 @@ def mnist_directory() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> jaxmlp.Dataset:
     return jaxmlp.load_digits()
+
+
+@pytest.fixture
+def as_in_a_shell(as_users_see_it, tmp_path, monkeypatch):
+    """In an empty folder, without the suite's stricter settings."""
+    monkeypatch.chdir(tmp_path)
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def whole(as_in_a_shell, tmp_path_factory) -> Path:
+    """What a small run leaves that is not stopped; trained once for all tests of a process."""
+    folder = tmp_path_factory.getbasetemp() / "whole"
+    if not folder.exists():
+        durability.train("--out", folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(as_in_a_shell, monkeypatch, capsys) -> Path:
+    """A run that was cut off after four of its six epochs, as by a power failure."""
+
+    class PowerFailure(BaseException):
+        pass
+
+    from jaxmlp.cli import train as command
+
+    save = command.save_checkpoint
+
+    def cut(folder, record, last):
+        save(folder, record, last)
+        if last.epoch == 4:
+            raise PowerFailure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "save_checkpoint", cut)
+        with pytest.raises(PowerFailure):
+            durability.train("--out", "run")
+    capsys.readouterr()
+    return Path("run")

@@ -1,5 +1,7 @@
 """Processes that are killed, and what is left of their work."""
 
+import itertools
+import os
 import random
 import re
 import subprocess
@@ -7,39 +9,69 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from jaxmlp.cli import main
+
+SMALL = ("train", "--hidden", "8", "--epochs", "6", "--batch-size", "64")
 TRAIN = ("train", "--hidden", "64", "--batch-size", "32", "--epochs", "120")
+SWEEP = ("sweep", "--set", "seed=0:40", "learning_rate=0.002,0.01", "--hidden", "8", "--epochs",
+         "2", "--at-once", "1")  # fmt: skip
+STARTING = 0.1  # of all kills come before a process has done anything
+HASH_SEEDS = itertools.count(1)
 
 
 class Kills(NamedTuple):
-    """What became of runs that were killed again and again.
+    """What became of work that was killed again and again.
 
     Attributes:
         tried: how many times a process was killed.
-        lost: how many epochs were gone that a process had said were done.
-        runs: how many runs came to their end that way.
-        same: how many of these left the very files of a run that was left alone.
+        kept: how many epochs, or chunks, were done when it was.
+        lost: how many of these were gone, or done again, afterwards.
+        runs: how often the work came to its end that way.
+        same: how often that left the very files of work that was left alone.
     """
 
     tried: int
+    kept: int
     lost: int
     runs: int
     same: int
 
 
-def jaxmlp(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    """A command, started."""
+def jaxmlp(
+    *arguments: str, folder: Path, output: Any = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[str]:
+    """A command, started; each has another order of sets."""
     return subprocess.Popen(
         [sys.executable, "-m", "jaxmlp", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=folder, stdout=output, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONHASHSEED": str(next(HASH_SEEDS))} | environment,
     )  # fmt: skip
+
+
+def train(*arguments: object, code: int = 0) -> None:
+    """A small run in this process."""
+    assert main([*SMALL, *map(str, arguments)]) == code
+
+
+def files(folder: str | Path) -> list[bytes]:
+    """What a run has in its end, byte for byte."""
+    return [(Path(folder) / name).read_bytes() for name in ("params.safetensors", "metrics.csv")]
 
 
 def said(pattern: str, line: str) -> int | None:
     """The number in a line of output."""
     found = re.match(pattern, line)
     return int(found[1]) if found else None
+
+
+def finished(*arguments: str, folder: Path) -> str:
+    """What a command printed that was left alone."""
+    with jaxmlp(*arguments, folder=folder) as process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return printed
 
 
 def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] = TRAIN) -> Kills:
@@ -49,10 +81,8 @@ def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] 
     enough kills.
     """
     rng = random.Random(seed)
-    with jaxmlp(*arguments, "--out", "alone", folder=folder) as alone:
-        printed, _ = alone.communicate()
-        assert alone.returncode == 0, printed
-    tried = lost = same = runs = 0
+    finished(*arguments, "--out", "alone", folder=folder)
+    tried = kept = lost = same = runs = 0
     while tried < kills:
         out, done = f"run{runs}", 0
         while True:
@@ -60,10 +90,13 @@ def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] 
             until = done + rng.randrange(1, 40)
             with jaxmlp(*arguments, "--out", out, "--resume", folder=folder) as process:
                 assert process.stdout
+                if victim and rng.random() < STARTING:
+                    time.sleep(rng.uniform(0, 3))
+                    process.kill()
                 for line in process.stdout:
-                    if (kept := said(r"going on after epoch (\d+)", line)) is not None:
-                        lost += max(0, done - kept)
-                        done = kept
+                    if (found := said(r"going on after epoch (\d+)", line)) is not None:
+                        lost += max(0, done - found)
+                        done = found
                     done = said(r"epoch (\d+)/", line) or done
                     if victim and done >= until:
                         time.sleep(rng.uniform(0, 0.03))
@@ -74,9 +107,115 @@ def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] 
             if process.returncode == 0:
                 break
             assert victim, rest
-            tried += 1
+            tried, kept = tried + 1, kept + done
         runs += 1
-        names = ("params.safetensors", "metrics.csv")
-        pairs = [[folder / one / name for one in ("alone", out)] for name in names]
-        same += all(own.read_bytes() == other.read_bytes() for own, other in pairs)
-    return Kills(tried, lost, runs, same)
+        same += files(folder / out) == files(folder / "alone")
+    return Kills(tried, kept, lost, runs, same)
+
+
+def kill_sweeps(folder: Path, kills: int, seed: int, arguments: Sequence[str] = SWEEP) -> Kills:
+    """The same with sweeps, which are killed between and within chunks."""
+    rng = random.Random(seed)
+    finished(*arguments, "--out", "alone", folder=folder)
+    tried = kept = lost = same = runs = 0
+    while tried < kills:
+        out, before = f"sweep{runs}", set()
+        while True:
+            victim = tried < kills and rng.random() < 0.9
+            until = len(before) + rng.randrange(1, 25)
+            with jaxmlp(*arguments, "--out", out, folder=folder) as process:
+                if victim and rng.random() < STARTING:
+                    time.sleep(rng.uniform(0, 3))
+                    process.kill()
+                while victim and process.poll() is None:
+                    if len(_chunks(folder / out)) >= until:
+                        time.sleep(rng.uniform(0, 0.05))
+                        process.kill()
+                        break
+                    time.sleep(0.002)
+                printed, _ = process.communicate()
+            now = _chunks(folder / out)
+            lost += len(before - now)
+            if process.returncode == 0:
+                break
+            assert victim, printed
+            before = now
+            tried, kept = tried + 1, kept + len(now)
+        runs += 1
+        same += all(
+            (folder / out / name).read_bytes() == (folder / "alone" / name).read_bytes()
+            for name in ("table.nc", "table.csv")
+        )
+    return Kills(tried, kept, lost, runs, same)
+
+
+def _chunks(folder: Path) -> set[tuple[str, int, int]]:
+    """The finished chunks; one that is written again is another one."""
+    found = ((path.name, path.stat()) for path in folder.glob("chunk-*"))
+    return {(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found}
+
+
+class Watched(NamedTuple):
+    """A long piece of work, near its beginning and at its end.
+
+    Attributes:
+        steps: how many epochs, or chunks, it had.
+        memory: bytes that were resident after the tenth step, and at the end.
+        handles: files that were open then.
+        compilations: after the tenth step.
+    """
+
+    steps: int
+    memory: tuple[int, int]
+    handles: tuple[int, int]
+    compilations: int
+
+    def is_flat(self) -> bool:
+        """Whether it took no more in the end: 5 % of memory, no file, no compilation."""
+        before, after = self.memory
+        return (
+            after <= 1.05 * before and self.handles[1] <= self.handles[0] and not self.compilations
+        )
+
+
+def watch_training(folder: Path, epochs: int) -> Watched:
+    """Train a small network on digits for many epochs."""
+    arguments = ("train", "--hidden", "8", "--epochs", str(epochs), "--out", "long")
+    compilations, seen = 0, []
+    with jaxmlp(*arguments, folder=folder, JAX_LOG_COMPILES="1") as process:
+        assert process.stdout
+        for line in process.stdout:
+            if re.match(rf"epoch ({epochs}|10)/", line):
+                seen.append(_resources(process.pid))
+            compilations += len(seen) == 1 and "Finished XLA compilation" in line
+    assert process.returncode == 0
+    return Watched(epochs, *zip(*seen, strict=True), compilations)
+
+
+def watch_sweep(folder: Path, chunks: int) -> Watched:
+    """Train many chunks of one network each."""
+    arguments = ("sweep", "--set", f"seed=0:{chunks}", "--hidden", "4", "--epochs", "1",
+                 "--batch-size", "128", "--at-once", "1", "--out", "long")  # fmt: skip
+    seen: list[Any] = []
+    done, compiled = 0, (0, 0)
+    log = folder / "log"
+    with log.open("w") as output, jaxmlp(
+        *arguments, folder=folder, output=output, JAX_LOG_COMPILES="1"
+    ) as process:  # fmt: skip
+        while done < chunks and process.poll() is None:
+            done = len([*(folder / "long").glob("chunk-*")])
+            if 10 <= done < chunks:  # at the end, pictures are drawn, which takes memory
+                now = _resources(process.pid)
+                number = log.read_text().count("Finished XLA compilation")
+                seen, compiled = (
+                    ([seen[0], now], (compiled[0], number)) if seen else ([now], (number, 0))
+                )
+            time.sleep(0.05)
+    assert process.returncode == 0, log.read_text()
+    return Watched(chunks, *zip(*seen, strict=True), compiled[1] - compiled[0])
+
+
+def _resources(process: int) -> tuple[int, int]:
+    """Bytes that are resident, and how many files are open."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{process}/fd"))

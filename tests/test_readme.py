@@ -1,6 +1,7 @@
 """The README's examples run as they stand and print what it says they print."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import jax
@@ -9,7 +10,8 @@ import pytest
 
 from jaxmlp.cli import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+FOLDER = Path(__file__).parent.parent
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
 
@@ -56,9 +58,21 @@ def test_homework(tmp_path, monkeypatch, capsys):
 
 
 def test_files_that_it_names_exist():
-    folder = Path(__file__).parent.parent
     linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     run = re.findall(r"python (experiments/\S+\.py)", README)
-    assert len(run) == 9
+    assert len(run) == 10
     for name in (*linked, *run):
-        assert (folder / name.split("#")[0]).exists(), name
+        assert (FOLDER / name.split("#")[0]).exists(), name
+
+
+def test_every_dependency_has_a_reason():
+    """The table names each package of each extra, with what it is for, and no other one."""
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"none": project["dependencies"]} | project["optional-dependencies"]
+    rows = dict(re.findall(r"^\| (none|`[a-z]+`) \| (`.*) \|$", README, re.MULTILINE))
+    assert [name.strip("`") for name in rows] == [*extras]
+    for row, (extra, needed) in zip(rows.values(), extras.items(), strict=True):
+        names = {re.split(r"[\[<>=]", each)[0] for each in needed} - {"jaxmlp"}
+        if extra == "experiments":  # which has all of `sweeps`
+            names -= {re.split(r"[\[<>=]", each)[0] for each in extras["sweeps"]}
+        assert names == {*re.findall(r"`([^`]+)`", row)} - {"sweeps"}, extra

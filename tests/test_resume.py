@@ -9,71 +9,31 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from jaxmlp.cli import main
 from jaxmlp.files import locked
 from jaxmlp.runs import load_run
-from tests.durability import jaxmlp, kill_training
+from tests.durability import SMALL, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
 
-SMALL = ["train", "--hidden", "8", "--epochs", "6", "--batch-size", "64"]
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_shell(as_users_see_it, tmp_path, monkeypatch):
-    """In an empty folder, without the suite's stricter settings."""
-    monkeypatch.chdir(tmp_path)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
-def train(*arguments, code=0):
-    assert main([*SMALL, *map(str, arguments)]) == code
-
-
-def files(folder):
-    return [(Path(folder) / name).read_bytes() for name in ("params.safetensors", "metrics.csv")]
-
-
-@pytest.fixture
-def whole(tmp_path_factory):
-    """What a run leaves that is not stopped; trained once for all tests that a process runs."""
-    folder = tmp_path_factory.getbasetemp() / "whole"
-    if not folder.exists():
-        train("--out", folder)
-    return folder
-
-
-@pytest.fixture
-def stopped(monkeypatch, capsys):
-    """A run that was cut off after four of its six epochs, as by a power failure."""
-
-    class PowerFailure(BaseException):
-        pass
-
-    from jaxmlp.cli import train as command
-
-    save = command.save_checkpoint
-
-    def cut(folder, record, last):
-        save(folder, record, last)
-        if last.epoch == 4:
-            raise PowerFailure
-
-    with monkeypatch.context() as patch:
-        patch.setattr(command, "save_checkpoint", cut)
-        with pytest.raises(PowerFailure):
-            main([*SMALL, "--out", "run"])
-    capsys.readouterr()
-    return Path("run")
+pytestmark = pytest.mark.usefixtures("as_in_a_shell")
 
 
 def test_killed_at_random_moments(tmp_path):
-    """No epoch that was said to be done is lost, and the end is the same, bit for bit."""
-    found = kill_training(tmp_path, kills=100 if LONG else 2, seed=0)
+    """No epoch that was said to be done is lost, and the end is the same, bit for bit.
+
+    The long form is `experiments/faults.py`, with 100 kills.
+    """
+    found = kill_training(tmp_path, kills=2, seed=0)
+    assert found.lost == 0
+    assert found.same == found.runs
+
+
+def test_sweeps_killed_at_random_moments(tmp_path):
+    """No chunk is lost or trained again, and the tables are the same, bit for bit."""
+    found = kill_sweeps(tmp_path, kills=1, seed=0)
     assert found.lost == 0
     assert found.same == found.runs
 

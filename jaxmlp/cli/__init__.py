@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CACHE = 2**29  # bytes of compiled programs that are kept
+LONGEST = 1000  # characters of an error message
 INSTALL = "pip install 'jaxmlp[experiments]'"
 
 
@@ -73,14 +74,22 @@ def _keep_programs() -> None:
 
 def fail(message: str) -> int:
     """Say in one line what is wrong; the exit code for it."""
-    print("jaxmlp: error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    say(f"error: {message}")
     return 2
+
+
+def say(message: str) -> None:
+    """Say something in one line of standard error, whatever a file has put into the message."""
+    words = " ".join(message.split())
+    line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
+    print(f"jaxmlp: {line}", file=sys.stderr, flush=True)
 
 
 def interrupted(interrupt: KeyboardInterrupt) -> int:
     """Say in one line what is left of an interrupted command; the exit code for it."""
     kept = str(interrupt) or "nothing was written"
-    print(f"jaxmlp: interrupted; {kept}", file=sys.stderr, flush=True)
+    say(f"interrupted; {kept}")
     return 128 + signal.SIGINT
 
 

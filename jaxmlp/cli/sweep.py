@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxmlp import sweeps
-from jaxmlp.cli import fail, interrupted
+from jaxmlp.cli import fail, interrupted, say
 from jaxmlp.cli.common import load_data
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
@@ -228,7 +228,7 @@ def _last_words() -> Iterator[None]:
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as one line."""
-    print(f"jaxmlp: warning: {message}", file=sys.stderr, flush=True)
+    say(f"warning: {message}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`jaxmlp train`: train a network, and leave a run folder."""
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxmlp.cli import say
 from jaxmlp.cli.common import load_data, stoppable, wait
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
@@ -70,7 +72,9 @@ class Train:
         check_integer("seed", self.seed)
         if self.resume and self.out is None:
             raise ValueError("--resume goes on with the run in a folder: name it with --out")
-        out = self.out or Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
+        out = self.out or _unused(
+            Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
+        )
         dataset = load_data(self.data, self.config.data_seed)
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
         record = describe(self.config, hyper, self.seed, self.data, dataset)
@@ -95,7 +99,7 @@ class Train:
         like = jax.eval_shape(lambda: initial_state(key, hyper, config, *sizes))
         last, wrong = load_checkpoint(folder, record, like)
         for each in wrong:
-            print(f"jaxmlp: warning: {each}", file=sys.stderr)
+            say(f"warning: {each}")
         if last is None:
             _report_agreement(key, hyper, dataset, config)
         else:
@@ -152,6 +156,12 @@ def _diverged(folder: Path, epoch: int, loss: float) -> str:
 def _name(data: str) -> str:
     """A short name for what `--data` names."""
     return Path(data).name.removesuffix(".npz") or "data"
+
+
+def _unused(path: Path) -> Path:
+    """The path, or one like it that does not exist: two runs may start in one second."""
+    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], others) if not each.exists())
 
 
 def _shape(dataset: Dataset, config: Config) -> str:

@@ -1,6 +1,5 @@
 """Finished chunks on disk: whole or not there, and only of the sweep that the folder is for."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,13 +11,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from jaxmlp.files import (
-    check_record,
     digest,
     explained,
+    keep_record,
     locked,
     read_tensors,
+    remove_partial,
     write_bytes,
-    write_text,
 )
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.space import Space, describe
@@ -60,10 +59,8 @@ class Chunks:
             self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(locked(self.folder, "sweep"))
-            if path.exists():
-                check_record(path, self.record, "sweep")
-            else:
-                write_text(path, json.dumps(self.record, indent=1) + "\n")
+            remove_partial(self.folder)
+            keep_record(path, self.record, self.record, "sweep")
             self.held = stack.pop_all()
 
     def save(self, chunk: Chunk) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import jax
 
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import Dataset
+from jaxmlp.files import free_memory as machine_memory
 from jaxmlp.settings import Config
 from jaxmlp.sweeps.halving import Rung, make_rungs, settings_of
 from jaxmlp.sweeps.space import Space
@@ -210,11 +210,11 @@ def _count(config: Config, dataset: Dataset) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that all devices together, or this machine, have to spare."""
+    """Bytes that all devices together have to spare; on a CPU, this machine."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return jax.device_count() * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return machine_memory()
 
 
 def _split_by(buckets: Sequence[Bucket]) -> tuple[str, ...]:
