@@ -104,7 +104,10 @@ def tests(module: str) -> list[Row]:
         counts = rows.setdefault(name, [0, 0, 0])
         for place, more in enumerate((not skipped, not (skipped or wrong), wrong)):
             counts[place] += more
-    return [Row(module, name, *counts, "") for name, counts in rows.items()]
+    return [
+        Row(module, name, tried, survived, lost, "")
+        for name, (tried, survived, lost) in rows.items()
+    ]
 
 
 def files(name: str, inputs: int) -> list[Row]:
@@ -118,10 +121,10 @@ def files(name: str, inputs: int) -> list[Row]:
     except (IndexError, ValueError):
         return [Row("files", name, inputs, 0, inputs, f"the process ended: {done.stderr[-300:]}")]
     wrong = "".join(f"; {what}" for what in told["wrong"])
-    by = "by atheris" if told["guided"] else "at random"
-    note = f"{told['read']:,} read, {told['refused']:,} refused, changed {by}{wrong}"
-    survived = told["read"] + told["refused"]
-    return [Row("files", name, inputs, survived, inputs - survived, note)]
+    guided = ", half of them changed by atheris" * told["guided"]
+    note = f"{told['read']:,} read, {told['refused']:,} refused{guided}{wrong}"
+    survived, tried = told["read"] + told["refused"], inputs * (1 + told["guided"])
+    return [Row("files", name, tried, survived, tried - survived, note)]
 
 
 def long(what: str, watch: Callable[..., durability.Watched], steps: int) -> list[Row]:

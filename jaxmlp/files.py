@@ -1,13 +1,14 @@
 """Files and folders that are whole or not there, whatever happens while they are written."""
 
 import hashlib
+import io
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,19 @@ def check_writable(path: Path) -> None:
 
 def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def check_owned(folder: Path, record: Path, kind: str) -> None:
+    """Raise ValueError if a folder holds something, but not the record of one of ours.
+
+    Names that begin with a dot do not count: they are what work leaves that was killed as it began.
+    """
+    if not folder.exists() or record.exists():
+        return
+    with explained(folder):
+        for name in sorted(os.listdir(folder)):
+            if not name.startswith("."):
+                raise ValueError(f"{folder} is no {kind} folder, it holds {name}: give another")
 
 
 def remove_partial(folder: Path) -> None:
@@ -172,7 +186,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
         raise ValueError(f"{path} cannot be read: {reason}") from error
 
 
-def read_exactly(file: BinaryIO, name: str, promised: int) -> bytes:
+def read_exactly(file: io.BufferedIOBase, name: str, promised: int) -> bytes:
     """The rest of a file, of which its header promises so many bytes.
 
     No memory is taken on the header's word, but piece by piece as the bytes come, and none at all

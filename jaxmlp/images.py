@@ -48,6 +48,8 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
         raise ValueError(f"{path} is no sound PNG, JPEG or BMP file, nor .npy") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except MemoryError:
+        raise
     # a damaged file makes Pillow and NumPy raise nearly anything: SyntaxError, struct.error, …
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -58,10 +60,7 @@ def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
     """The array of an .npy file as float32, checked."""
     n_in = math.prod(image_shape)
     with path.open("rb") as file:
-        try:
-            header = npy_header(file, "it")
-        except ValueError as error:
-            raise ValueError(f"it is no sound .npy file of plain numbers ({error})") from error
+        header = npy_header(file, "the array")
         shape, size, dtype = header.shape, math.prod(header.shape), header.dtype
         picture = len(shape) == 2 and image_shape[0] > 1
         if shape not in ((n_in,), image_shape) and not picture:
@@ -70,7 +69,7 @@ def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
             raise ValueError(f"it has {size} pixels: give at least 1, at most {MAX_PIXELS}")
         if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
             raise ValueError(f"it has dtype {dtype}: give uint8 from 0 to 255, or real numbers")
-        numbers = read_npy(file, "it", header)
+        numbers = read_npy(file, "the array", header)
     if dtype == np.uint8:
         return numbers.astype(np.float32) / 255
     with np.errstate(over="ignore"):

@@ -1,12 +1,14 @@
 """Readers of data files from anywhere: every size is checked before memory is taken for it."""
 
 import gzip
+import io
 import math
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -35,12 +37,12 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse_idx(cast(BinaryIO, file), path, rank)
+            return _parse_idx(file, path, rank)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def _parse_idx(file: BinaryIO, path: Path, rank: int) -> np.ndarray:
+def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it begins with {head!r}, not two zero bytes")
@@ -72,7 +74,8 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
             if missing:
                 raise ValueError(f"it has no array {missing[0]!r}, only {sorted(names)}")
             return [_read_member(archive, f"{key}.npy") for key in keys]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    # RuntimeError: it is encrypted, or uses a part of the format that zipfile does not know
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be read as .npz with {', '.join(keys)}: {_reason(error)}"
         ) from error
@@ -82,7 +85,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way that NumPy does not use")
     with archive.open(name) as file:
-        member = cast(BinaryIO, file)
+        member = cast(io.BufferedIOBase, file)
         return read_npy(member, name, npy_header(member, name))
 
 
@@ -94,18 +97,23 @@ class Header(NamedTuple):
     dtype: np.dtype
 
 
-def npy_header(file: BinaryIO, name: str) -> Header:
+def npy_header(file: io.BufferedIOBase, name: str) -> Header:
     """The header of an array in NumPy's format, at the beginning of an open file.
 
     Raises:
         ValueError: if there is none, or it is of Python objects, which would have to be unpickled.
     """
+    version = np.lib.format.read_magic(file)
+    if version not in NPY_HEADERS:
+        raise ValueError(f"{name} has the unknown .npy version {version}")
     try:
-        version = np.lib.format.read_magic(file)
-        if version not in NPY_HEADERS:
-            raise ValueError(f"{name} has the unknown .npy version {version}")
-        header = Header(*NPY_HEADERS[version](file))
-    except (EOFError, MemoryError, RecursionError, TypeError) as error:  # by a header in knots
+        with warnings.catch_warnings(action="ignore"):  # of one that Python 2 has written
+            shape, fortran_order, dtype = NPY_HEADERS[version](file)
+        header = Header(tuple(map(int, shape)), bool(fortran_order), dtype)  # True may be a size
+    except ValueError:
+        raise
+    # it is a Python literal, in which NumPy meets TokenError, RecursionError, TypeError, …
+    except Exception as error:
         raise ValueError(f"{name} has a damaged header") from error
     if header.dtype.hasobject:
         raise ValueError(f"{name} holds Python objects: give numbers")
@@ -114,7 +122,7 @@ def npy_header(file: BinaryIO, name: str) -> Header:
     return header
 
 
-def read_npy(file: BinaryIO, name: str, header: Header) -> np.ndarray:
+def read_npy(file: io.BufferedIOBase, name: str, header: Header) -> np.ndarray:
     """The array that stands behind a header.
 
     Raises:

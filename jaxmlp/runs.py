@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from jaxmlp.data import Batch, Dataset, fingerprint
 from jaxmlp.files import (
     LOCK,
+    check_owned,
     digest,
     explained,
     keep_record,
@@ -82,10 +83,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
                 f"{path} exists already: choose another, remove it first, or go on with --resume"
             )
         made = [folder for folder in (whole, *whole.parents) if not folder.exists()]
-        if not made and not settings.exists():
-            for name in sorted(each.name for each in whole.iterdir()):
-                if not name.startswith("."):  # what a run leaves that was killed as it began
-                    raise ValueError(f"{path} is no run folder, it holds {name}: give another")
+    check_owned(path, settings, "run")
     try:
         with explained(path):
             whole.mkdir(parents=True, exist_ok=True)
@@ -95,9 +93,12 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
             try:
                 yield path
             finally:
-                if made and not any(whole.glob("*.safetensors")):
-                    settings.unlink(missing_ok=True)
-                    (whole / LOCK).unlink(missing_ok=True)
+                with suppress(OSError):  # of a folder that is not to be touched any more
+                    if made and not any(
+                        each.endswith(".safetensors") for each in os.listdir(whole)
+                    ):
+                        settings.unlink(missing_ok=True)
+                        (whole / LOCK).unlink(missing_ok=True)
     finally:
         for folder in made:  # those that hold nothing, because nothing came of it
             with suppress(OSError):
@@ -225,7 +226,10 @@ def load_run(folder: Path) -> Run:
             hyper=Hyperparams(**record["hyperparams"]),
             seed=int(record["seed"]),
             data=str(record["data"]),
-            framing=Framing(*(_pair(framing[name]) for name in Framing._fields)),
+            framing=Framing(
+                _pair(framing["image_shape"], int),
+                *(_pair(framing[name], float, int) for name in ("box", "centre")),
+            ),
             params=(),
             epoch=None,
         )
@@ -276,9 +280,9 @@ def _params_of(path: Path, arrays: dict[str, Any]) -> Params:
     return tuple(layers)
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Any, *types: type) -> tuple[Any, Any]:
     first, second = value
-    if not all(isinstance(each, int | float) and abs(each) < LARGEST for each in value):
+    if not all(type(each) in types and abs(each) < LARGEST for each in value):
         raise TypeError(f"{value!r} is no pair of numbers")
     return first, second
 
@@ -289,7 +293,7 @@ def _check_params(folder: Path, run: Run) -> None:
     if min(height, width, *run.framing.box) <= 0:
         raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
     n_in = height * width
-    check_network(run.params, np.zeros((1, n_in), np.float32))
+    check_network(run.params, np.broadcast_to(np.float32(0), (1, n_in)))  # takes no memory
     hidden = tuple(layer.weight.shape[1] for layer in run.params[:-1])
     if hidden != run.config.hidden:
         raise ValueError(

@@ -87,7 +87,7 @@ def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] 
         out, done = f"run{runs}", 0
         while True:
             victim = tried < kills and rng.random() < 0.85
-            until = done + rng.randrange(1, 40)
+            until = done + rng.randrange(1, 20)
             with jaxmlp(*arguments, "--out", out, "--resume", folder=folder) as process:
                 assert process.stdout
                 if victim and rng.random() < STARTING:
@@ -189,7 +189,8 @@ def watch_training(folder: Path, epochs: int) -> Watched:
                 seen.append(_resources(process.pid))
             compilations += len(seen) == 1 and "Finished XLA compilation" in line
     assert process.returncode == 0
-    return Watched(epochs, *zip(*seen, strict=True), compilations)
+    memory, handles = zip(*seen, strict=True)
+    return Watched(epochs, memory, handles, compilations)
 
 
 def watch_sweep(folder: Path, chunks: int) -> Watched:
@@ -212,7 +213,8 @@ def watch_sweep(folder: Path, chunks: int) -> Watched:
                 )
             time.sleep(0.05)
     assert process.returncode == 0, log.read_text()
-    return Watched(chunks, *zip(*seen, strict=True), compiled[1] - compiled[0])
+    memory, handles = zip(*seen, strict=True)
+    return Watched(chunks, memory, handles, compiled[1] - compiled[0])
 
 
 def _resources(process: int) -> tuple[int, int]:

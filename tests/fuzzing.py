@@ -3,12 +3,13 @@
     python -m tests.fuzzing NAME --inputs 100000    # the names are those of READERS
 
 Each file has to be read, or refused with a ValueError, within a bound on memory and on time. Where
-atheris is installed, it keeps the files that reach code which none before them reached, and changes
-those further. There is no reader of CSV: jaxmlp only writes it.
+atheris is installed, as many again are changed by it: it keeps the files that reach code which none
+before them reached, and changes those further. There is no reader of CSV: jaxmlp only writes it.
 """
 
 import argparse
 import gzip
+import importlib
 import io
 import itertools
 import json
@@ -349,8 +350,11 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
     table = json.dumps(attributes | {"version": "0"}).encode()
 
     def chunk(_: Path) -> Any:
-        with warnings.catch_warnings(record=True):
-            return [*chunks.load()]
+        with warnings.catch_warnings(action="error"):
+            try:
+                return [*chunks.load()]
+            except UserWarning as warning:  # that it is damaged and will be run again
+                raise ValueError(str(warning)) from warning
 
     def attributes_of(data: bytes) -> Any:
         given = json.loads(data)  # a ValueError of json's own
@@ -436,11 +440,11 @@ def fuzz(reader: Reader, inputs: int, seed: int) -> Tried:
     return tried
 
 
-def guided(reader: Reader, inputs: int, seed: int, tell: Callable[[Tried], None]) -> None:
+def guided(
+    reader: Reader, inputs: int, seed: int, tried: Tried, tell: Callable[[Tried], None]
+) -> None:
     """The same, where atheris chooses which files are changed further; ends the process."""
-    import atheris  # pyright: ignore[reportMissingImports]  # has no wheel for some systems
-
-    tried = Tried()
+    atheris: Any = importlib.import_module("atheris")
     count = itertools.count(1)
 
     def one(data: bytes) -> None:
@@ -470,10 +474,9 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    try:
-        import atheris  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        atheris = None
+    atheris: Any = None
+    with suppress(ModuleNotFoundError):  # it has no wheel for some systems
+        atheris = importlib.import_module("atheris")
     if atheris:
         parts = ["jaxmlp.readers", "jaxmlp.images", "jaxmlp.runs", "jaxmlp.files", "jaxmlp.sweeps"]
         with atheris.instrument_imports(include=[*parts, "PIL", "safetensors", "zipfile", "gzip"]):
@@ -493,10 +496,11 @@ def main() -> None:
         told = {"read": tried.read, "refused": tried.refused, "wrong": wrong}
         print(json.dumps(told | {"guided": atheris is not None}))
 
+    tried = fuzz(reader, given.inputs, given.seed)
     if atheris:
-        guided(reader, given.inputs, given.seed, tell)
+        guided(reader, given.inputs, given.seed, tried, tell)
     else:
-        tell(fuzz(reader, given.inputs, given.seed))
+        tell(tried)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_what_is_wrong_is_seen(known):
         raise KeyError("x")
 
     def grows(_):
-        return np.ones(BOUND, np.uint8)
+        return np.ones(2 * BOUND, np.uint8)
 
     for read, word in ((raises, "KeyError"), (grows, "MemoryError")):
         tried = fuzz(replace(known["IDX"], read=read), inputs=1, seed=0)

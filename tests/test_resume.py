@@ -15,7 +15,7 @@ import pytest
 from jaxmlp.cli import main
 from jaxmlp.files import locked
 from jaxmlp.runs import load_run
-from tests.durability import SMALL, files, jaxmlp, kill_sweeps, kill_training, train
+from tests.durability import SMALL, TRAIN, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -26,7 +26,7 @@ def test_killed_at_random_moments(tmp_path):
 
     The long form is `experiments/faults.py`, with 100 kills.
     """
-    found = kill_training(tmp_path, kills=2, seed=0)
+    found = kill_training(tmp_path, kills=1, seed=0, arguments=(*TRAIN, "--epochs", "30"))
     assert found.lost == 0
     assert found.same == found.runs
 

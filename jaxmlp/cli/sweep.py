@@ -106,7 +106,8 @@ class Sweep:
         """Plan, train, rank, save."""
         space = self._space()
         self._divide_cpu()
-        if self.distributed or self.coordinator or self.processes or self.process is not None:
+        told = (self.coordinator, self.processes, self.process)
+        if self.distributed or any(each is not None for each in told):
             processes.start(self.coordinator, self.processes, self.process)
         with _last_words(), warnings.catch_warnings():
             warnings.showwarning = _warn

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from jaxmlp.files import (
+    check_owned,
     digest,
     explained,
     keep_record,
@@ -55,6 +56,7 @@ class Chunks:
 
     def _open(self) -> None:
         path = self.folder / RECORD
+        check_owned(self.folder, path, "sweep")
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
