@@ -215,5 +215,5 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure, sizes in inches, that is laid out without overlaps."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Figure(figsize=(width, height), layout=layout)
-    figure.suptitle(title, fontsize=14, color=INK)
+    figure.suptitle(title, fontsize=14, color=INK, parse_math=False)  # names of files are in it
     return figure

@@ -140,3 +140,8 @@ def test_a_probability_is_never_shown_as_certainty() -> None:
         np.ones((1, 4)), np.array([0]), np.array([[0.0, 1.0]]), (2, 2), "a test"
     )
     assert figure.axes[0].get_xlabel() == "> 99.9 %"
+
+
+def test_a_file_name_is_no_formula() -> None:
+    """It may have dollars in it, which would be read as TeX, and would fail."""
+    assert plots.png(plots.new_figure(3.0, 2.0, r"50 $\nothing$"))

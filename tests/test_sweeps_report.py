@@ -52,6 +52,9 @@ def browser():
     driver.quit()
 
 
+MARKUP = "</script><b>bold</b> <a href='https://example.org'>a &amp; b</a> $\\foo$"
+
+
 def columns(browser):
     rows = browser.find_elements("css selector", "#rows tr")
     return [[cell.text for cell in row.find_elements("tag name", "td")] for row in rows]
@@ -104,8 +107,8 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
 @pytest.mark.parametrize(
     ("space", "settings"),
     [
+        ([{"name": MARKUP, "momentum": 0.5}, {"bias": False}], {}),
         ({"seed": [0, 1]}, {}),
-        ([{"name": "</script>", "momentum": 0.5}, {"bias": False}], {}),
         ({"momentum": [0.9], "learning_rate": [0.1, 1e30]}, {}),
         ({"learning_rate": loguniform(1e-3, 1), "momentum": [0.5, 0.9]}, {"trials": 3}),
         ({"learning_rate": [0.001, 0.01, 0.1, 1.0]}, {"halving": 2}),
@@ -118,6 +121,10 @@ def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
     browser.get(path.as_uri())
     assert errors(browser) == []
     assert len(columns(browser)) == len(rows_of(table))
+    if "setting" in table.coords:  # its text is text, in the table and in the drawings
+        assert MARKUP in browser.find_element("id", "rows").text
+        assert MARKUP in browser.find_element("id", "parallel").text
+        assert not browser.find_elements("css selector", "#parallel a")
     for name, figure in pictures(table):
         save(figure, tmp_path / f"{name}.png")
 

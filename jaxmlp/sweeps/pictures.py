@@ -179,4 +179,5 @@ def _words(name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """A value; the dollars in it are no formula."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("$", r"\$")
