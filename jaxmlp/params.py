@@ -106,6 +106,6 @@ def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"sizes are {sizes!r}: give integers, such as (784, 128, 10)") from None
     if len(widths) < 2:
         raise ValueError(f"sizes are {widths}: give at least an input and an output width")
-    if min(widths) < 1:
-        raise ValueError(f"sizes are {widths}: every width must be at least 1")
+    if not 1 <= min(widths) <= max(widths) < 2**31:
+        raise ValueError(f"sizes are {widths}: every width must be at least 1 and below 2³¹")
     return widths

@@ -74,7 +74,9 @@ def _check_hidden(hidden: Any) -> tuple[int, ...]:
     try:
         return check_sizes((1, *hidden, 1))[1:-1]
     except (TypeError, ValueError):
-        raise ValueError(f"hidden is {hidden!r}: give integers ≥ 1, such as (128, 64)") from None
+        raise ValueError(
+            f"hidden is {hidden!r}: give integers ≥ 1 and below 2³¹, such as (128, 64)"
+        ) from None
 
 
 class Hyperparams(NamedTuple):

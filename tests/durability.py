@@ -74,14 +74,29 @@ def finished(*arguments: str, folder: Path) -> str:
     return printed
 
 
-def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] = TRAIN) -> Kills:
+def kill_training(
+    folder: Path,
+    kills: int,
+    seed: int,
+    arguments: Sequence[str] = TRAIN,
+    alone: Path | None = None,
+) -> Kills:
     """Kill trainings at random moments between and within epochs, and resume them.
 
     A run is killed a few times, then comes to its end; then there is another one, until there were
     enough kills.
+
+    Args:
+        folder: for the runs.
+        kills: how many.
+        seed: of the moments.
+        arguments: of the command.
+        alone: such a run that was left alone, if there is one already.
     """
     rng = random.Random(seed)
-    finished(*arguments, "--out", "alone", folder=folder)
+    if alone is None:
+        alone = folder / "alone"
+        finished(*arguments, "--out", str(alone), folder=folder)
     tried = kept = lost = same = runs = 0
     while tried < kills:
         out, done = f"run{runs}", 0
@@ -109,7 +124,7 @@ def kill_training(folder: Path, kills: int, seed: int, arguments: Sequence[str] 
             assert victim, rest
             tried, kept = tried + 1, kept + done
         runs += 1
-        same += files(folder / out) == files(folder / "alone")
+        same += files(folder / out) == files(alone)
     return Kills(tried, kept, lost, runs, same)
 
 

@@ -124,7 +124,12 @@ def test_reports_of_other_sweeps(browser, space, settings, tmp_path):
     if "setting" in table.coords:  # its text is text, in the table and in the drawings
         assert MARKUP in browser.find_element("id", "rows").text
         assert MARKUP in browser.find_element("id", "parallel").text
-        assert not browser.find_elements("css selector", "#parallel a")
+        browser.execute_script(
+            "const own = $('curves').data.findIndex((trace) => trace.name.includes('bold'));"
+            "Plotly.Fx.hover('curves', [{curveNumber: own, pointNumber: 0}])"
+        )
+        assert MARKUP in browser.find_element("css selector", "#curves .hoverlayer").text
+        assert not browser.find_elements("css selector", ".js-plotly-plot svg a")
     for name, figure in pictures(table):
         save(figure, tmp_path / f"{name}.png")
 

@@ -56,8 +56,7 @@ def patterns(sizes, n):
         NOTE,
         ((2, 2, 2), True, 2),
         ((2, 2, 2, 2), True, 1),
-        ((2, 2, 2, 2), True, 2),
-        *[((3, 3, 3, 2), False, 1)] * LONG,
+        *[((2, 2, 2, 2), True, 2), ((3, 3, 3, 2), False, 1)] * LONG,
     ],
 )
 def test_every_entry_for_every_pattern_of_relus(sizes, bias, n):
