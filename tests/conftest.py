@@ -36,7 +36,7 @@ jax.devices()  # from here on there is one, whatever a command line would make o
 always = hypothesis.settings(
     deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("default", always, max_examples=20)
+hypothesis.settings.register_profile("default", always, max_examples=15)
 hypothesis.settings.register_profile("long", always, max_examples=1000)
 # For mutants, whose number makes time short: the same cases for each, and no shrinking.
 hypothesis.settings.register_profile(

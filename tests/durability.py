@@ -128,10 +128,18 @@ def kill_training(
     return Kills(tried, kept, lost, runs, same)
 
 
-def kill_sweeps(folder: Path, kills: int, seed: int, arguments: Sequence[str] = SWEEP) -> Kills:
+def kill_sweeps(
+    folder: Path,
+    kills: int,
+    seed: int,
+    arguments: Sequence[str] = SWEEP,
+    alone: Path | None = None,
+) -> Kills:
     """The same with sweeps, which are killed between and within chunks."""
     rng = random.Random(seed)
-    finished(*arguments, "--out", "alone", folder=folder)
+    if alone is None:
+        alone = folder / "alone"
+        finished(*arguments, "--out", str(alone), folder=folder)
     tried = kept = lost = same = runs = 0
     while tried < kills:
         out, before = f"sweep{runs}", set()
@@ -158,7 +166,7 @@ def kill_sweeps(folder: Path, kills: int, seed: int, arguments: Sequence[str] = 
             tried, kept = tried + 1, kept + len(now)
         runs += 1
         same += all(
-            (folder / out / name).read_bytes() == (folder / "alone" / name).read_bytes()
+            (folder / out / name).read_bytes() == (alone / name).read_bytes()
             for name in ("table.nc", "table.csv")
         )
     return Kills(tried, kept, lost, runs, same)

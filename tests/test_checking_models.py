@@ -342,6 +342,7 @@ def test_the_smallest_case_shows_the_same_mistake():
     assert [row.name for row in report.example.rows if row.status == "wrong"] == ["∂C/∂b"]
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_ill_conditioned_algebra():
     """What a factorization loses is no mistake; and where nothing is left, nothing is compared."""
 

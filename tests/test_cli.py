@@ -20,15 +20,11 @@ from jaxmlp import cli
 from jaxmlp.cli import main
 from jaxmlp.runs import load_run
 
+pytestmark = [
+    pytest.mark.usefixtures("as_in_a_shell"),
+    pytest.mark.xdist_group("cli"),  # so that there is one trained run
+]
 PICTURES = ["confusion.png", "curves.png", "mistakes.png"]
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_shell(as_users_see_it, tmp_path, monkeypatch):
-    """In an empty folder, without the suite's stricter settings."""
-    monkeypatch.chdir(tmp_path)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import jaxmlp
 from jaxmlp import Batch, Layer
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.gradient import derivation_lines
-from tests.strategies import DTYPES, Case, as_arrays, cases
+from tests.strategies import DTYPES, LONG, Case, as_arrays, cases
 from tests.tolerances import assert_close, gradient_bound
 
 
@@ -55,7 +55,7 @@ def test_agrees_with_autodiff(case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", [(3, 4, 3), (5, 4, 6, 3)])
+@pytest.mark.parametrize("sizes", [(5, 4, 6, 3), (3, 4, 3)][: None if LONG else 1])
 def test_the_bound_bites(dtype, sizes):
     """A gradient of zeros, a negated one, and one with a single entry a little off are refused."""
     factor = {"float64": 1 + 1e-9, "float32": 1.001, "bfloat16": 2.0}[dtype]

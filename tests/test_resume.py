@@ -15,7 +15,7 @@ import pytest
 from jaxmlp.cli import main
 from jaxmlp.files import locked
 from jaxmlp.runs import load_run
-from tests.durability import SMALL, files, jaxmlp, kill_sweeps, kill_training, train
+from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -35,7 +35,10 @@ def test_killed_at_random_moments(tmp_path, whole):
 
 def test_sweeps_killed_at_random_moments(tmp_path):
     """No chunk is lost or trained again, and the tables are the same, bit for bit."""
-    found = kill_sweeps(tmp_path, kills=1, seed=0)
+    command = (*SWEEP, "--devices", "1")  # as there is one in this process
+    assert main([*command, "--out", "alone"]) == 0
+    found = kill_sweeps(tmp_path, 1, seed=0, arguments=command, alone=tmp_path / "alone")
+    assert found.tried == 1
     assert found.lost == 0
     assert found.same == found.runs
 
