@@ -292,7 +292,7 @@ def test_a_wrong_model_of_ones_own_is_shrunk():
             lambda params, batch: by_hand(params, batch, lambda h: 1),
             regression,
             cases=regressions(),
-            examples=12,
+            examples=6,
         )
     report = failure.value.report
     assert report.example
@@ -373,7 +373,7 @@ def right_hvp(params, batch, v):
 
 
 def test_a_hessian_vector_product():
-    few = {"shapes": SHAPES[1:2] if LONG else SHAPES[:1], "labels": ["rows"]}
+    few = {"shapes": SHAPES[1:2] if LONG else [Shape((1, 1, 2), True, 1)], "labels": ["rows"]}
     if LONG:  # another right one follows
         check_hvp(right_hvp, **few)
     report = examine_hvp(lambda *given: jax.tree.map(jnp.negative, right_hvp(*given)), **few)

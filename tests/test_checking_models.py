@@ -303,6 +303,7 @@ def test_kinks_that_cancel_leave_the_derivative():
     check_gradient(logistic_grad, loss, cases=cases)
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_a_loss_with_our_values_and_a_derivative_of_its_own():
     """Whoever freezes a layer has to get zeros there."""
 

@@ -54,8 +54,8 @@ def patterns(sizes, n):
     ("sizes", "bias", "n"),
     [
         NOTE,
-        ((2, 2, 2), True, 2),
         ((2, 2, 2, 2), True, 1),
+        *[((2, 2, 2), True, 2)] * LONG,
         *[((2, 2, 2, 2), True, 2), ((3, 3, 3, 2), False, 1)] * LONG,
     ],
 )

@@ -106,7 +106,7 @@ def test_compiles_once(dataset):
     assert compiled._cache_size() == 2
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"] if LONG else ["gelu"])
 def test_manual_and_autodiff_train_alike(dataset, activation):
     config = replace(CONFIG, activation=activation, optimizer="adam")
     manual = train(KEY, PLAIN, dataset, config=config)
