@@ -158,7 +158,7 @@ def devices(settings: tuple[str, ...] = ("train", "--epochs", "10", "--out")) ->
             off = np.abs(_losses(folder / str(number)) / own - 1).max(axis=1)
             sound = bool(off[0] <= BOUND)
             note = f"losses differ by {off[0]:.0e} in the first epoch, {off[-1]:.0e} in the tenth"
-            rows.append(Row("devices", what, 1, sound, not sound, note))
+            rows.append(Row("devices", what, 1, int(sound), int(not sound), note))
     return rows
 
 
@@ -267,18 +267,20 @@ def main() -> None:
     old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     again = {*given.parts, *MODULES} if "faults" in given.parts else {*given.parts}
     new = [Row(**row) for row in old if row["part"] not in again]
+    on = machine("jaxmlp", "atheris")
     with ThreadPoolExecutor(given.jobs) as pool:
         todo = {pool.submit(work): part for part in given.parts for work in works[part]}
         for done in as_completed(todo):
-            for row in done.result():
+            try:
+                rows = done.result()
+            except Exception as error:  # which is a loss too, and the others go on
+                rows = [Row(todo[done], "what could not be done", 1, 0, 1, repr(error)[:300])]
+            for row in rows:
                 print(f"{row.what}: {row.tried:,} tried, {row.lost:,} lost. {row.note}", flush=True)
-                new.append(row)
-    order = [*HEADINGS]
-    new.sort(key=lambda row: (order.index(row.part), row.what))
-    on = machine("jaxmlp", "atheris")
-    text = json.dumps({"machine": on, "rows": [asdict(row) for row in new]}, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(page(new, on), encoding="utf-8")
+            new = sorted([*new, *rows], key=lambda row: ([*HEADINGS].index(row.part), row.what))
+            text = json.dumps({"machine": on, "rows": [asdict(row) for row in new]}, indent=1)
+            path.write_text(text + "\n", encoding="utf-8")
+            path.with_suffix(".md").write_text(page(new, on), encoding="utf-8")
     print(page(new, on))
     sys.exit(any(row.lost for row in new))
 

@@ -66,9 +66,9 @@ def said(pattern: str, line: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def finished(*arguments: str, folder: Path) -> str:
+def finished(*arguments: str, folder: Path, **environment: str) -> str:
     """What a command printed that was left alone."""
-    with jaxmlp(*arguments, folder=folder) as process:
+    with jaxmlp(*arguments, folder=folder, **environment) as process:
         printed, _ = process.communicate()
     assert process.returncode == 0, printed
     return printed
