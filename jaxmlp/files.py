@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,9 +154,7 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
         ValueError: if it cannot be read, is larger than any of ours, or holds something else.
     """
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"it has more than {MAX_JSON} bytes")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(_content(path, MAX_JSON).decode())
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}")
     except (OSError, ValueError, RecursionError) as error:
@@ -164,11 +163,22 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
     return found
 
 
+def _content(path: Path, most: int) -> bytes:
+    """What is in a regular file; a device or a pipe, to which a link may lead, might never end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no regular file")
+    if found.st_size > most:
+        raise ValueError(f"it has {found.st_size} bytes: the limit is {most}")
+    with path.open("rb") as file:
+        return file.read(found.st_size)
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
     """The arrays in a safetensors file, and the digest that was written into it.
 
     Such a file promises no more bytes than it has, so that it cannot ask for more memory. It is
-    read before it is looked at: the process would end where a file in use is cut short.
+    not mapped into memory: the process would end where a file in use is cut short.
 
     Raises:
         ValueError: if it cannot be read, is damaged, or holds numbers that NumPy does not know.
@@ -177,11 +187,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
     from safetensors.numpy import load
 
     try:
-        content = path.read_bytes()
+        content = _content(path, free_memory() // 4)
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return arrays, header.get("__metadata__", {}).get("digest")
-    except (OSError, SafetensorError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, SafetensorError, AttributeError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"{path} cannot be read: {reason}") from error
 

@@ -209,7 +209,7 @@ def watch_training(folder: Path, epochs: int) -> Watched:
         assert process.stdout
         for line in process.stdout:
             if re.match(rf"epoch ({epochs}|10)/", line):
-                seen.append(_resources(process.pid))
+                seen.append(resources(process.pid))
             compilations += len(seen) == 1 and "Finished XLA compilation" in line
     assert process.returncode == 0
     memory, handles = zip(*seen, strict=True)
@@ -229,7 +229,7 @@ def watch_sweep(folder: Path, chunks: int) -> Watched:
         while done < chunks and process.poll() is None:
             done = len([*(folder / "long").glob("chunk-*")])
             if 10 <= done < chunks:  # at the end, pictures are drawn, which takes memory
-                now = _resources(process.pid)
+                now = resources(process.pid)
                 number = log.read_text().count("Finished XLA compilation")
                 seen, compiled = (
                     ([seen[0], now], (compiled[0], number)) if seen else ([now], (number, 0))
@@ -240,7 +240,7 @@ def watch_sweep(folder: Path, chunks: int) -> Watched:
     return Watched(chunks, memory, handles, compiled[1] - compiled[0])
 
 
-def _resources(process: int) -> tuple[int, int]:
+def resources(process: int) -> tuple[int, int]:
     """Bytes that are resident, and how many files are open."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{process}/fd"))

@@ -9,11 +9,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from jaxmlp.cli import main
 from jaxmlp.runs import load_run
+from tests import durability
 from tests.durability import SMALL, files, train
 from tests.strategies import LONG
 
@@ -31,14 +33,14 @@ def error_of(capsys) -> str:
 
 @pytest.fixture
 def before_epoch(monkeypatch):
-    """Let something happen just before the checkpoint of an epoch is written."""
+    """Let something happen just before the checkpoints of some epochs are written."""
     from jaxmlp.cli import train as command
 
     save = command.save_checkpoint
 
-    def at(number, what):
+    def at(epochs, what):
         def saved(folder, record, last):
-            if last.epoch == number:
+            if last.epoch in epochs:
                 what(Path(folder))
             save(folder, record, last)
 
@@ -102,7 +104,7 @@ def test_a_folder_that_cannot_be_written_any_more(before_epoch, whole, capsys):
         if root:
             os.seteuid(NOBODY)
 
-    before_epoch(5, lock)
+    before_epoch({5}, lock)
     try:
         train("--out", "run", code=2)
     finally:
@@ -111,13 +113,13 @@ def test_a_folder_that_cannot_be_written_any_more(before_epoch, whole, capsys):
         Path("run").chmod(0o755)
     assert "checkpoint-000005.safetensors cannot be written: Permission denied" in error_of(capsys)
     assert load_run(Path("run")).epoch == 4
-    before_epoch(0, None)
+    before_epoch((), None)
     train("--out", "run", "--resume")
     assert files("run") == files(whole)
 
 
 def test_a_run_folder_that_vanishes(before_epoch, capsys):
-    before_epoch(3, shutil.rmtree)
+    before_epoch({3}, shutil.rmtree)
     train("--out", "run", code=2)
     line = error_of(capsys)
     assert "checkpoint-000003.safetensors cannot be written: No such file or directory" in line
@@ -143,7 +145,7 @@ def empty_settings(folder):
 @pytest.mark.parametrize("what", [vanish, vanish_settings, cut, empty_settings])
 def test_files_that_vanish_or_are_cut_while_it_runs(what, before_epoch, whole, capsys):
     """The run has what it needs, and writes it again."""
-    before_epoch(4, what)
+    before_epoch({4}, what)
     train("--out", "run")
     assert files("run") == files(whole)
     assert main(["evaluate", "run"]) == 0
@@ -214,14 +216,14 @@ def test_a_data_file_that_is_cut_or_changed(before_epoch, capsys):
         raise PowerFailure
 
     write_data(0)
-    before_epoch(3, lambda _: os.truncate("data.npz", 300))
+    before_epoch({3}, lambda _: os.truncate("data.npz", 300))
     train(*settings)
     shutil.rmtree("run")
     write_data(0)
-    before_epoch(4, cut_both)
+    before_epoch({4}, cut_both)
     with pytest.raises(PowerFailure):
         main([*SMALL, *settings])
-    before_epoch(0, None)
+    before_epoch((), None)
     capsys.readouterr()
     train(*settings, "--resume", code=2)
     assert "data.npz cannot be read" in error_of(capsys)
@@ -261,3 +263,20 @@ def test_a_sweep_of_other_data(capsys):
     capsys.readouterr()
     assert main(command) == 2
     assert "its data set is another one" in error_of(capsys)
+
+
+def test_long_work_in_short(before_epoch, caplog):
+    """From the tenth epoch on, nothing is compiled, no file stays open, and memory stays."""
+    seen = []
+
+    def look(_):
+        compiled = sum("Finished XLA compilation" in record.message for record in caplog.records)
+        seen.append((*durability.resources(os.getpid()), compiled))
+
+    with jax.log_compiles():
+        before_epoch({10, 40}, look)
+        train("--epochs", "40", "--out", "run")
+    (memory, handles, compiled), after = seen
+    assert compiled > 0
+    assert after[0] <= 1.05 * memory
+    assert after[1:] == (handles, compiled)

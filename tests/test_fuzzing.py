@@ -1,6 +1,7 @@
 """Files from a stranger are read, or refused with a ValueError, within bounds."""
 
 import gzip
+import os
 import zipfile
 from dataclasses import replace
 
@@ -14,7 +15,8 @@ from jaxmlp import files
 from jaxmlp.images import MAX_PIXELS, read_image
 from jaxmlp.ink import Framing
 from jaxmlp.readers import read_idx, read_npz
-from tests.fuzzing import BOUND, BOUND_OF_PICTURES, Tried, bounded, fuzz, idx, readers
+from jaxmlp.runs import load_run
+from tests.fuzzing import BOUND, BOUND_OF_PICTURES, Tried, bounded, fuzz, idx, make_runs, readers
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
@@ -104,3 +106,19 @@ def test_the_largest_picture(tmp_path):
     del picture
     with bounded(BOUND_OF_PICTURES * side**2 // MAX_PIXELS):
         assert read_image(tmp_path / "a.png", Framing((28, 28), (20.0, 20.0), (14.0, 14.0))).any()
+
+
+@pytest.mark.parametrize("name", ["config.json", "params.safetensors"])
+def test_what_never_ends_is_not_read(name, tmp_path):
+    """A link to a device, a pipe that nobody writes to, and a file with a hole of a terabyte."""
+    make_runs(tmp_path)
+    path = tmp_path / "settings" / name
+    for make in (
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: os.mkfifo(path),
+        lambda: path.touch() or os.truncate(path, 2**40),
+    ):
+        path.unlink()
+        make()
+        with pytest.raises(ValueError, match=r"it is no regular file|bytes: the limit is"):
+            load_run(path.parent)
