@@ -58,7 +58,10 @@ def gelu(z: Units) -> Units:
 
 def gelu_derivative(z: Units, h: Units) -> Units:
     """Φ(z) + z φ(z) (20), with φ = Φ' the normal density."""
-    density = jnp.exp(-(z**2) / 2) / (2 * jnp.pi) ** 0.5
+    x = -z / 2**0.5
+    density = (
+        jnp.exp(-(x * x)) / (2 * jnp.pi) ** 0.5
+    )  # written so, erfc and it share the exponential
     return _normal_cdf(z) + z * density
 
 
