@@ -29,13 +29,12 @@ import numpy as np
 from benchmark_page import page, picture
 from cold import cold_starts
 from contestants import Prepared, epochs_of, ours, prepare
-from measuring import Measure, in_turn, machine, seconds_of_products, timed
+from measuring import Measure, in_turn, machine, of_device, seconds_of_products, timed
 from rates import all_rates
 
 import jaxmlp
 from jaxmlp import Batch, Layer
 from jaxmlp.activations import ACTIVATIONS
-from jaxmlp.cli.common import load_data
 from jaxmlp.gradient import manual_value_and_grad
 from jaxmlp.losses import loss
 from jaxmlp.plots import save
@@ -148,6 +147,13 @@ def floor(prepared: Prepared, dataset: jaxmlp.Dataset) -> Measure:
     return seconds_of_products(multiplications(config, dataset) / config.epochs)
 
 
+def validation_share(prepared: Prepared, dataset: jaxmlp.Dataset) -> float:
+    """The part of an epoch's products that belongs to validation, which the ladder adds last."""
+    config, forward = prepared.config, sum(layer.weight.size for layer in prepared.state.params)
+    every = multiplications(config, dataset) / config.epochs
+    return forward * len(dataset.validation.x) / every
+
+
 def everybody(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
     """An epoch of MNIST, by us and by others, and what ours is made of."""
     found = {}
@@ -165,6 +171,7 @@ def everybody(dataset: jaxmlp.Dataset, rounds: int) -> dict[str, Any]:
         parts = in_turn(rungs | {"floor": least}, enough)
         found[name] = {
             "batch": batch, "seconds": times, "parts": parts, "profile": profile(prepared),
+            "validation": validation_share(prepared, dataset),
         }  # fmt: skip
     return found
 
@@ -317,14 +324,24 @@ def main() -> None:
     device = jax.devices()[0]
     usual = PARTS if device.platform == "cpu" else ON_GPU
     every = tuple(dict.fromkeys(PARTS + ON_GPU))
-    parser.add_argument("--parts", nargs="*", default=usual, choices=every)
+    parser.add_argument(
+        "--parts", nargs="*", default=usual, choices=every, help="none: only the page and picture"
+    )
     given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error(f"--rounds is {given.rounds}: give at least 1")
     jax.config.update("jax_default_matmul_precision", "highest")  # as PyTorch's is on a GPU
-    on = "" if device.platform == "cpu" else "-" + device.device_kind.replace(" ", "-")
-    path = given.out / f"benchmark{on}.json"
+    path = given.out / f"benchmark{of_device()}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    dataset = load_data(given.data)
-    found["machine"] = machine("torch", "scikit-learn", "flax", "equinox", "keras")
+    here = machine("torch", "scikit-learn", "flax", "equinox", "keras")
+    if found.get("machine", here) != here and {*found} - {"machine", *given.parts}:
+        parser.error(f"{path} is of another machine or other versions: give all parts or --out")
+    found["machine"] = here
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        dataset = jaxmlp.load_idx(Path(given.data), uint8=True)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     parts = {
         "gradient": lambda: gradients(given.rounds),
         "accuracy": accuracies,

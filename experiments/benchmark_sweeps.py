@@ -31,6 +31,7 @@ from measuring import (
     in_turn,
     machine,
     middle,
+    of_device,
     seconds_of_products,
     timed,
     times_as_long,
@@ -251,7 +252,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds is {arguments.rounds}: give at least 1")
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    jax.config.update("jax_default_matmul_precision", "highest")  # as PyTorch's is on a GPU
     dataset = load_data(arguments.data)
     data = place(dataset)
     arrays = arrays_of(dataset)
@@ -278,9 +282,10 @@ def main() -> None:
         found["growth"][count] = ours(32, dataset, data, count)()
         print(f"{count} trials: {found['growth'][count]:.4f}", flush=True)
     text = json.dumps(found, indent=1) + "\n"
-    (arguments.out / "benchmark_sweeps.json").write_text(text, encoding="utf-8")
-    (arguments.out / "benchmark_sweeps.md").write_text(table(found), encoding="utf-8")
-    save(growth(found["growth"]), arguments.out / "benchmark_sweeps.png")
+    path = arguments.out / f"benchmark_sweeps{of_device()}.json"
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".md").write_text(table(found), encoding="utf-8")
+    save(growth(found["growth"]), path.with_suffix(".png"))
 
 
 def table(found: dict[str, Any]) -> str:

@@ -81,6 +81,12 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def of_device() -> str:
+    """What the names of results end with: the accelerator, if there is one."""
+    device = jax.devices()[0]
+    return "" if device.platform == "cpu" else "-" + device.device_kind.replace(" ", "-")
+
+
 def _threads() -> dict[str, int]:
     """How many threads the libraries use for one product of matrices; XLA uses all cores."""
     found = {"XLA": os.cpu_count() or 1}

@@ -86,6 +86,8 @@ def all_rates(rounds: int) -> dict[str, dict[str, list[float]]]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in LIBRARIES or sys.argv[2] not in CORES:
+        sys.exit(f"give one of {', '.join(LIBRARIES)}, and one of {', '.join(CORES)}")
     if sys.argv[2] == "one":
         os.sched_setaffinity(0, {0})  # before a library counts the cores
     print(json.dumps(rates(sys.argv[1])))
