@@ -140,8 +140,8 @@ def _epoch(name: str, part: dict[str, Any]) -> list[str]:
     return [
         *lines, "",
         f"An empty loop of as many steps takes {middle(empty)} ms, "
-        f"{statistics.median(empty) / statistics.median(whole):.1%} of the epoch. Pixels are gathered "
-        f"and converted by one fused operation. What takes longest, in ms, by "
+        f"{statistics.median(empty) / statistics.median(whole):.1%} of the epoch. One fused "
+        f"operation gathers and converts pixels. What takes longest, in ms, by "
         f"JAX's profiler, which counts a product that runs beside another one only until it has "
         f"begun: {spent}.",
     ]  # fmt: skip
