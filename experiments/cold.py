@@ -5,7 +5,8 @@
 `benchmark.py` starts each as a process of its own and takes the time. The network is 784-256-10
 for all, trained on 54,000 images by Adam for as few epochs as get there with every seed that was
 tried: for us, who also validate, and PyTorch three, with batches of 128, label smoothing and a rate
-that falls to 0 along a cosine; for scikit-learn, which has neither, 20, with batches of 200.
+that falls to 0 along a cosine; for scikit-learn, which has neither, 20, with batches of 200, and
+that is not enough for every seed.
 """
 
 import importlib
