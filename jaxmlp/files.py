@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there, whatever happens while they are written."""
 
+import errno
 import hashlib
 import io
 import json
@@ -154,7 +155,7 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
         ValueError: if it cannot be read, is larger than any of ours, or holds something else.
     """
     try:
-        found = json.loads(_content(path, MAX_JSON).decode())
+        found = json.loads(read_file(path, MAX_JSON).decode())
         if not isinstance(found, dict):
             raise ValueError(f"it holds a {type(found).__name__}")
     except (OSError, ValueError, RecursionError) as error:
@@ -163,15 +164,31 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
     return found
 
 
-def _content(path: Path, most: int) -> bytes:
-    """What is in a regular file; a device or a pipe, to which a link may lead, might never end."""
+def check_regular(path: Path) -> os.stat_result:
+    """Raise ValueError for a device or a pipe, to which a link may lead: it might never end.
+
+    Returns:
+        What the system knows of the file.
+    """
     found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is no regular file")
-    if found.st_size > most:
-        raise ValueError(f"it has {found.st_size} bytes: the limit is {most}")
+    return found
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """What is in a regular file of no more than so many bytes.
+
+    Raises:
+        OSError, ValueError: if there is none, or it has more.
+    """
+    size = check_regular(path).st_size
+    if size > most:
+        raise ValueError(f"it has {size} bytes: the limit is {most}")
     with path.open("rb") as file:
-        return file.read(found.st_size)
+        return file.read(size)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -187,7 +204,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
     from safetensors.numpy import load
 
     try:
-        content = _content(path, free_memory() // 4)
+        content = read_file(path, free_memory() // 4)
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return arrays, header.get("__metadata__", {}).get("digest")

@@ -1,5 +1,6 @@
 """A picture of a digit, from a photograph to a 28 × 28 file, as an input for a trained network."""
 
+import io
 import math
 import warnings
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxmlp.files import check_regular, free_memory, read_file
 from jaxmlp.ink import FAINTEST, Framing, border, find_ink, place
 from jaxmlp.readers import npy_header, read_npy
 
@@ -59,6 +61,7 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
 def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
     """The array of an .npy file as float32, checked."""
     n_in = math.prod(image_shape)
+    check_regular(path)
     with path.open("rb") as file:
         header = npy_header(file, "the array")
         shape, size, dtype = header.shape, math.prod(header.shape), header.dtype
@@ -87,17 +90,25 @@ def _read_picture(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"the network takes {image_shape[1]} numbers, no images: give .npy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
-        image = Image.open(path, formats=("PNG", "JPEG", "BMP"))
+        content = io.BytesIO(read_file(path, free_memory() // 4))
+        image = Image.open(content, formats=("PNG", "JPEG", "BMP"))
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"it has {image.width} × {image.height} pixels: at most {MAX_PIXELS}")
         upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):  # 16 bits
-        return _working_size(Image.fromarray(np.asarray(upright, np.float32) / 65535))
+        return _brightness(upright, 65535)
     if upright.has_transparency_data:
         colours = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    return _working_size(Image.fromarray(np.asarray(upright.convert("L"), np.float32) / 255))
+    return _brightness(upright.convert("L"), 255)
+
+
+def _brightness(image: Image.Image, white: int) -> np.ndarray:
+    """The pixels of a picture from 0 to 1."""
+    array = np.array(image, np.float32)
+    array /= white  # in place: there may be 64 million
+    return _working_size(Image.fromarray(array))
 
 
 def _working_size(image: Image.Image) -> np.ndarray:

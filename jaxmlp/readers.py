@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from jaxmlp.files import read_exactly
+from jaxmlp.files import check_regular, read_exactly
 
 NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -36,6 +36,7 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
             of that rank, or is shorter or longer than its header says.
     """
     try:
+        check_regular(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return _parse_idx(file, path, rank)
     except (OSError, EOFError, zlib.error) as error:
@@ -66,6 +67,7 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
         ValueError: if the file cannot be read, is no .npz, lacks a key, or holds objects.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if paths := [name for name in names if "/" in name or "\\" in name]:

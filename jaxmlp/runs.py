@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -40,7 +41,9 @@ from jaxmlp.training import Metrics, TrainState
 PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 SETTINGS = "config.json"
 DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
-LARGEST = 2**31  # pixels in a picture's height or width
+PARAMETERS = "params.safetensors"
+LARGEST = 2**31  # of the numbers that say how images are framed
+LONGEST = 4096  # pixels in an image's height or width
 AS_WRITTEN = "as `jaxmlp train` writes it"
 FRAMED = 10_000  # training images that are enough to measure how they are framed
 
@@ -75,7 +78,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
         ValueError: if there is one and it is not to be resumed, or it is in use, is no run folder
             or another run's, or cannot be written.
     """
-    whole = Path(os.path.abspath(path))
+    whole = Path(os.path.realpath(path))
     settings = whole / SETTINGS
     with explained(path):
         if os.path.lexists(whole) and not resume:
@@ -148,8 +151,11 @@ def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> N
     arrays |= {f"rest{number:03d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
     content = save(arrays, {"digest": digest(_decisive(record), arrays)})
     write_bytes(folder / f"checkpoint-{last.epoch:06d}.safetensors", content)
-    for path in _checkpoints(folder)[2:]:
-        path.unlink(missing_ok=True)
+    there = _checkpoints(folder)
+    earlier = max((epoch for epoch in there if epoch < last.epoch), default=None)
+    for epoch, path in there.items():  # later ones were damaged, or it would not begin again
+        if epoch not in (earlier, last.epoch):
+            path.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -163,25 +169,35 @@ def load_checkpoint(
         like: a state with the same tree.
     """
     wrong: list[str] = []
-    for path in _checkpoints(folder):
+    for path in _checkpoints(folder).values():
         try:
             arrays, written = read_tensors(path)
-            if written != digest(_decisive(record), arrays):
-                raise ValueError("it is not as this run wrote it")
-        except ValueError as error:
+            _check_written(path, record, arrays, written)
+            rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
+            structure = jax.tree.structure(like._replace(params=()))
+            state = jax.tree.unflatten(structure, rest)._replace(params=_params_of(path, arrays))
+            metrics = Metrics(*(arrays[name] for name in Metrics._fields))
+        except (KeyError, ValueError) as error:
             wrong.append(f"{path} is damaged: {error}")
             continue
-        rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
-        structure = jax.tree.structure(like._replace(params=()))
-        state = jax.tree.unflatten(structure, rest)._replace(params=_params_of(path, arrays))
-        metrics = Metrics(*(arrays[name] for name in Metrics._fields))
         return Checkpoint(state, metrics), wrong
     return None, wrong
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Those that there are, the last one first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+def _check_written(
+    path: Path, record: dict[str, Any], arrays: dict[str, Any], written: str | None
+) -> None:
+    """Raise ValueError unless a file's digest is that of its arrays and the run's settings."""
+    if written != digest(_decisive(record), arrays):
+        raise ValueError(f"{path} is not as this run wrote it")
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    """Those that there are, by epoch, the last one first."""
+    names = ((re.fullmatch(r"checkpoint-(\d+)\.safetensors", path.name), path)
+             for path in folder.glob("checkpoint-*"))  # fmt: skip
+    found = {int(name[1]): path for name, path in names if name}
+    return dict(sorted(found.items(), reverse=True))
 
 
 def _decisive(record: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +207,9 @@ def _decisive(record: dict[str, Any]) -> dict[str, Any]:
 
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    write_bytes(folder / "params.safetensors", save(_tensors(last.state.params)))
+    arrays = _tensors(last.state.params)
+    content = save(arrays, {"digest": digest(_decisive(record), arrays)})
+    write_bytes(folder / PARAMETERS, content)
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(("epoch", *Metrics._fields))
@@ -199,14 +217,31 @@ def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[
     rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
     write_text(folder / "metrics.csv", table.getvalue())
     write_text(folder / SETTINGS, json.dumps(record | {"result": result}, indent=2) + "\n")
-    for path in _checkpoints(folder):
+    _remove_checkpoints(folder)
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for path in _checkpoints(folder).values():
         path.unlink(missing_ok=True)
 
 
-def result_of(folder: Path) -> dict[str, Any] | None:
-    """The result of a run that is finished."""
-    found = read_json(folder / SETTINGS, AS_WRITTEN).get("result")
-    return found if isinstance(found, dict) else None
+def accuracy_of(folder: Path) -> float | None:
+    """The test accuracy of a run that is finished.
+
+    Raises:
+        ValueError: if it is said to be finished, but its parameters are gone.
+    """
+    path = folder / SETTINGS
+    found = read_json(path, AS_WRITTEN).get("result")
+    if found is None:
+        return None
+    accuracy = found.get("test_accuracy") if isinstance(found, dict) else None
+    if not isinstance(accuracy, float):
+        raise ValueError(f"{path} is not {AS_WRITTEN}: its result is {found!r}")
+    if not (folder / PARAMETERS).exists():
+        raise ValueError(f"{folder} is finished, but has no {PARAMETERS}: remove it, train again")
+    _remove_checkpoints(folder)  # if it was killed before it had done so
+    return accuracy
 
 
 def load_run(folder: Path) -> Run:
@@ -220,6 +255,7 @@ def load_run(folder: Path) -> Run:
         raise ValueError(f"{folder} is no run folder: there is no {path}")
     record = read_json(path, AS_WRITTEN)
     try:
+        _decisive(record)  # for the digest
         config, framing = record["config"], record["framing"]
         run = Run(
             config=Config(**config | {"hidden": tuple(config["hidden"])}),
@@ -236,26 +272,20 @@ def load_run(folder: Path) -> Run:
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is not {AS_WRITTEN}: {error!r}") from error
     check_hyperparams(run.hyper)
-    params, epoch = _last_params(folder, finished="result" in record)
-    run = run._replace(params=params, epoch=epoch)
-    _check_params(folder, run)
-    return run
-
-
-def _last_params(folder: Path, finished: bool) -> tuple[Params, int | None]:
-    """The parameters of a run, and after which epoch they are where it is not finished."""
-    paths = [folder / "params.safetensors"] if finished else _checkpoints(folder)
+    paths = {None: folder / PARAMETERS} if "result" in record else _checkpoints(folder)
     if not paths:
         raise ValueError(f"{folder} holds no parameters yet: train it with --resume")
     errors = []
-    for path in paths:
+    for epoch, path in paths.items():
         try:
-            arrays, _ = read_tensors(path)
-            params = _params_of(path, arrays)
+            arrays, written = read_tensors(path)
+            found = run._replace(params=_params_of(path, arrays), epoch=epoch)
+            _check_params(folder, found)
+            _check_written(path, record, arrays, written)
         except ValueError as error:
             errors.append(str(error))
             continue
-        return params, None if finished else len(arrays.get("train_loss", ()))
+        return found
     raise ValueError(errors[0])
 
 
@@ -290,7 +320,7 @@ def _pair(value: Any, *types: type) -> tuple[Any, Any]:
 def _check_params(folder: Path, run: Run) -> None:
     """Raise ValueError unless parameters, settings and framing describe one network."""
     height, width = run.framing.image_shape
-    if min(height, width, *run.framing.box) <= 0:
+    if min(height, width, *run.framing.box) <= 0 or (height > 1 and max(height, width) > LONGEST):
         raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
     n_in = height * width
     check_network(run.params, np.broadcast_to(np.float32(0), (1, n_in)))  # takes no memory

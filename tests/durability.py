@@ -105,14 +105,20 @@ def kill_training(
             until = done + rng.randrange(1, 20)
             with jaxmlp(*arguments, "--out", out, "--resume", folder=folder) as process:
                 assert process.stdout
+                first = True
                 if victim and rng.random() < STARTING:
                     time.sleep(rng.uniform(0, 3))
                     process.kill()
                 for line in process.stdout:
-                    if (found := said(r"going on after epoch (\d+)", line)) is not None:
-                        lost += max(0, done - found)
-                        done = found
-                    done = said(r"epoch (\d+)/", line) or done
+                    if "is damaged" in line:
+                        lost += 1
+                    begins = said(r"going on after epoch (\d+)", line)
+                    epoch = said(r"epoch (\d+)/", line)
+                    if first and (begins is not None or epoch):  # without the former, after none
+                        first, start = False, begins or 0
+                        lost += max(0, done - start)
+                        done = start
+                    done = epoch or done
                     if victim and done >= until:
                         time.sleep(rng.uniform(0, 0.03))
                         process.kill()

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -182,24 +181,3 @@ def test_benchmark(monkeypatch):
         assert min(run["accuracy"] for run in runs) >= least, name
     assert got["to 98 %: the best of the others, times as long as jaxmlp, cold"] > 1
     assert got["to 98 %: the best of the others, times as long as jaxmlp, second start"] > 1
-
-
-def test_faults(monkeypatch):
-    """What the README says of faults is what happened to them, and nothing was lost."""
-    found = json.loads((RESULTS / "faults.json").read_text())
-    monkeypatch.syspath_prepend(ROOT / "experiments")
-    faults = importlib.import_module("faults")
-    rows = [faults.Row(**row) for row in found["rows"]]
-    page = (RESULTS / "faults.md").read_text(encoding="utf-8")
-    assert faults.page(rows, found["machine"]) == page
-    assert {row.part for row in rows} == {*faults.HEADINGS}
-    assert [row for row in rows if row.lost] == []
-    text = " ".join(README.split())
-    assert f"{sum(row.tried for row in rows):,} tries, nothing was lost" in text
-    pairs = [re.findall(r"[\d.]+e[-+]\d+", row.note) for row in rows if row.part == "devices"]
-    first, tenth = (f"{max(map(float, column)):.0e}" for column in zip(*pairs, strict=True))
-    assert f"in the first epoch up to {first} (relative), in the tenth {tenth}" in text
-    assert faults.BOUND == 1e-4  # as the README says
-    kills = {row.what: row.tried for row in rows if row.part == "kills"}
-    assert min(kills.values()) >= 100
-    assert min(row.tried for row in rows if row.part == "files") >= 100_000

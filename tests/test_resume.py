@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from jaxmlp.cli import main
 from jaxmlp.files import locked
 from jaxmlp.runs import load_run
+from tests import durability
 from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
 
@@ -223,3 +225,65 @@ def test_no_room_for_the_arrays(capsys):
     assert done.stderr.startswith("jaxmlp: error: there is not enough memory for it")
     assert done.stderr.count("\n") == 1
     assert not Path("run").exists()
+
+
+def test_only_sound_checkpoints_are_read(stopped, capsys):
+    """Nor by `evaluate`: what was changed is not what was trained."""
+    path = stopped / "checkpoint-000004.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(bytes(content))
+    assert load_run(stopped).epoch == 3
+    assert main(["evaluate", "run"]) == 0
+    assert "the parameters of epoch 3 of 6" in capsys.readouterr().out
+
+
+def test_parameters_that_were_changed_are_refused(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "copy")
+    path = Path("copy/params.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x40
+    path.write_bytes(bytes(content))
+    assert main(["evaluate", "copy"]) == 2
+    assert "params.safetensors is not as this run wrote it" in capsys.readouterr().err
+
+
+def test_what_is_no_checkpoint_of_ours_stays(stopped, whole):
+    """Damaged ones make room for new ones; what somebody else has put there is left alone."""
+    for path in stopped.glob("checkpoint-*"):
+        path.rename(path.with_name(path.name.replace("0000", "9990")))  # later ones, by name
+    mine = stopped / "checkpoint-best.safetensors"
+    mine.write_bytes(b"mine")
+    train("--out", "run", "--resume")
+    assert files("run") == files(whole)
+    assert sorted(path.name for path in stopped.glob("checkpoint-*")) == [mine.name]
+
+
+@pytest.mark.parametrize("result", [{}, {"test_accuracy": None}, [1], "done"])
+def test_a_result_that_is_none(whole, result, capsys):
+    shutil.copytree(whole, "copy")
+    path = Path("copy/config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"result": result}))
+    train("--out", "copy", "--resume", code=2)
+    assert "its result is" in capsys.readouterr().err
+
+
+def test_a_finished_run_without_parameters(whole, capsys):
+    shutil.copytree(whole, "copy")
+    Path("copy/params.safetensors").unlink()
+    train("--out", "copy", "--resume", code=2)
+    assert "is finished, but has no params.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
+def test_what_is_lost_is_counted(tmp_path, whole, monkeypatch):
+    """By the harness itself: where every checkpoint is taken away before every start."""
+    start = durability.jaxmlp
+
+    def forgetful(*arguments, folder, **settings):
+        for path in folder.glob("run*/checkpoint-*"):
+            path.unlink()
+        return start(*arguments, folder=folder, **settings)
+
+    monkeypatch.setattr(durability, "jaxmlp", forgetful)
+    assert kill_training(tmp_path, kills=2, seed=1, arguments=SMALL, alone=whole).lost > 0

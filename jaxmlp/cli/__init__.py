@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 when a checked gradient is wrong; 2 when it could not be done; 130 when
         interrupted; 141 when nobody reads the output.
     """
+    for stream in (sys.stdout, sys.stderr):  # whatever their encoding, a name is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         from jaxmlp.cli.check import Check
         from jaxmlp.cli.evaluate import Evaluate
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}")
+        return fail(f"{error.filename or 'output'}: {error.strerror}")
     except (MemoryError, RuntimeError) as error:
         from jaxmlp.training import out_of_memory
 
@@ -67,6 +71,8 @@ def _keep_programs() -> None:
         (folder / ".written").touch()  # by root too, whom a read-only disk stops
     except (RuntimeError, OSError):  # no home or no place; it would only have saved time
         return
+    # of a cache that is full or damaged: it would only have saved time
+    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", CACHE)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -80,10 +86,14 @@ def fail(message: str) -> int:
 
 def say(message: str) -> None:
     """Say something in one line of standard error, whatever a file has put into the message."""
-    words = " ".join(message.split())
-    line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
+    line = printable(" ".join(message.split()))
     line = line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
     print(f"jaxmlp: {line}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """The text with a mark for what would move a cursor, or cannot be written at all."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def interrupted(interrupt: KeyboardInterrupt) -> int:

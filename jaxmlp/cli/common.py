@@ -67,7 +67,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        if not asked:  # else the next one is still an order, while the process ends
+            signal.signal(signal.SIGINT, before)
 
 
 def wait(arrays: Any) -> None:

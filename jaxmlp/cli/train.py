@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlp.cli import say
+from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import load_data, stoppable, wait
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
@@ -25,10 +25,10 @@ from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
 from jaxmlp.runs import (
     Checkpoint,
+    accuracy_of,
     describe,
     finish,
     load_checkpoint,
-    result_of,
     run_folder,
     save_checkpoint,
 )
@@ -79,11 +79,10 @@ class Train:
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
         record = describe(self.config, hyper, self.seed, self.data, dataset)
         with run_folder(out, record, self.resume) as folder:
-            result = result_of(folder)
-            if result is None:
+            accuracy = accuracy_of(folder)
+            if accuracy is None:
                 accuracy = self._train(folder, record, hyper, dataset)
             else:
-                accuracy = float(result["test_accuracy"])
                 print(f"the run is finished: {self.config.epochs} epochs")
         print(f"run folder {out}: settings, metrics, parameters and pictures")
         print(f"{time.perf_counter() - start:.1f} s in all")
@@ -104,17 +103,15 @@ class Train:
             _report_agreement(key, hyper, dataset, config)
         else:
             print(f"going on after epoch {last.epoch} of {config.epochs}")
-        how_to = f"{folder} keeps {{}} of {config.epochs} epochs: to go on, add --resume"
+        last = self._epochs(folder, record, hyper, dataset, last)
         try:
-            last = self._epochs(folder, record, hyper, dataset, last)
             test = evaluate(last.state.params, dataset, dataset.test, config.activation)
             title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
             softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
             _save_pictures(folder, title, softened, dataset, last.metrics, test)
             finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test.loss})
         except KeyboardInterrupt:
-            kept = load_checkpoint(folder, record, like)[0]
-            raise KeyboardInterrupt(how_to.format(kept.epoch) if kept else "") from None
+            raise KeyboardInterrupt(_kept(folder, last.epoch, config.epochs)) from None
         return test.accuracy
 
     def _epochs(
@@ -134,20 +131,26 @@ class Train:
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)
                 if not (self.keep_going or np.isfinite(metrics).all()):
-                    raise ValueError(_diverged(folder, epoch, float(metrics.train_loss)))
+                    raise ValueError(_diverged(folder, epoch, metrics))
                 before = last.metrics if last else Metrics(nothing, nothing, nothing)
                 last = Checkpoint(now, jax.tree.map(np.append, before, metrics))
                 save_checkpoint(folder, record, last)
                 show(epoch, metrics)
                 if asked() and epoch < config.epochs:
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt(_kept(folder, epoch, config.epochs))
         assert last is not None  # a run has at least one epoch
         return last
 
 
-def _diverged(folder: Path, epoch: int, loss: float) -> str:
-    """What to say where the loss, or an accuracy, is no number any more."""
-    text = f"training diverged: in epoch {epoch} the train loss became {loss}; "
+def _kept(folder: Path, epoch: int, epochs: int) -> str:
+    """What to say of a run that is stopped."""
+    return f"{folder} keeps {epoch} of {epochs} epochs: to go on, add --resume"
+
+
+def _diverged(folder: Path, epoch: int, metrics: Metrics) -> str:
+    """What to say where a loss is no number any more."""
+    name, value = next((k, v) for k, v in metrics._asdict().items() if not np.isfinite(v))
+    text = f"training diverged: in epoch {epoch} the {name.replace('_', ' ')} became {value}; "
     if epoch > 1:
         text += f"{folder} keeps the parameters of epoch {epoch - 1}; "
     return text + "try a smaller --learning-rate, or --keep-going"
@@ -155,7 +158,7 @@ def _diverged(folder: Path, epoch: int, loss: float) -> str:
 
 def _name(data: str) -> str:
     """A short name for what `--data` names."""
-    return Path(data).name.removesuffix(".npz") or "data"
+    return printable(Path(data).name.removesuffix(".npz")) or "data"
 
 
 def _unused(path: Path) -> Path:
