@@ -150,11 +150,15 @@ def of_npz(data: bytes, rng: random.Random) -> bytes:
     else:
         content = of_npy(content, rng) if kind > 2 and len(content) > 10 else raw(content, rng)
     members[place] = name, content
-    method = rng.choice((0, 0, 8, 8, 12, 14))
+    return zipped(members, rng.choice((0, 0, 8, 8, 12, 14)))
+
+
+def zipped(members: list[tuple[str, bytes]], method: int) -> bytes:
+    """An archive, the same at any time of day."""
     file = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "w", method) as archive:
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "w") as archive:
         for name, content in members:
-            archive.writestr(name or "x", content)
+            archive.writestr(zipfile.ZipInfo(name or "x"), content, method)
     return file.getvalue()
 
 
@@ -250,8 +254,9 @@ def readers(folder: Path) -> dict[str, Reader]:
     images = idx(image[None])
     parts = {"x_train": image[:20], "y_train": image[:20, 0] % 3}
     parts |= {"x_test": image[:4], "y_test": image[:4, 0] % 3}
-    archives = [_saved(how, **parts) for how in (np.savez, np.savez_compressed)]
-    arrays = [_saved(np.save, each) for each in (image, image / 255, image.ravel() / 255)]
+    members = [(f"{name}.npy", _saved(array)) for name, array in parts.items()]
+    archives = [zipped(members, method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
+    arrays = [_saved(each) for each in (image, image / 255, image.ravel() / 255)]
     pngs, others = _pictures(image)
     config, params, checkpoint = make_runs(folder)
     found = [
@@ -278,9 +283,9 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def _saved(how: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
+def _saved(array: np.ndarray) -> bytes:
     file = io.BytesIO()
-    how(file, *arrays, **named)
+    np.save(file, array)
     return file.getvalue()
 
 

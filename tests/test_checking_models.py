@@ -50,6 +50,7 @@ def logistic_grad(w, batch):
     return x.T @ (expit(x @ w) - y)
 
 
+@pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
 def test_a_case_of_a_list_is_cut():
     """To the fewest rows, with plain parameters; the numbers of the batch are left as they are."""
     report = examine(lambda w, b: np.r_[logistic_grad(w, b)[:3], 0], logistic, cases=WEIGHTS)
