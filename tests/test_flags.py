@@ -63,7 +63,7 @@ FLAGS = {
     "sweep": SETTINGS
     | {
         "--set": ["seed", "sed=1", "seed=a", "seed=", "", "=", "seed=5:5", "hidden=0", "bias=2"],
-        "--setting": ["seed", "sed=1", "seed=a", "", "bias=2", "name=a", "hidden=0"],
+        "--setting": ["seed", "sed=1", "seed=a", "", "bias=2", "hidden=0"],
         "--trials": ["3", *POSITIVE],  # as nothing is drawn
         "--draw-seed": ["3", *INTEGERS[:-1]],
         "--halving": ["1", *POSITIVE],
