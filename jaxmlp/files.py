@@ -191,6 +191,14 @@ def read_file(path: Path, most: int) -> bytes:
         return file.read(size)
 
 
+def write_tensors(path: Path, record: Any, arrays: Mapping[str, Any]) -> None:
+    """Write a safetensors file, with the digest of its arrays and of the settings behind them."""
+    from safetensors.numpy import save  # which only files need
+
+    content = {name: np.asarray(array) for name, array in arrays.items()}
+    write_bytes(path, save(content, {"digest": digest(record, content)}))
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
     """The arrays in a safetensors file, and the digest that was written into it.
 

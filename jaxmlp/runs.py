@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save
 
 from jaxmlp.data import Batch, Dataset, fingerprint
 from jaxmlp.files import (
@@ -29,7 +28,7 @@ from jaxmlp.files import (
     read_json,
     read_tensors,
     remove_partial,
-    write_bytes,
+    write_tensors,
     write_text,
 )
 from jaxmlp.ink import Framing, framing
@@ -149,8 +148,8 @@ def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> N
     rest = jax.tree.leaves(last.state._replace(params=()))
     arrays = _tensors(last.state.params) | last.metrics._asdict()
     arrays |= {f"rest{number:03d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
-    content = save(arrays, {"digest": digest(_decisive(record), arrays)})
-    write_bytes(folder / f"checkpoint-{last.epoch:06d}.safetensors", content)
+    path = folder / f"checkpoint-{last.epoch:06d}.safetensors"
+    write_tensors(path, _decisive(record), arrays)
     there = _checkpoints(folder)
     earlier = max((epoch for epoch in there if epoch < last.epoch), default=None)
     for epoch, path in there.items():  # later ones were damaged, or it would not begin again
@@ -207,9 +206,7 @@ def _decisive(record: dict[str, Any]) -> dict[str, Any]:
 
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    arrays = _tensors(last.state.params)
-    content = save(arrays, {"digest": digest(_decisive(record), arrays)})
-    write_bytes(folder / PARAMETERS, content)
+    write_tensors(folder / PARAMETERS, _decisive(record), _tensors(last.state.params))
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(("epoch", *Metrics._fields))

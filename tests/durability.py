@@ -74,6 +74,21 @@ def finished(*arguments: str, folder: Path, **environment: str) -> str:
     return printed
 
 
+def _left_alone(command: Sequence[str], folder: Path, alone: Path | None) -> Path:
+    """Such work that was left alone, done now if there is none yet."""
+    if alone is None:
+        alone = folder / "alone"
+        finished(*command, "--out", str(alone), folder=folder)
+    return alone
+
+
+def _kill_early(process: subprocess.Popen[str], rng: random.Random) -> None:
+    """Now and then, before the process has done anything."""
+    if rng.random() < STARTING:
+        time.sleep(rng.uniform(0, 3))
+        process.kill()
+
+
 def kill_training(
     folder: Path,
     kills: int,
@@ -94,9 +109,7 @@ def kill_training(
         alone: such a run that was left alone, if there is one already.
     """
     rng = random.Random(seed)
-    if alone is None:
-        alone = folder / "alone"
-        finished(*arguments, "--out", str(alone), folder=folder)
+    alone = _left_alone(arguments, folder, alone)
     tried = kept = lost = same = runs = 0
     while tried < kills:
         out, done = f"run{runs}", 0
@@ -106,9 +119,8 @@ def kill_training(
             with jaxmlp(*arguments, "--out", out, "--resume", folder=folder) as process:
                 assert process.stdout
                 first = True
-                if victim and rng.random() < STARTING:
-                    time.sleep(rng.uniform(0, 3))
-                    process.kill()
+                if victim:
+                    _kill_early(process, rng)
                 for line in process.stdout:
                     if "is damaged" in line:
                         lost += 1
@@ -143,9 +155,7 @@ def kill_sweeps(
 ) -> Kills:
     """The same with sweeps, which are killed between and within chunks."""
     rng = random.Random(seed)
-    if alone is None:
-        alone = folder / "alone"
-        finished(*arguments, "--out", str(alone), folder=folder)
+    alone = _left_alone(arguments, folder, alone)
     tried = kept = lost = same = runs = 0
     while tried < kills:
         out, before = f"sweep{runs}", set()
@@ -153,9 +163,8 @@ def kill_sweeps(
             victim = tried < kills and rng.random() < 0.9
             until = len(before) + rng.randrange(1, 25)
             with jaxmlp(*arguments, "--out", out, folder=folder) as process:
-                if victim and rng.random() < STARTING:
-                    time.sleep(rng.uniform(0, 3))
-                    process.kill()
+                if victim:
+                    _kill_early(process, rng)
                 while victim and process.poll() is None:
                     if len(_chunks(folder / out)) >= until:
                         time.sleep(rng.uniform(0, 0.05))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from jaxmlp.files import (
     check_owned,
@@ -18,7 +17,7 @@ from jaxmlp.files import (
     locked,
     read_tensors,
     remove_partial,
-    write_bytes,
+    write_tensors,
 )
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.space import Space, describe
@@ -75,7 +74,7 @@ class Chunks:
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
         name = f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
-        write_bytes(self.folder / name, save(arrays, {"digest": digest(self.record, arrays)}))
+        write_tensors(self.folder / name, self.record, arrays)
 
     def load(self) -> Iterator[Chunk]:
         """Every whole chunk of this sweep, by epoch; another one is said to be run again."""
