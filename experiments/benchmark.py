@@ -29,7 +29,15 @@ import numpy as np
 from benchmark_page import page, picture
 from cold import cold_starts
 from contestants import Prepared, epochs_of, ours, prepare
-from measuring import Measure, in_turn, machine, of_device, seconds_of_products, timed
+from measuring import (
+    PRECISIONS,
+    Measure,
+    in_turn,
+    machine,
+    of_device,
+    seconds_of_products,
+    timed,
+)
 from rates import all_rates
 
 import jaxmlp
@@ -48,7 +56,6 @@ GRID = ((32, 256, 2048), (1, 3, 6), (1, 64, 4096), ("relu",))  # widths, hidden 
 LIKE = ((256,), (3,), (1024,), tuple(ACTIVATIONS))  # one of them for every activation
 SIZES = (1.0, 10.0, 100.0, 1e3, 1e4)  # of logits
 BY_JAX = jax.jit(jax.grad(loss))
-PRECISIONS = {"float32": "highest", "TF32": "tensorfloat32", "bfloat16": "bfloat16"}  # of products
 PARTS = ("gradient", "accuracy", "epoch", "rates", "growth", "cold")
 ON_GPU = ("gradient", "accuracy", "epoch", "precision")
 

@@ -6,7 +6,8 @@ Everything is measured in one run, in turn, several times over: 64 trials of 784
 784-32-10 with batches of 128 and stochastic gradient descent with momentum, in seconds per trial
 and epoch. What trains one network after another is measured on a few of the 64; torch.func on a
 part of an epoch. The bare matrix products count as many multiplications as a trial has, at the
-rate of a product of two large matrices on all cores. Needs the extra `peers` and hyperoptax.
+rate of a product of two large matrices on all cores. On a GPU, the sweep and the products are also
+measured in TF32 and bfloat16. Needs the extra `peers` and hyperoptax.
 Results: benchmark_sweeps.json, .md and .png in `experiments/results`.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 from contestants import arrays_of, pytorch
 from joblib import Parallel, delayed
 from measuring import (
+    PRECISIONS,
     Measure,
     in_turn,
     machine,
@@ -62,7 +64,7 @@ peer: Any = importlib.import_module("hyperoptax")
 ROUNDS = 5
 TRIALS = 64
 GROWTH = (1, 4, 16, 64, 256, 1024)
-OURS = "sweep"
+OURS, PRODUCTS = "sweep", "bare matrix products"
 
 
 def config_of(width: int, epochs: int = 1) -> Config:
@@ -245,16 +247,30 @@ def lower(width: int, data: Data, count: int) -> Any:
     )  # fmt: skip
 
 
+def in_precision(name: str, measure: Measure) -> Measure:
+    """The same with JAX's products of matrices in another precision."""
+
+    def measured() -> float:
+        with jax.default_matmul_precision(PRECISIONS[name]):
+            return measure()
+
+    return measured
+
+
 def main() -> None:
     """Measure in turn, write down, draw."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", default="mnist", help="mnist, or a folder of IDX files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    most = ["float32"] if jax.devices()[0].platform == "cpu" else [*PRECISIONS]
+    parser.add_argument(
+        "--precisions", nargs="+", default=most, choices=PRECISIONS, help="of our products"
+    )
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error(f"--rounds is {arguments.rounds}: give at least 1")
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     jax.config.update("jax_default_matmul_precision", "highest")  # as PyTorch's is on a GPU
     dataset = load_data(arguments.data)
     data = place(dataset)
@@ -270,8 +286,12 @@ def main() -> None:
             "torch.func vmap": torch_vmap(width, x, y),
             "scikit-learn, joblib": sklearn(width, x, y),
             "hyperoptax grid": hyperoptax(width, data),
-            "bare matrix products": seconds_of_products(multiplications(config_of(width), dataset)),
+            PRODUCTS: seconds_of_products(multiplications(config_of(width), dataset)),
         }
+        for name in arguments.precisions:
+            if name != "float32":  # which the others above are in
+                for method in (OURS, PRODUCTS):
+                    methods[f"{method}, {name}"] = in_precision(name, methods[method])
         print(f"width {width}", flush=True)
         found[str(width)] = {
             "seconds": in_turn(methods, arguments.rounds),

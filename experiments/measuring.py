@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 Measure = Callable[[], float]  # seconds
+PRECISIONS = {"float32": "highest", "TF32": "tensorfloat32", "bfloat16": "bfloat16"}  # of products
 
 
 def timed(action: Callable[[], Any]) -> float:
