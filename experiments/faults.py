@@ -254,10 +254,12 @@ def main() -> None:
         "versions": [partial(versions, OLDEST), partial(versions, NEWEST)],
     }
     path = given.out / "faults.json"
-    old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    again = {*given.parts, *MODULES} if "faults" in given.parts else {*given.parts}
-    new = [Row(**row) for row in old if row["part"] not in again]
     on = machine("jaxmlp", "atheris")
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    again = {*given.parts, *MODULES} if "faults" in given.parts else {*given.parts}
+    new = [Row(**row) for row in old["rows"] if row["part"] not in again]
+    if new and old["machine"] != on:
+        parser.error(f"{path} is of another machine or other versions: give all parts or --out")
     with ThreadPoolExecutor(given.jobs) as pool:
         todo = {pool.submit(work): part for part in given.parts for work in works[part]}
         for done in as_completed(todo):

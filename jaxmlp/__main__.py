@@ -1,7 +1,5 @@
 """`python -m jaxmlp` is the command line."""
 
-import sys
+from jaxmlp.cli import run
 
-from jaxmlp.cli import main
-
-sys.exit(main())
+run()

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,19 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())  # or a crash could leave a name without the content
             aside.replace(path)
+            _sync(path.parent)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk, or a power failure could bring the old ones back."""
+    with suppress(OSError):  # of systems on which a folder is nothing to open or to flush
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_writable(path: Path) -> None:
@@ -143,7 +154,7 @@ def keep_record(
         was = found.get(name)
         if was != value:
             raise ValueError(
-                f"{path.parent} holds another {kind}: its {_difference(name, was, value)}: "
+                f"{path.parent} holds another {kind}: its {difference(name, was, value)}: "
                 "give another folder, or the same settings"
             )
 
@@ -257,7 +268,7 @@ def free_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def _difference(name: str, was: Any, now: Any) -> str:
+def difference(name: str, was: Any, now: Any) -> str:
     """The first part in which two records differ, such as batch_size is 32, not 64."""
     try:
         return _first_difference(name, was, now)

@@ -39,6 +39,7 @@ from jaxmlp.training import Metrics, TrainState
 
 PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 SETTINGS = "config.json"
+ENVIRONMENT = ("device", "versions")
 DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
 PARAMETERS = "params.safetensors"
 LARGEST = 2**31  # of the numbers that say how images are framed
@@ -124,6 +125,12 @@ def describe(
         "versions": {name: version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
     }
+
+
+def began_with(folder: Path) -> dict[str, Any]:
+    """The device and the versions that a run began with, as its config.json says."""
+    found = read_json(folder / SETTINGS, AS_WRITTEN)
+    return {name: found.get(name) for name in ENVIRONMENT}
 
 
 class Checkpoint(NamedTuple):

@@ -1,5 +1,6 @@
 """Training: a run is a pure function, and an epoch of it one compiled program."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -285,3 +286,14 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that an array found no room, as Python and XLA say it."""
     said = ("RESOURCE_EXHAUSTED", "Out of memory")  # before a program runs, and while it does
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+
+
+def wait(arrays: Any) -> None:
+    """Wait for arrays, and listen to Ctrl-C meanwhile, as `jax.block_until_ready` does not.
+
+    It sleeps for a fiftieth of what it has waited, so that it adds no more than that.
+    """
+    start = time.perf_counter()
+    while not all(array.is_ready() for array in jax.tree.leaves(arrays)):
+        time.sleep(min(0.05, (time.perf_counter() - start) / 50))
+    jax.block_until_ready(arrays)  # raises where there is not enough memory

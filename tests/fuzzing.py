@@ -358,7 +358,7 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
         with warnings.catch_warnings(action="error"):
             try:
                 return [*chunks.load()]
-            except UserWarning as warning:  # that it is damaged and will be run again
+            except UserWarning as warning:  # that it is damaged, and not used
                 raise ValueError(str(warning)) from warning
 
     def attributes_of(data: bytes) -> Any:

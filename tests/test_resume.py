@@ -21,6 +21,9 @@ from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_trai
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
+DIVERGING = ("--optimizer", "sgd", "--momentum", "0", "--learning-rate", "1e19", "--activation",
+             "identity", "--out", "run")  # fmt: skip
+ENDLESS = (*SMALL, "--hidden", "64", "--epochs", "100000")
 
 
 def test_killed_at_random_moments(tmp_path, whole):
@@ -137,14 +140,37 @@ def test_two_runs_in_one_folder(stopped, capsys):
 
 
 def test_diverging_keeps_the_last_good_parameters(capsys):
-    settings = ["--optimizer", "sgd", "--momentum", "0", "--learning-rate", "1e19"]
-    settings += ["--activation", "identity", "--out", "run"]
-    train(*settings, code=2)
+    train(*DIVERGING, code=2)
     error = capsys.readouterr().err
     assert "training diverged: in epoch 1" in error
     assert not Path("run").exists()
-    train(*settings, "--keep-going")
+    train(*DIVERGING, "--keep-going")
     assert "test accuracy" in capsys.readouterr().out
+
+
+def test_going_on_with_what_has_diverged(monkeypatch, capsys):
+    """Only where the user asks for it: no parameters of it are good."""
+    from jaxmlp.cli import train as command
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_save_pictures", interrupt)
+        train(*DIVERGING, "--keep-going", code=130)
+    train(*DIVERGING, "--resume", code=2)
+    assert "run has diverged: only --keep-going goes on with it" in capsys.readouterr().err
+    train(*DIVERGING, "--resume", "--keep-going")
+    settings = json.loads(Path("run/config.json").read_text(), parse_constant=pytest.fail)
+    assert settings["result"]["test_loss"] is None
+
+
+def test_going_on_with_other_versions(stopped, whole, capsys):
+    path = stopped / "config.json"
+    settings = json.loads(path.read_text())
+    settings["versions"]["jax"] = "0.0.1"
+    path.write_text(json.dumps(settings))
+    train("--out", "run", "--resume")
+    assert "warning: run began otherwise: jax is 0.0.1, not " in capsys.readouterr().err
+    assert json.loads(path.read_text())["began"]["versions"]["jax"] == "0.0.1"
+    assert files("run") == files(whole)
 
 
 def test_diverging_later(monkeypatch, capsys):
@@ -166,20 +192,26 @@ def test_diverging_later(monkeypatch, capsys):
     assert load_run(Path("run")).epoch == 3
 
 
-def interrupted(times, folder):
-    """The exit code and the output of a run that gets Ctrl-C, once or twice, in its third epoch."""
-    arguments = [*SMALL, "--hidden", "64", "--epochs", "100000", "--out", "run"]
-    with jaxmlp(*arguments, folder=folder) as process:
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def interrupted(times, folder, command=ENDLESS, sign="epoch 3/"):
+    """The exit code and the output of a command that gets Ctrl-C, once or twice, after a sign."""
+    with jaxmlp(*command, "--out", "run", folder=folder) as process:
         assert process.stdout
         printed = ""
         for line in process.stdout:
             printed += line
-            if line.startswith("epoch 3/"):
+            if sign in line:
                 break
         for number in range(times):
             time.sleep(0.0005 * number)
             process.send_signal(signal.SIGINT)
-        printed += process.stdout.read()
+        for line in process.stdout:
+            printed += line
+            if "interrupted" in line:  # by one who is impatient, while the process ends
+                process.send_signal(signal.SIGINT)
     return process.returncode, printed
 
 
@@ -196,9 +228,6 @@ def test_interrupted_while_pictures_are_drawn(monkeypatch, whole, capsys):
     """All epochs are kept by then, and what is left is done by --resume."""
     from jaxmlp.cli import train as command
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(command, "_save_pictures", interrupt)
         train("--out", "run", code=130)
@@ -211,6 +240,22 @@ def test_interrupted_twice(tmp_path):
     code, _ = interrupted(2, tmp_path)
     assert code == 130
     assert (load_run(tmp_path / "run").epoch or 0) >= 3
+
+
+@pytest.mark.parametrize("times", [1, 2] if LONG else [1])
+def test_an_interrupted_sweep(tmp_path, times):
+    """Its chunk is finished first, unless the user cannot wait; the same command goes on."""
+    command = (*SWEEP, "--epochs", "40")  # which take some tenths of a second
+    code, printed = interrupted(times, tmp_path, command, sign="% done")
+    assert code == 130, printed
+    chunks = [*(tmp_path / "run").glob("chunk-*.safetensors")]
+    assert 7 <= len(chunks) < 80
+    if times == 1:
+        assert "jaxmlp: finishing the chunk; again to stop at once\njaxmlp: interrupted" in printed
+        assert "finished chunks are in run: the same command goes on after them" in printed
+        code, printed = interrupted(1, tmp_path, command, sign="% done")
+        assert code == 130, printed
+        assert len([*(tmp_path / "run").glob("chunk-*.safetensors")]) > len(chunks)
 
 
 def test_no_room_for_the_arrays(capsys):

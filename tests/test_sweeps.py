@@ -433,7 +433,7 @@ def test_damaged_chunks_are_run_again(dataset, tmp_path):
     first, second, _ = sorted(tmp_path.glob("chunk-*"))
     first.write_bytes(first.read_bytes()[:100])
     second.write_bytes(b"")
-    with pytest.warns(UserWarning, match="is damaged and is run again"):
+    with pytest.warns(UserWarning, match="is damaged or of another sweep"):
         table = sweep(space, dataset, config=CONFIG, out=tmp_path)
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
 

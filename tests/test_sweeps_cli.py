@@ -79,7 +79,9 @@ def test_a_damaged_chunk_is_said_in_one_line(tmp_path, capsys):
     capsys.readouterr()
     assert main(command) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"jaxmlp: warning: {chunk} is damaged and is run again: ")
+    assert line.startswith(
+        f"jaxmlp: warning: {chunk} is damaged or of another sweep, and not used: "
+    )
 
 
 def test_the_plan_tells_programs_apart(capsys):

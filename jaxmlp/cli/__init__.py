@@ -58,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interrupted(interrupt)
 
 
+def run() -> None:
+    """The process of one command; once it has an exit code, there is nothing to interrupt."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
 def _keep_programs() -> None:
     """Let JAX find again what it compiled for an earlier command, on this very machine."""
     import jax

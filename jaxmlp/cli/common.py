@@ -3,14 +3,12 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from jaxmlp.cli import say
 from jaxmlp.data import Dataset
 from jaxmlp.loaders import load_digits, load_idx, load_mnist, load_npz
 from jaxmlp.runs import Run, load_run
@@ -48,10 +46,13 @@ def trained(folder: Path) -> Run:
 
 
 @contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
+def stoppable(step: str) -> Iterator[Callable[[], bool]]:
     """While it is open, Ctrl-C is a request, which the function says; a second one is an order.
 
     Nothing is lost by the order: files are renamed to their names when they are whole.
+
+    Args:
+        step: what is finished and kept first, such as "epoch".
     """
     asked: list[bool] = []
 
@@ -61,7 +62,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
                 os.write(sys.stdout.fileno(), SHOW_CURSOR)  # which a progress bar hides
             os._exit(128 + signal.SIGINT)
         asked.append(True)
-        print("jaxmlp: finishing the epoch; again to stop at once", file=sys.stderr, flush=True)
+        say(f"finishing the {step}; again to stop at once")
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
@@ -69,10 +70,3 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     finally:
         if not asked:  # else the next one is still an order, while the process ends
             signal.signal(signal.SIGINT, before)
-
-
-def wait(arrays: Any) -> None:
-    """Wait for arrays, and listen to Ctrl-C meanwhile, as `jax.block_until_ready` does not."""
-    while not all(array.is_ready() for array in jax.tree.leaves(arrays)):
-        time.sleep(0.001)
-    jax.block_until_ready(arrays)  # raises where there is not enough memory

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.images import read_image
 from jaxmlp.network import forward
@@ -35,7 +36,7 @@ class Predict:
         probabilities = np.asarray(jax.nn.softmax(logits, axis=1))
         for path, row in zip(self.images, probabilities, strict=True):
             first, *others = np.argsort(row)[::-1]
-            line = f"{path}: {first} with probability {row[first]:.3f}"
+            line = f"{printable(str(path))}: {first} with probability {row[first]:.3f}"
             if others:
                 line += f", then {others[0]} with {row[others[0]]:.3f}"
             print(line)

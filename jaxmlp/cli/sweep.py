@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from jaxmlp import sweeps
 from jaxmlp.cli import fail, interrupted, say
-from jaxmlp.cli.common import load_data
+from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
@@ -164,8 +164,16 @@ class Sweep:
             print("\n".join(_plan_lines(plan)), flush=True)
         if self.dry_run:
             return
+        # several processes would wait for the one that stops: Ctrl-C ends them at once
+        stopping = nullcontext(lambda: False) if jax.process_count() > 1 else stoppable("chunk")
         try:
-            with _progress(Console(file=sys.stdout), quiet=not first) as on_progress:
+            with stopping as asked, _progress(Console(file=sys.stdout), quiet=not first) as show:
+
+                def on_progress(now: sweeps.Progress) -> None:
+                    show(now)
+                    if now.kept and asked() and now.finished < now.trials:
+                        raise KeyboardInterrupt
+
                 table = sweeps.sweep(
                     space,
                     dataset,

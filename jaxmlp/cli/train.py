@@ -17,15 +17,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlp.cli import printable, say
-from jaxmlp.cli.common import load_data, stoppable, wait
+from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
-from jaxmlp.files import write_bytes
+from jaxmlp.files import difference, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
 from jaxmlp.runs import (
     Checkpoint,
     accuracy_of,
+    began_with,
     describe,
     finish,
     load_checkpoint,
@@ -33,7 +34,7 @@ from jaxmlp.runs import (
     save_checkpoint,
 )
 from jaxmlp.settings import Config, Hyperparams, check_integer
-from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state
+from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state, wait
 
 # On the command line a hyperparameter is always a number, in Python it may be a traced array.
 Numbers = make_dataclass(
@@ -72,19 +73,19 @@ class Train:
         check_integer("seed", self.seed)
         if self.resume and self.out is None:
             raise ValueError("--resume goes on with the run in a folder: name it with --out")
-        out = self.out or _unused(
-            Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
-        )
         dataset = load_data(self.data, self.config.data_seed)
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
         record = describe(self.config, hyper, self.seed, self.data, dataset)
+        out = self.out or _unused(
+            Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
+        )
         with run_folder(out, record, self.resume) as folder:
             accuracy = accuracy_of(folder)
             if accuracy is None:
                 accuracy = self._train(folder, record, hyper, dataset)
             else:
                 print(f"the run is finished: {self.config.epochs} epochs")
-        print(f"run folder {out}: settings, metrics, parameters and pictures")
+        print(f"run folder  {out}")
         print(f"{time.perf_counter() - start:.1f} s in all")
         print(f"test accuracy {accuracy:.4f}")
 
@@ -103,13 +104,21 @@ class Train:
             _report_agreement(key, hyper, dataset, config)
         else:
             print(f"going on after epoch {last.epoch} of {config.epochs}")
+            began = began_with(folder)
+            for name, was in began.items():
+                if was != record[name]:
+                    say(f"warning: {folder} began otherwise: {difference(name, was, record[name])}")
+                    record = record | {"began": began}
+            if not (self.keep_going or np.isfinite(last.metrics).all()):
+                raise ValueError(f"{folder} has diverged: only --keep-going goes on with it")
         last = self._epochs(folder, record, hyper, dataset, last)
         try:
             test = evaluate(last.state.params, dataset, dataset.test, config.activation)
             title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
             softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
             _save_pictures(folder, title, softened, dataset, last.metrics, test)
-            finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test.loss})
+            test_loss = test.loss if np.isfinite(test.loss) else None  # JSON has no other name
+            finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test_loss})
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_kept(folder, last.epoch, config.epochs)) from None
         return test.accuracy
@@ -126,7 +135,7 @@ class Train:
         key, config = jax.random.key(self.seed), self.config
         state, done = (last.state, last.epoch) if last else (None, 0)
         nothing: Any = np.empty(0, np.float32)
-        with stoppable() as asked, _progress(config.epochs) as show:
+        with stoppable("epoch") as asked, _progress(config.epochs) as show:
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)

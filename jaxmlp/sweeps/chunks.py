@@ -77,13 +77,16 @@ class Chunks:
         write_tensors(self.folder / name, self.record, arrays)
 
     def load(self) -> Iterator[Chunk]:
-        """Every whole chunk of this sweep, by epoch; another one is said to be run again."""
+        """Every whole chunk of this sweep, by epoch; of another one it is said why it is not."""
         for path in sorted(self.folder.glob("chunk-*.safetensors")):
             try:
                 yield self._read(path)
             except (KeyError, TypeError, ValueError) as error:
                 if is_first():
-                    warnings.warn(f"{path} is damaged and is run again: {error}", stacklevel=2)
+                    warnings.warn(
+                        f"{path} is damaged or of another sweep, and not used: {error}",
+                        stacklevel=2,
+                    )
 
     def _read(self, path: Path) -> Chunk:
         arrays, written = read_tensors(path)

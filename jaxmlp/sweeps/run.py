@@ -26,6 +26,7 @@ from jaxmlp.training import (
     over_batches,
     run_keys,
     update,
+    wait,
 )
 
 FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
@@ -130,6 +131,7 @@ def train_together(
             states, hypers, orders, epoch, noise, data.train, data.validation, data.scale,
             config=program,
         )  # fmt: skip
+        wait(metrics)
         history.append(jax.device_get(metrics))
         on_epoch(epoch + 1 - first)
     metrics = jax.tree.map(lambda *each: np.stack(each, axis=1)[: len(trials)], *history)

@@ -30,11 +30,13 @@ class Progress(NamedTuple):
         share: of the whole work that is done.
         finished: trials that are finished.
         trials: all of them.
+        kept: whether a chunk is just finished, and written where there is a folder for it.
     """
 
     share: float
     finished: int
     trials: int
+    kept: bool
 
 
 def sweep(
@@ -77,7 +79,7 @@ def sweep(
             of `all` trials.
         halving: η of successive halving: after every rung only the best 1/η of the settings go
             on, for η times as many epochs in all. Their curves are those of the full sweep.
-        on_progress: called after every epoch.
+        on_progress: called after every epoch, and after every chunk.
 
     Returns:
         An `xarray.Dataset`: one dimension per swept name, in the order given, then epoch;
@@ -161,6 +163,7 @@ class _Run:
                 for chunk in self._train_bucket(rung, bucket):
                     if folder:
                         folder.save(chunk)
+                    self._tell(0.0, 0, kept=True)
         if self.keep == "best":  # what was loaded may be states that others went on from
             self._hold_only(self._wanted())
 
@@ -202,12 +205,12 @@ class _Run:
             todo = todo[len(some) :]
             yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
-    def _tell(self, each: float, epochs: int) -> None:
+    def _tell(self, each: float, epochs: int, kept: bool = False) -> None:
         final = self.plan.rungs[-1].first
         ended = sum(len(chunk.trials) for chunk in self.chunks if chunk.first == final)
         trials = len(self.space.trials)
         share = min(1.0, (self.work + each * epochs) / self.plan.work)
-        self.on_progress(Progress(share, trials - len(self.alive) + ended, trials))
+        self.on_progress(Progress(share, trials - len(self.alive) + ended, trials, kept))
 
     def _states(self, some: Sequence[int], config: Config) -> Any:
         """What some trials go on from, with a first axis of trials."""
