@@ -5,7 +5,6 @@ import io
 import json
 import os
 import platform
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,14 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checkpoints import (
+    Checkpoint,
+    check_written,
+    checkpoints_in,
+    decisive,
+    params_of,
+    remove_checkpoints,
+    tensors,
+)
 from jaxmlp.data import Batch, Dataset, fingerprint
 from jaxmlp.files import (
     LOCK,
     check_owned,
-    digest,
     explained,
     keep_record,
     locked,
@@ -33,14 +39,13 @@ from jaxmlp.files import (
 )
 from jaxmlp.ink import Framing, framing
 from jaxmlp.network import check_network
-from jaxmlp.params import Layer, Params
+from jaxmlp.params import Params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
-from jaxmlp.training import Metrics, TrainState
+from jaxmlp.training import Metrics
 
 PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 SETTINGS = "config.json"
 ENVIRONMENT = ("device", "versions")
-DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
 PARAMETERS = "params.safetensors"
 LARGEST = 2**31  # of the numbers that say how images are framed
 LONGEST = 4096  # pixels in an image's height or width
@@ -92,7 +97,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
             whole.mkdir(parents=True, exist_ok=True)
         with locked(whole, "run"):
             remove_partial(whole)
-            keep_record(settings, record, _decisive(record), "run")
+            keep_record(settings, record, decisive(record), "run")
             try:
                 yield path
             finally:
@@ -133,87 +138,9 @@ def began_with(folder: Path) -> dict[str, Any]:
     return {name: found.get(name) for name in ENVIRONMENT}
 
 
-class Checkpoint(NamedTuple):
-    """A run after some of its epochs.
-
-    Attributes:
-        state: all that the next epoch depends on.
-        metrics: of every epoch so far, shape (epochs,) each.
-    """
-
-    state: TrainState
-    metrics: Metrics
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs it has behind it."""
-        return len(self.metrics.train_loss)
-
-
-def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> None:
-    """Write a checkpoint; of the earlier ones, the last stays too, in case this one is damaged."""
-    rest = jax.tree.leaves(last.state._replace(params=()))
-    arrays = _tensors(last.state.params) | last.metrics._asdict()
-    arrays |= {f"rest{number:03d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
-    path = folder / f"checkpoint-{last.epoch:06d}.safetensors"
-    write_tensors(path, _decisive(record), arrays)
-    there = _checkpoints(folder)
-    earlier = max((epoch for epoch in there if epoch < last.epoch), default=None)
-    for epoch, path in there.items():  # later ones were damaged, or it would not begin again
-        if epoch not in (earlier, last.epoch):
-            path.unlink(missing_ok=True)
-
-
-def load_checkpoint(
-    folder: Path, record: dict[str, Any], like: TrainState
-) -> tuple[Checkpoint | None, list[str]]:
-    """The last sound checkpoint of a run, and what is wrong with those after it.
-
-    Args:
-        folder: of the run.
-        record: that describes it.
-        like: a state with the same tree.
-    """
-    wrong: list[str] = []
-    for path in _checkpoints(folder).values():
-        try:
-            arrays, written = read_tensors(path)
-            _check_written(path, record, arrays, written)
-            rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
-            structure = jax.tree.structure(like._replace(params=()))
-            state = jax.tree.unflatten(structure, rest)._replace(params=_params_of(path, arrays))
-            metrics = Metrics(*(arrays[name] for name in Metrics._fields))
-        except (KeyError, ValueError) as error:
-            wrong.append(f"{path} is damaged: {error}")
-            continue
-        return Checkpoint(state, metrics), wrong
-    return None, wrong
-
-
-def _check_written(
-    path: Path, record: dict[str, Any], arrays: dict[str, Any], written: str | None
-) -> None:
-    """Raise ValueError unless a file's digest is that of its arrays and the run's settings."""
-    if written != digest(_decisive(record), arrays):
-        raise ValueError(f"{path} is not as this run wrote it")
-
-
-def _checkpoints(folder: Path) -> dict[int, Path]:
-    """Those that there are, by epoch, the last one first."""
-    names = ((re.fullmatch(r"checkpoint-(\d+)\.safetensors", path.name), path)
-             for path in folder.glob("checkpoint-*"))  # fmt: skip
-    found = {int(name[1]): path for name, path in names if name}
-    return dict(sorted(found.items(), reverse=True))
-
-
-def _decisive(record: dict[str, Any]) -> dict[str, Any]:
-    """What decides about the numbers of a run, as JSON holds it."""
-    return json.loads(json.dumps({name: record[name] for name in DECISIVE}))
-
-
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    write_tensors(folder / PARAMETERS, _decisive(record), _tensors(last.state.params))
+    write_tensors(folder / PARAMETERS, decisive(record), tensors(last.state.params))
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(("epoch", *Metrics._fields))
@@ -221,12 +148,7 @@ def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[
     rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
     write_text(folder / "metrics.csv", table.getvalue())
     write_text(folder / SETTINGS, json.dumps(record | {"result": result}, indent=2) + "\n")
-    _remove_checkpoints(folder)
-
-
-def _remove_checkpoints(folder: Path) -> None:
-    for path in _checkpoints(folder).values():
-        path.unlink(missing_ok=True)
+    remove_checkpoints(folder)
 
 
 def accuracy_of(folder: Path) -> float | None:
@@ -244,7 +166,7 @@ def accuracy_of(folder: Path) -> float | None:
         raise ValueError(f"{path} is not {AS_WRITTEN}: its result is {found!r}")
     if not (folder / PARAMETERS).exists():
         raise ValueError(f"{folder} is finished, but has no {PARAMETERS}: remove it, train again")
-    _remove_checkpoints(folder)  # if it was killed before it had done so
+    remove_checkpoints(folder)  # if it was killed before it had done so
     return accuracy
 
 
@@ -259,7 +181,7 @@ def load_run(folder: Path) -> Run:
         raise ValueError(f"{folder} is no run folder: there is no {path}")
     record = read_json(path, AS_WRITTEN)
     try:
-        _decisive(record)  # for the digest
+        decisive(record)  # for the digest
         config, framing = record["config"], record["framing"]
         run = Run(
             config=Config(**config | {"hidden": tuple(config["hidden"])}),
@@ -276,42 +198,21 @@ def load_run(folder: Path) -> Run:
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path} is not {AS_WRITTEN}: {error!r}") from error
     check_hyperparams(run.hyper)
-    paths = {None: folder / PARAMETERS} if "result" in record else _checkpoints(folder)
+    paths = {None: folder / PARAMETERS} if "result" in record else checkpoints_in(folder)
     if not paths:
         raise ValueError(f"{folder} holds no parameters yet: train it with --resume")
     errors = []
     for epoch, path in paths.items():
         try:
             arrays, written = read_tensors(path)
-            found = run._replace(params=_params_of(path, arrays), epoch=epoch)
+            found = run._replace(params=params_of(path, arrays), epoch=epoch)
             _check_params(folder, found)
-            _check_written(path, record, arrays, written)
+            check_written(path, record, arrays, written)
         except ValueError as error:
             errors.append(str(error))
             continue
         return found
     raise ValueError(errors[0])
-
-
-def _tensors(params: Params) -> dict[str, Any]:
-    return {
-        f"layer{number}.{name}": np.asarray(array)
-        for number, layer in enumerate(params)
-        for name, array in layer._asdict().items()
-        if array is not None
-    }
-
-
-def _params_of(path: Path, arrays: dict[str, Any]) -> Params:
-    """The layers among the arrays of a file."""
-    found = {name: array for name, array in arrays.items() if name.startswith("layer")}
-    layers = []
-    while (weight := found.pop(f"layer{len(layers)}.weight", None)) is not None:
-        bias = found.pop(f"layer{len(layers)}.bias", None)
-        layers.append(Layer(jnp.asarray(weight), None if bias is None else jnp.asarray(bias)))
-    if found or not layers:
-        raise ValueError(f"{path} holds no layers, or more than layers: {sorted(found)}")
-    return tuple(layers)
 
 
 def _pair(value: Any, *types: type) -> tuple[Any, Any]:

@@ -315,7 +315,8 @@ def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
     """Settings, parameters and a checkpoint of a run, each in a folder where the rest is sound."""
     import jax
 
-    from jaxmlp.runs import Checkpoint, describe, finish, save_checkpoint
+    from jaxmlp.checkpoints import Checkpoint, save_checkpoint
+    from jaxmlp.runs import describe, finish
     from jaxmlp.settings import Config, Hyperparams
     from jaxmlp.training import Metrics, initial_state
     from tests.strategies import tiny_dataset
@@ -483,7 +484,10 @@ def main() -> None:
     with suppress(ModuleNotFoundError):  # it has no wheel for some systems
         atheris = importlib.import_module("atheris")
     if atheris:
-        parts = ["jaxmlp.readers", "jaxmlp.images", "jaxmlp.runs", "jaxmlp.files", "jaxmlp.sweeps"]
+        parts = [
+            f"jaxmlp.{name}"
+            for name in ("readers", "images", "checkpoints", "runs", "files", "sweeps")
+        ]
         with atheris.instrument_imports(include=[*parts, "PIL", "safetensors", "zipfile", "gzip"]):
             import jaxmlp.images
             import jaxmlp.runs

@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.data import Dataset
@@ -23,16 +24,7 @@ from jaxmlp.evaluation import Evaluation, evaluate
 from jaxmlp.files import difference, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
-from jaxmlp.runs import (
-    Checkpoint,
-    accuracy_of,
-    began_with,
-    describe,
-    finish,
-    load_checkpoint,
-    run_folder,
-    save_checkpoint,
-)
+from jaxmlp.runs import accuracy_of, began_with, describe, finish, run_folder
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state, wait
 
