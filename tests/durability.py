@@ -18,6 +18,7 @@ TRAIN = ("train", "--hidden", "64", "--batch-size", "32", "--epochs", "120")
 SWEEP = ("sweep", "--set", "seed=0:40", "learning_rate=0.002,0.01", "--hidden", "8", "--epochs",
          "2", "--at-once", "1")  # fmt: skip
 STARTING = 0.1  # of all kills come before a process has done anything
+WRITING = 0.3  # of those of sweeps wait for a file that is being written
 HASH_SEEDS = itertools.count(1)
 
 
@@ -30,6 +31,7 @@ class Kills(NamedTuple):
         lost: how many of these were gone, or done again, afterwards.
         runs: how often the work came to its end that way.
         same: how often that left the very files of work that was left alone.
+        writing: how many kills came while a file was being written.
     """
 
     tried: int
@@ -37,6 +39,7 @@ class Kills(NamedTuple):
     lost: int
     runs: int
     same: int
+    writing: int
 
 
 def jaxmlp(
@@ -110,7 +113,7 @@ def kill_training(
     """
     rng = random.Random(seed)
     alone = _left_alone(arguments, folder, alone)
-    tried = kept = lost = same = runs = 0
+    tried = kept = lost = same = runs = writing = 0
     while tried < kills:
         out, done = f"run{runs}", 0
         while True:
@@ -141,9 +144,10 @@ def kill_training(
                 break
             assert victim, rest
             tried, kept = tried + 1, kept + done
+            writing += _half_written(folder / out)
         runs += 1
         same += files(folder / out) == files(alone)
-    return Kills(tried, kept, lost, runs, same)
+    return Kills(tried, kept, lost, runs, same, writing)
 
 
 def kill_sweeps(
@@ -156,21 +160,24 @@ def kill_sweeps(
     """The same with sweeps, which are killed between and within chunks."""
     rng = random.Random(seed)
     alone = _left_alone(arguments, folder, alone)
-    tried = kept = lost = same = runs = 0
+    tried = kept = lost = same = runs = writing = 0
     while tried < kills:
         out, before = f"sweep{runs}", set()
         while True:
             victim = tried < kills and rng.random() < 0.9
             until = len(before) + rng.randrange(1, 25)
+            in_a_write = rng.random() < WRITING
             with jaxmlp(*arguments, "--out", out, folder=folder) as process:
                 if victim:
                     _kill_early(process, rng)
                 while victim and process.poll() is None:
-                    if len(_chunks(folder / out)) >= until:
+                    if len(_chunks(folder / out)) < until:
+                        time.sleep(0.002)
+                    elif not in_a_write:
                         time.sleep(rng.uniform(0, 0.05))
                         process.kill()
-                        break
-                    time.sleep(0.002)
+                    elif _half_written(folder / out):
+                        process.kill()
                 printed, _ = process.communicate()
             now = _chunks(folder / out)
             lost += len(before - now)
@@ -179,12 +186,18 @@ def kill_sweeps(
             assert victim, printed
             before = now
             tried, kept = tried + 1, kept + len(now)
+            writing += _half_written(folder / out)
         runs += 1
         same += all(
             (folder / out / name).read_bytes() == (alone / name).read_bytes()
             for name in ("table.nc", "table.csv")
         )
-    return Kills(tried, kept, lost, runs, same)
+    return Kills(tried, kept, lost, runs, same, writing)
+
+
+def _half_written(folder: Path) -> bool:
+    """Whether a file was being written aside."""
+    return any(folder.glob(".*.partial"))
 
 
 def _chunks(folder: Path) -> set[tuple[str, int, int]]:

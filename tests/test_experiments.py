@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,21 @@ def test_benchmark(monkeypatch):
         assert min(run["accuracy"] for run in runs) >= least, name
     assert got["to 98 %: the best of the others, times as long as jaxmlp, cold"] > 1
     assert got["to 98 %: the best of the others, times as long as jaxmlp, second start"] > 1
+
+
+def test_faults(monkeypatch):
+    """Nothing was lost, in as many tries as the README says."""
+    found = json.loads((RESULTS / "faults.json").read_text())
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    faults = importlib.import_module("faults")
+    rows = [faults.Row(**row) for row in found["rows"]]
+    assert faults.page(rows, found["machine"]) == (RESULTS / "faults.md").read_text("utf-8")
+    assert {row.part for row in rows} == {*faults.HEADINGS}
+    assert [row.what for row in rows if row.lost or row.survived != row.tried] == []
+    for part, least in (("kills", 100), ("files", 100_000), ("long", 1000)):
+        assert min(row.tried for row in rows if row.part == part) >= least
+    text = " ".join(README.split())
+    assert f"In {sum(row.tried for row in rows):,} tries, nothing was lost" in text
+    differences = [re.findall(r"[\d.]+e-\d+", row.note) for row in rows if row.part == "devices"]
+    first, tenth = (max(each, key=float) for each in zip(*differences, strict=True))
+    assert f"losses differed by up to {first} in the first epoch and {tenth} in the tenth" in text
