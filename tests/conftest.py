@@ -93,24 +93,29 @@ def whole(as_in_a_shell, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def stopped(as_in_a_shell, monkeypatch, capsys) -> Path:
-    """A run that was cut off after four of its six epochs, as by a power failure."""
-
-    class PowerFailure(BaseException):
-        pass
-
+def before_epoch(monkeypatch):
+    """Let something happen just before the checkpoints of some epochs are written."""
     from jaxmlp.cli import train as command
 
     save = command.save_checkpoint
 
-    def cut(folder, record, last):
-        save(folder, record, last)
-        if last.epoch == 4:
-            raise PowerFailure
+    def at(epochs, what):
+        def saved(folder, record, last):
+            if last.epoch in epochs:
+                what(Path(folder))
+            save(folder, record, last)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(command, "save_checkpoint", cut)
-        with pytest.raises(PowerFailure):
-            durability.train("--out", "run")
+        monkeypatch.setattr(command, "save_checkpoint", saved)
+
+    return at
+
+
+@pytest.fixture
+def stopped(as_in_a_shell, before_epoch, capsys) -> Path:
+    """A run that was cut off after four of its six epochs."""
+    before_epoch({5}, durability.power_fails)
+    with pytest.raises(durability.PowerFailureError):
+        durability.train("--out", "run")
+    before_epoch((), None)
     capsys.readouterr()
     return Path("run")

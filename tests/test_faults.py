@@ -16,7 +16,7 @@ import pytest
 from jaxmlp.cli import main
 from jaxmlp.runs import load_run
 from tests import durability
-from tests.durability import SMALL, files, train
+from tests.durability import PowerFailureError, files, power_fails, train
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -29,24 +29,6 @@ def error_of(capsys) -> str:
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("jaxmlp: error: ")
     return line
-
-
-@pytest.fixture
-def before_epoch(monkeypatch):
-    """Let something happen just before the checkpoints of some epochs are written."""
-    from jaxmlp.cli import train as command
-
-    save = command.save_checkpoint
-
-    def at(epochs, what):
-        def saved(folder, record, last):
-            if last.epoch in epochs:
-                what(Path(folder))
-            save(folder, record, last)
-
-        monkeypatch.setattr(command, "save_checkpoint", saved)
-
-    return at
 
 
 @contextmanager
@@ -208,12 +190,9 @@ def test_a_data_file_that_is_cut_or_changed(before_epoch, capsys):
     """While it runs, nothing happens: the data are in memory. A run that goes on needs them."""
     settings = ["--data", "data.npz", "--batch-size", "32", "--out", "run"]
 
-    class PowerFailure(BaseException):
-        pass
-
-    def cut_both(_):
+    def cut_both(folder):
         os.truncate("data.npz", 300)
-        raise PowerFailure
+        power_fails(folder)
 
     write_data(0)
     before_epoch({3}, lambda _: os.truncate("data.npz", 300))
@@ -221,8 +200,8 @@ def test_a_data_file_that_is_cut_or_changed(before_epoch, capsys):
     shutil.rmtree("run")
     write_data(0)
     before_epoch({4}, cut_both)
-    with pytest.raises(PowerFailure):
-        main([*SMALL, *settings])
+    with pytest.raises(PowerFailureError):
+        train(*settings)
     before_epoch((), None)
     capsys.readouterr()
     train(*settings, "--resume", code=2)
