@@ -98,7 +98,7 @@ def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -
             ends: list[float] = []
             train_together(
                 trials[first : first + size], config, data, size, shared=True,
-                on_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),
+                on_epoch=lambda *_, ends=ends: ends.append(time.perf_counter()),
             )  # fmt: skip
             total += ends[1] - ends[0]
         return total / count

@@ -55,7 +55,7 @@ def load_checkpoint(
     Args:
         folder: of the run.
         record: that describes it.
-        like: a state with the same tree.
+        like: a state with the same tree, shapes and dtypes.
     """
     wrong: list[str] = []
     for path in checkpoints_in(folder).values():
@@ -66,11 +66,25 @@ def load_checkpoint(
             structure = jax.tree.structure(like._replace(params=()))
             state = jax.tree.unflatten(structure, rest)._replace(params=params_of(path, arrays))
             metrics = Metrics(*(arrays[name] for name in Metrics._fields))
+            _check_shapes(path, state, like, metrics, record["config"]["epochs"])
         except (KeyError, ValueError) as error:
             wrong.append(f"{path} is damaged: {error}")
             continue
         return Checkpoint(state, metrics), wrong
     return None, wrong
+
+
+def _check_shapes(
+    path: Path, state: TrainState, like: TrainState, metrics: Metrics, epochs: int
+) -> None:
+    """Raise ValueError unless a run could have left these arrays."""
+    wanted, found = ([(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(each)]
+                     for each in (like, state))  # fmt: skip
+    if found != wanted:
+        raise ValueError(f"{path} holds a state of other shapes than the run's")
+    lengths = {values.shape for values in metrics}
+    if not any(lengths == {(epoch,)} for epoch in range(1, epochs + 1)):
+        raise ValueError(f"{path} holds metrics of shapes {lengths}, of a run of {epochs} epochs")
 
 
 def check_written(

@@ -5,18 +5,22 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 LOCK = ".lock"
+PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 MAX_JSON = 2**24  # bytes, which become up to 25 times as many in memory; a sweep's record holds
 # some 20 for each of its trials
+MAX_HEADER = 2**20  # bytes of a safetensors file, some hundred for each of its arrays
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,6 +59,8 @@ def _sync(folder: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise ValueError if `write_bytes` could not write a file, before the work for it is done."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise ValueError(f"{path} is a link, or no regular file: give the name of a file")
     with explained(path):
         _aside(path).touch()
         _aside(path).unlink()
@@ -175,6 +181,27 @@ def read_json(path: Path, right: str) -> dict[str, Any]:
     return found
 
 
+def environment() -> dict[str, Any]:
+    """On what this process runs: if it is something else, the numbers may differ a little."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "versions": {name: version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+    }
+
+
+def began_otherwise(path: Path) -> str:
+    """How the environment of the record in a file differs from this one; empty if it does not."""
+    found = read_json(path, "a record")
+    for name, value in environment().items():
+        if found.get(name) != value:
+            return difference(name, found.get(name), value)
+    return ""
+
+
 def check_regular(path: Path) -> os.stat_result:
     """Raise ValueError for a device or a pipe, to which a link may lead: it might never end.
 
@@ -206,7 +233,7 @@ def write_tensors(path: Path, record: Any, arrays: Mapping[str, Any]) -> None:
     """Write a safetensors file, with the digest of its arrays and of the settings behind them."""
     from safetensors.numpy import save  # which only files need
 
-    content = {name: np.asarray(array) for name, array in arrays.items()}
+    content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(content, {"digest": digest(record, content)}))
 
 
@@ -224,29 +251,38 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:
 
     try:
         content = read_file(path, free_memory() // 4)
+        size = int.from_bytes(content[:8], "little")
+        if size > MAX_HEADER:
+            raise ValueError(f"its header claims {size} bytes: the limit is {MAX_HEADER}")
         arrays = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = json.loads(content[8 : 8 + size])
         return arrays, header.get("__metadata__", {}).get("digest")
     except (OSError, ValueError, SafetensorError, AttributeError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"{path} cannot be read: {reason}") from error
 
 
-def read_exactly(file: io.BufferedIOBase, name: str, promised: int) -> bytes:
-    """The rest of a file, of which its header promises so many bytes.
+def check_room(name: str, promised: int) -> None:
+    """Raise ValueError if a file promises more bytes than a quarter of what the machine can spare.
 
-    No memory is taken on the header's word, but piece by piece as the bytes come, and none at all
-    for more than a quarter of what this machine can spare: a file of some kilobytes may hold
-    gigabytes, compressed.
-
-    Raises:
-        ValueError: if there are more or fewer, or they are too many.
+    A file of some kilobytes may hold gigabytes, compressed.
     """
     most = free_memory() // 4
     if promised > most:
         raise ValueError(
             f"{name} claims {promised} bytes: the limit is {most}, a quarter of the free memory"
         )
+
+
+def read_exactly(file: io.BufferedIOBase, name: str, promised: int) -> bytes:
+    """The rest of a file, of which its header promises so many bytes.
+
+    No memory is taken on the header's word, but piece by piece as the bytes come.
+
+    Raises:
+        ValueError: if there are more or fewer, or they are too many.
+    """
+    check_room(name, promised)
     chunks, length = [], 0
     while length <= promised and (chunk := file.read(min(1 << 20, promised + 1 - length))):
         chunks.append(chunk)

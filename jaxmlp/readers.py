@@ -7,17 +7,20 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from jaxmlp.files import check_regular, read_exactly
+from jaxmlp.files import check_regular, check_room, read_exactly
 
-NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+NPY_HEADERS = {  # by version: how many bytes say how long the header is, and what reads it
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+MAX_HEADER = 10_000  # bytes, which is NumPy's own limit
+MAX_DIRECTORY = 2**21  # bytes of an .npz file's directory, some fifty for each of its arrays
 IDX_UINT8 = 0x08  # the type code of unsigned bytes, the only one that MNIST's files use
 
 
@@ -68,14 +71,16 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     """
     try:
         check_regular(path)
-        with zipfile.ZipFile(path) as archive:
+        with _Archive(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             if paths := [name for name in names if "/" in name or "\\" in name]:
                 raise ValueError(f"it holds the path {paths[0]!r}: give arrays without folders")
             missing = [key for key in keys if f"{key}.npy" not in names]
             if missing:
                 raise ValueError(f"it has no array {missing[0]!r}, only {sorted(names)}")
-            return [_read_member(archive, f"{key}.npy") for key in keys]
+            headers = [_read_member(archive, f"{key}.npy", npy_header) for key in keys]
+            check_room("it", sum(map(bytes_of, headers)))
+            return [_read_member(archive, f"{key}.npy", _whole) for key in keys]
     # RuntimeError: it is encrypted, or uses a part of the format that zipfile does not know
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
@@ -83,12 +88,29 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
         ) from error
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+class _Archive(io.BufferedReader):
+    """A file of which nobody reads much at once, as zipfile would on the word of a directory."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise ValueError(f"its directory claims {size} bytes: the limit is {MAX_DIRECTORY}")
+        return super().read(size)
+
+
+Found = TypeVar("Found")
+
+
+def _read_member(
+    archive: zipfile.ZipFile, name: str, read: Callable[[io.BufferedIOBase, str], Found]
+) -> Found:
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way that NumPy does not use")
     with archive.open(name) as file:
-        member = cast(io.BufferedIOBase, file)
-        return read_npy(member, name, npy_header(member, name))
+        return read(cast(io.BufferedIOBase, file), name)
+
+
+def _whole(file: io.BufferedIOBase, name: str) -> np.ndarray:
+    return read_npy(file, name, npy_header(file, name))
 
 
 class Header(NamedTuple):
@@ -108,9 +130,14 @@ def npy_header(file: io.BufferedIOBase, name: str) -> Header:
     version = np.lib.format.read_magic(file)
     if version not in NPY_HEADERS:
         raise ValueError(f"{name} has the unknown .npy version {version}")
+    width, parse = NPY_HEADERS[version]
+    size = file.read(width)
+    if int.from_bytes(size, "little") > MAX_HEADER:
+        raise ValueError(f"{name} has a header of more than {MAX_HEADER} bytes")
+    text = io.BytesIO(size + file.read(int.from_bytes(size, "little")))
     try:
         with warnings.catch_warnings(action="ignore"):  # of one that Python 2 has written
-            shape, fortran_order, dtype = NPY_HEADERS[version](file)
+            shape, fortran_order, dtype = parse(text)
         header = Header(tuple(map(int, shape)), bool(fortran_order), dtype)  # True may be a size
     except ValueError:
         raise
@@ -124,6 +151,11 @@ def npy_header(file: io.BufferedIOBase, name: str) -> Header:
     return header
 
 
+def bytes_of(header: Header) -> int:
+    """How many bytes the array of a header has."""
+    return math.prod(header.shape) * header.dtype.itemsize
+
+
 def read_npy(file: io.BufferedIOBase, name: str, header: Header) -> np.ndarray:
     """The array that stands behind a header.
 
@@ -133,8 +165,7 @@ def read_npy(file: io.BufferedIOBase, name: str, header: Header) -> np.ndarray:
     shape, fortran_order, dtype = header
     if not dtype.itemsize:
         raise ValueError(f"{name} holds elements of no bytes")
-    promised = math.prod(shape) * dtype.itemsize
-    content = read_exactly(file, f"{name} of shape {shape}, {dtype},", promised)
+    content = read_exactly(file, f"{name} of shape {shape}, {dtype},", bytes_of(header))
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
 
 

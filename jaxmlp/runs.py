@@ -4,15 +4,12 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxmlp.checkpoints import (
@@ -28,6 +25,7 @@ from jaxmlp.data import Batch, Dataset, fingerprint
 from jaxmlp.files import (
     LOCK,
     check_owned,
+    environment,
     explained,
     keep_record,
     locked,
@@ -43,9 +41,7 @@ from jaxmlp.params import Params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.training import Metrics
 
-PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
 SETTINGS = "config.json"
-ENVIRONMENT = ("device", "versions")
 PARAMETERS = "params.safetensors"
 LARGEST = 2**31  # of the numbers that say how images are framed
 LONGEST = 4096  # pixels in an image's height or width
@@ -91,6 +87,8 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
                 f"{path} exists already: choose another, remove it first, or go on with --resume"
             )
         made = [folder for folder in (whole, *whole.parents) if not folder.exists()]
+    if resume and not made:
+        _restore(whole, record)
     check_owned(path, settings, "run")
     try:
         with explained(path):
@@ -113,11 +111,23 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
                 folder.rmdir()
 
 
+def _restore(folder: Path, record: dict[str, Any]) -> None:
+    """Write config.json again if it is lost or damaged, but a checkpoint is of this very run."""
+    settings = folder / SETTINGS
+    with suppress(ValueError, KeyError):
+        decisive(read_json(settings, AS_WRITTEN))
+        return
+    for path in checkpoints_in(folder).values():
+        with suppress(ValueError):
+            check_written(path, record, *read_tensors(path))
+            write_text(settings, json.dumps(record, indent=2) + "\n")
+            return
+
+
 def describe(
     config: Config, hyper: Hyperparams, seed: int, data: str, dataset: Dataset
 ) -> dict[str, Any]:
     """What config.json says of a run from its beginning on."""
-    device = jax.devices()[0]
     some = dataset.inputs(Batch(*(array[:FRAMED] for array in dataset.train)))
     return {
         "data": data,
@@ -126,16 +136,8 @@ def describe(
         "config": asdict(config),
         "hyperparams": {name: float(value) for name, value in hyper._asdict().items()},
         "framing": framing(np.asarray(some.x), dataset.image_shape)._asdict(),
-        "device": {"platform": device.platform, "kind": device.device_kind},
-        "versions": {name: version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        **environment(),
     }
-
-
-def began_with(folder: Path) -> dict[str, Any]:
-    """The device and the versions that a run began with, as its config.json says."""
-    found = read_json(folder / SETTINGS, AS_WRITTEN)
-    return {name: found.get(name) for name in ENVIRONMENT}
 
 
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
@@ -225,7 +227,7 @@ def _pair(value: Any, *types: type) -> tuple[Any, Any]:
 def _check_params(folder: Path, run: Run) -> None:
     """Raise ValueError unless parameters, settings and framing describe one network."""
     height, width = run.framing.image_shape
-    if min(height, width, *run.framing.box) <= 0 or (height > 1 and max(height, width) > LONGEST):
+    if min(height, width, *run.framing.box) < 1 or (height > 1 and max(height, width) > LONGEST):
         raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
     n_in = height * width
     check_network(run.params, np.broadcast_to(np.float32(0), (1, n_in)))  # takes no memory

@@ -36,6 +36,7 @@ import numpy as np
 LARGEST = 1 << 16  # bytes of an input
 BOUND = 1 << 28  # bytes of memory that a reader may take for it
 BOUND_OF_PICTURES = 1 << 31  # as 64 million pixels may be promised by few bytes
+TINY: Any = {"hidden": (4,), "batch_size": 8}  # settings of the run whose files are read
 SECONDS = 20  # that a reader may take
 CHECKPOINT = "checkpoint-000002.safetensors"
 NUMBERS = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
@@ -121,6 +122,41 @@ def of_safetensors(data: bytes, rng: random.Random) -> bytes:
     else:
         header = of_json(header, rng)
     return struct.pack("<Q", len(header)) + header + body
+
+
+def signed(record: Any) -> Callable[[bytes, random.Random], bytes]:
+    """The same, and as often as not with the right digest, which anybody can write."""
+
+    def of_signed(data: bytes, rng: random.Random) -> bytes:
+        from safetensors.numpy import load, save
+
+        from jaxmlp.files import digest
+
+        data = of_safetensors(data, rng)
+        if rng.random() < 0.5:
+            with suppress(Exception):  # then it is damaged beyond that
+                arrays = load(data)
+                if arrays and rng.random() < 0.5:
+                    name = rng.choice([*arrays])
+                    arrays[name] = _reshaped(arrays[name], rng)
+                data = save(arrays, {"digest": digest(record, arrays)})
+        return data
+
+    return of_signed
+
+
+def _reshaped(array: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Fewer, more or none of the numbers, along fewer or more axes, or of another type."""
+    kind = rng.randrange(5)
+    if kind == 0:
+        return array.ravel()[: rng.randrange(3)]
+    if kind == 1:
+        return array[None]
+    if kind == 2:
+        return np.concatenate([array.ravel()] * 2)
+    if kind == 3:
+        return np.full(array.shape, rng.choice((-1, 77, 2**31 - 1))).astype(array.dtype)
+    return array.astype(rng.choice(("float64", "int32", "bool", "uint8")))
 
 
 def of_npy(data: bytes, rng: random.Random) -> bytes:
@@ -227,6 +263,9 @@ class Reader:
 
 def readers(folder: Path) -> dict[str, Reader]:
     """All of them; the files that they read are made in a folder."""
+    import jax
+
+    from jaxmlp.checkpoints import decisive, load_checkpoint
     from jaxmlp.images import read_image
     from jaxmlp.ink import Framing
     from jaxmlp.loaders import load_npz
@@ -259,6 +298,16 @@ def readers(folder: Path) -> dict[str, Reader]:
     arrays = [_saved(each) for each in (image, image / 255, image.ravel() / 255)]
     pngs, others = _pictures(image)
     config, params, checkpoint = make_runs(folder)
+    record = json.loads(config)
+    own = signed(decisive(record))
+    like = jax.eval_shape(tiny_state)
+
+    def go_on(path: Path) -> Any:
+        found, wrong = load_checkpoint(path.parent, record, like)
+        if found is None:
+            raise ValueError(wrong)
+        assert 1 <= found.epoch <= record["config"]["epochs"]
+
     found = [
         Reader("IDX", [images], raw, stored("a", lambda path: read_idx(path, 3))),
         Reader("IDX, gzipped", [gzip.compress(images, mtime=0)], of_gzip,
@@ -269,10 +318,12 @@ def readers(folder: Path) -> dict[str, Reader]:
         Reader("JPEG and BMP", others, raw, stored("a.jpg", picture), BOUND_OF_PICTURES),
         Reader("config.json", [config], of_json,
                stored("settings/config.json", lambda path: load_run(path.parent))),
-        Reader("params.safetensors", [params], of_safetensors,
+        Reader("params.safetensors", [params], own,
                stored("params/params.safetensors", lambda path: load_run(path.parent))),
-        Reader("checkpoint", [checkpoint], of_safetensors,
+        Reader("checkpoint", [checkpoint], own,
                stored(f"unfinished/{CHECKPOINT}", lambda path: load_run(path.parent))),
+        Reader("checkpoint, to go on from", [checkpoint], own,
+               stored(f"unfinished/{CHECKPOINT}", go_on)),
         *_of_sweeps(folder, stored),
     ]  # fmt: skip
     return {reader.name: reader for reader in found}
@@ -311,20 +362,27 @@ def _pictures(image: np.ndarray) -> tuple[list[bytes], list[bytes]]:
     return [*pngs, deep.getvalue()], others
 
 
-def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
-    """Settings, parameters and a checkpoint of a run, each in a folder where the rest is sound."""
+def tiny_state() -> Any:
+    """What training begins with."""
     import jax
 
+    from jaxmlp.settings import Config, Hyperparams
+    from jaxmlp.training import initial_state
+
+    return initial_state(jax.random.key(0), Hyperparams(), Config(**TINY), 5, 35, 2)
+
+
+def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
+    """Settings, parameters and a checkpoint of a run, each in a folder where the rest is sound."""
     from jaxmlp.checkpoints import Checkpoint, save_checkpoint
     from jaxmlp.runs import describe, finish
     from jaxmlp.settings import Config, Hyperparams
-    from jaxmlp.training import Metrics, initial_state
+    from jaxmlp.training import Metrics
     from tests.strategies import tiny_dataset
 
-    config, hyper, dataset = Config(hidden=(4,), batch_size=8), Hyperparams(), tiny_dataset()
-    state = initial_state(jax.random.key(0), hyper, config, 5, 35, 2)
-    last = Checkpoint(state, Metrics(*[np.ones(2, np.float32)] * 3))
-    record = describe(config, hyper, 0, "digits", dataset)
+    dataset = tiny_dataset()
+    last = Checkpoint(tiny_state(), Metrics(*[np.ones(2, np.float32)] * 3))
+    record = describe(Config(**TINY), Hyperparams(), 0, "digits", dataset)
     for name in ("settings", "params", "unfinished"):
         (folder / name).mkdir()
         finish(folder / name, record, last, {"test_accuracy": 0.9, "test_loss": 0.1})
@@ -337,28 +395,39 @@ def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
 
 def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> list[Reader]:
     """The readers of a sweep's folder and of its table."""
+    from jaxmlp.data import fingerprint
     from jaxmlp.files import keep_record
     from jaxmlp.settings import Config
-    from jaxmlp.sweeps.chunks import Chunks, record_of
+    from jaxmlp.sweeps.chunks import FLIGHT, Chunks, record_of
+    from jaxmlp.sweeps.plan import make_plan
     from jaxmlp.sweeps.reading import space_of
     from jaxmlp.sweeps.space import describe, make_space
-    from jaxmlp.sweeps.table import Chunk
-    from jaxmlp.training import Metrics
+    from jaxmlp.sweeps.sweeping import Progress, _Run, sweep
+    from tests.strategies import tiny_dataset
 
-    space = make_space({"learning_rate": [0.1, 0.2], "hidden": [(4,), (8,)]}, Config(epochs=2))
-    record = json.loads(json.dumps(record_of(space, "0" * 16, "all", None)))
+    def stop(now: Progress) -> None:
+        if 0.5 < now.share < 1:
+            raise KeyboardInterrupt
+
+    dataset, swept = tiny_dataset(), {"learning_rate": [0.1, 0.2], "hidden": [(4,), (8,)]}
+    config = Config(**TINY | {"epochs": 3})
+    space = make_space(swept, config)
+    record = json.loads(json.dumps(record_of(space, fingerprint(dataset), "all", None)))
+    with suppress(KeyboardInterrupt):  # one chunk is finished by then, and one in flight
+        sweep(swept, dataset, config=config, keep="all", out=folder / "sweep", at_once=2,
+              on_progress=stop)  # fmt: skip
     chunks = Chunks(folder / "sweep", record)
-    ones = np.ones((2, 2), np.float32)
-    with chunks:
-        chunks.save(Chunk((0, 1), 0, Metrics(ones, ones, ones), (0, 1), [np.ones((2, 5, 4))]))
+    run = _Run(make_plan(space, dataset, 2), dataset, "all", lambda _: None, chunks)
     (path,) = (folder / "sweep").glob("chunk-*")
+    own = signed(record)
     attributes = {name: json.dumps(value) for name, value in describe(space).items()}
     table = json.dumps(attributes | {"version": "0"}).encode()
 
-    def chunk(_: Path) -> Any:
+    def chunk(read: Path) -> Any:
         with warnings.catch_warnings(action="error"):
             try:
-                return [*chunks.load()]
+                flying = read.name == FLIGHT
+                return chunks.load_flight(run._check) if flying else [*chunks.load(run._check)]
             except UserWarning as warning:  # that it is damaged, and not used
                 raise ValueError(str(warning)) from warning
 
@@ -373,8 +442,9 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
         return json.dumps(given).encode()
 
     return [
-        Reader("chunk of a sweep", [path.read_bytes()], of_safetensors,
-               stored(f"sweep/{path.name}", chunk)),
+        Reader("chunk of a sweep", [path.read_bytes()], own, stored(f"sweep/{path.name}", chunk)),
+        Reader("chunk in flight", [(folder / "sweep" / FLIGHT).read_bytes()], own,
+               stored(f"sweep/{FLIGHT}", chunk)),
         Reader("sweep.json", [json.dumps(record).encode()], of_json,
                stored("sweep/sweep.json", lambda path: keep_record(path, {}, record, "sweep"))),
         Reader("a table's attributes", [table], of_table, attributes_of),
@@ -492,7 +562,8 @@ def main() -> None:
             import jaxmlp.images
             import jaxmlp.runs
             import jaxmlp.sweeps.chunks
-            import jaxmlp.sweeps.reading  # noqa: F401
+            import jaxmlp.sweeps.reading
+            import jaxmlp.sweeps.sweeping  # noqa: F401
     folder = Path(tempfile.mkdtemp())
     found = readers(folder)
     if given.name not in found:

@@ -5,6 +5,7 @@ import os
 import zipfile
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,14 +24,16 @@ pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
 
 NAMES = (
     "IDX", "IDX, gzipped", "npz", "npy", "PNG", "JPEG and BMP", "config.json",
-    "params.safetensors", "checkpoint", "chunk of a sweep", "sweep.json", "a table's attributes",
+    "params.safetensors", "checkpoint", "checkpoint, to go on from", "chunk of a sweep",
+    "chunk in flight", "sweep.json", "a table's attributes",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     """All readers, by name."""
-    found = readers(tmp_path_factory.mktemp("fuzzing"))
+    with jax.numpy_dtype_promotion("standard"):  # as people run it
+        found = readers(tmp_path_factory.mktemp("fuzzing"))
     assert (*found,) == NAMES
     return found
 

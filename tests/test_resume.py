@@ -169,7 +169,6 @@ def test_going_on_with_other_versions(stopped, whole, capsys):
     path.write_text(json.dumps(settings))
     train("--out", "run", "--resume")
     assert "warning: run began otherwise: jax is 0.0.1, not " in capsys.readouterr().err
-    assert json.loads(path.read_text())["began"]["versions"]["jax"] == "0.0.1"
     assert files("run") == files(whole)
 
 

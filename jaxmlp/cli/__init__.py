@@ -43,11 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"the command line needs the package {error.name}: {INSTALL}")
     except ValueError as error:
         return fail(str(error))
-    except BrokenPipeError:  # the reader of our output has left, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except OSError as error:
-        return fail(f"{error.filename or 'output'}: {error.strerror}")
+        return _unwritten(error)
     except (MemoryError, RuntimeError) as error:
         from jaxmlp.training import out_of_memory
 
@@ -60,9 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The process of one command; once it has an exit code, there is nothing to interrupt."""
-    code = main()
+    try:
+        code = main()
+    except SystemExit as exit_:  # of tyro, after --help
+        code = exit_.code
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except AttributeError:  # it is closed
+            continue
+        except OSError as error:
+            code = _unwritten(error)
+            with contextlib.suppress(OSError):  # or Python would try again, and complain
+                stream.close()
     sys.exit(code)
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code where the output cannot be written; says so if it is not that nobody reads."""
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    return fail(f"{error.filename or 'output'}: {error.strerror}")
 
 
 def _keep_programs() -> None:
@@ -95,7 +111,8 @@ def say(message: str) -> None:
     """Say something in one line of standard error, whatever a file has put into the message."""
     line = printable(" ".join(message.split()))
     line = line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
-    print(f"jaxmlp: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # of a full disk; the exit code says it too
+        print(f"jaxmlp: {line}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

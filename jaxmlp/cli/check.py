@@ -11,6 +11,7 @@ from rich.table import Table
 
 from jaxmlp.checking.cases import FORMS, SHAPES
 from jaxmlp.checking.files import Outcome, examine_file
+from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.settings import check_integer
 
@@ -66,7 +67,7 @@ class Check:
             depths = sorted({shape.depth for shape in SHAPES})
             raise ValueError(f"layers is {self.layers}: the networks tried have {depths}")
         console = Console(highlight=False, soft_wrap=True)
-        with console.status(f"checking {self.target}"):
+        with console.status(f"checking {escape(printable(self.target))}"):
             outcome = examine_file(
                 self.target,
                 self.time_limit,

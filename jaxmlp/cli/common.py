@@ -2,18 +2,17 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from jaxmlp.cli import say
 from jaxmlp.data import Dataset
 from jaxmlp.loaders import load_digits, load_idx, load_mnist, load_npz
 from jaxmlp.runs import Run, load_run
 
 SHOW_CURSOR = b"\x1b[?25h"
+FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
 
 
 def load_data(source: str, data_seed: int = 0) -> Dataset:
@@ -46,25 +45,27 @@ def trained(folder: Path) -> Run:
 
 
 @contextmanager
-def stoppable(step: str) -> Iterator[Callable[[], bool]]:
+def stoppable() -> Iterator[Callable[[], bool]]:
     """While it is open, Ctrl-C is a request, which the function says; a second one is an order.
 
-    Nothing is lost by the order: files are renamed to their names when they are whole.
-
-    Args:
-        step: what is finished and kept first, such as "epoch".
+    Nothing is lost by the order: files are renamed to their names when they are whole. Where a
+    shell has Ctrl-C ignored, as for what runs behind it, it stays ignored.
     """
     asked: list[bool] = []
 
     def on_interrupt(*_: Any) -> None:
+        # past Python's streams, into which somebody may be writing just now
         if asked:
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), SHOW_CURSOR)  # which a progress bar hides
+            if os.isatty(1):
+                os.write(1, SHOW_CURSOR)  # which a progress bar hides
             os._exit(128 + signal.SIGINT)
         asked.append(True)
-        say(f"finishing the {step}; again to stop at once")
+        with suppress(OSError):
+            os.write(2, FINISHING)
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, on_interrupt)
     try:
         yield lambda: bool(asked)
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from jaxmlp.cli import printable
 from jaxmlp.cli.common import load_data, trained
 from jaxmlp.evaluation import evaluate
 
@@ -25,17 +26,18 @@ class Evaluate:
         """Load, evaluate, print."""
         run = trained(self.run_folder)
         source = self.data or run.data
+        shown = printable(source)
         dataset = load_data(source, run.config.data_seed)
         shapes = dataset.n_in, dataset.n_out
         sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
         if shapes != sizes:
             raise ValueError(
                 f"{self.run_folder} is a network of {sizes[0]} inputs and {sizes[1]} classes, "
-                f"but {source} has {shapes[0]} inputs and {shapes[1]} classes: give --data of the "
+                f"but {shown} has {shapes[0]} inputs and {shapes[1]} classes: give --data of the "
                 "same kind"
             )
         test = evaluate(run.params, dataset, dataset.test, run.config.activation)
         wrong = round((1 - test.accuracy) * len(test.labels))
-        print(f"{wrong} of {len(test.labels):,} test examples of {source} are wrong")
+        print(f"{wrong} of {len(test.labels):,} test examples of {shown} are wrong")
         print(f"test loss {test.loss:.4f}")
         print(f"test accuracy {test.accuracy:.4f}")

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxmlp import sweeps
-from jaxmlp.cli import fail, interrupted, say
+from jaxmlp.cli import fail, interrupted, printable, say
 from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
@@ -55,8 +56,8 @@ class Sweep:
         setting: fields that are set together, with one value each, and maybe a name=…; repeated
             for every such setting.
         data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file.
-        out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for finished
-            chunks; the same command goes on where it was stopped.
+        out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for what is
+            done; the same command goes on where it was stopped.
         seed: of the initial weights and the augmentation, if it is not swept.
         trials: how many random draws.
         draw_seed: of the random draws.
@@ -165,13 +166,13 @@ class Sweep:
         if self.dry_run:
             return
         # several processes would wait for the one that stops: Ctrl-C ends them at once
-        stopping = nullcontext(lambda: False) if jax.process_count() > 1 else stoppable("chunk")
+        stopping = nullcontext(lambda: False) if jax.process_count() > 1 else stoppable()
         try:
             with stopping as asked, _progress(Console(file=sys.stdout), quiet=not first) as show:
 
                 def on_progress(now: sweeps.Progress) -> None:
                     show(now)
-                    if now.kept and asked() and now.finished < now.trials:
+                    if asked() and now.finished < now.trials:
                         raise KeyboardInterrupt
 
                 table = sweeps.sweep(
@@ -189,7 +190,7 @@ class Sweep:
             if first:
                 self._write(table, dataset)
         except KeyboardInterrupt:
-            kept = f"finished chunks are in {self.out}: the same command goes on after them"
+            kept = f"what is done is in {self.out}: the same command goes on from there"
             raise KeyboardInterrupt(kept) from None
 
     def _write(self, table: Any, dataset: Dataset) -> None:
@@ -209,7 +210,7 @@ class Sweep:
         if math.isfinite(rows[0].accuracy):
             found = sweeps.best(table, dataset)
         names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
-        title = f"{names} on {self.data if self.data == 'digits' else Path(self.data).name}"
+        title = f"{names} on {printable(Path(self.data).name)}"
         write_text(self.out / "report.html", report(table, title, found))
         drawn = {f"{name}.png": figure for name, figure in pictures(table)}
         for name, figure in drawn.items():
@@ -317,7 +318,7 @@ def _ranked(rows: list[Row]) -> Table:
             accuracy = f"{of}diverged, in epoch {row.wild}"
         elif math.isnan(row.accuracy):
             accuracy = f"stopped after epoch {row.trained}"
-        grid.add_row(str(rank), *(shown(row.names[name]) for name in names), accuracy)
+        grid.add_row(str(rank), *(escape(shown(row.names[name])) for name in names), accuracy)
     if len(rows) > SHOWN:
         grid.caption = f"and {len(rows) - SHOWN:,} more, in the report"
     return grid

@@ -21,10 +21,10 @@ from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
-from jaxmlp.files import difference, write_bytes
+from jaxmlp.files import began_otherwise, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
-from jaxmlp.runs import accuracy_of, began_with, describe, finish, run_folder
+from jaxmlp.runs import SETTINGS, accuracy_of, describe, finish, run_folder
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state, wait
 
@@ -96,11 +96,8 @@ class Train:
             _report_agreement(key, hyper, dataset, config)
         else:
             print(f"going on after epoch {last.epoch} of {config.epochs}")
-            began = began_with(folder)
-            for name, was in began.items():
-                if was != record[name]:
-                    say(f"warning: {folder} began otherwise: {difference(name, was, record[name])}")
-                    record = record | {"began": began}
+            if what := began_otherwise(folder / SETTINGS):
+                say(f"warning: {folder} began otherwise: {what}")
             if not (self.keep_going or np.isfinite(last.metrics).all()):
                 raise ValueError(f"{folder} has diverged: only --keep-going goes on with it")
         last = self._epochs(folder, record, hyper, dataset, last)
@@ -127,7 +124,7 @@ class Train:
         key, config = jax.random.key(self.seed), self.config
         state, done = (last.state, last.epoch) if last else (None, 0)
         nothing: Any = np.empty(0, np.float32)
-        with stoppable("epoch") as asked, _progress(config.epochs) as show:
+        with stoppable() as asked, _progress(config.epochs) as show:
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)

@@ -1,17 +1,21 @@
 """Finished chunks on disk: whole or not there, and only of the sweep that the folder is for."""
 
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxmlp.files import (
+    began_otherwise,
     check_owned,
     digest,
+    environment,
     explained,
     keep_record,
     locked,
@@ -25,6 +29,11 @@ from jaxmlp.sweeps.table import Chunk
 from jaxmlp.training import Metrics
 
 RECORD = "sweep.json"
+FLIGHT = "unfinished.safetensors"
+SELDOM = 10  # times as long as it took to write the chunk in flight is it not written again
+
+# what raises ValueError for a chunk that cannot be one of the sweep's, finished or in flight
+Check = Callable[[Chunk, bool], None]
 
 
 class Chunks:
@@ -38,6 +47,7 @@ class Chunks:
         """Get ready for the folder of the sweep that `record` describes."""
         self.folder, self.record = folder, record
         self.held = ExitStack()
+        self.due = 0.0  # when the chunk in flight may be written again
 
     def __enter__(self) -> "Chunks":
         """Open the folder, or make it.
@@ -61,41 +71,70 @@ class Chunks:
         with ExitStack() as stack:
             stack.enter_context(locked(self.folder, "sweep"))
             remove_partial(self.folder)
-            keep_record(path, self.record, self.record, "sweep")
+            keep_record(path, self.record | environment(), self.record, "sweep")
+            if what := began_otherwise(path):
+                warnings.warn(f"{self.folder} began otherwise: {what}", stacklevel=2)
             self.held = stack.pop_all()
 
     def save(self, chunk: Chunk) -> None:
-        """Write a chunk aside and rename it."""
-        if not is_first():
+        """Keep a chunk that is finished."""
+        if is_first():
+            name = f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
+            self._write(name, chunk)
+            (self.folder / FLIGHT).unlink(missing_ok=True)
+
+    def keep(self, chunk: Callable[[], Chunk], seldom: bool = True) -> None:
+        """Keep a chunk in flight, with all that its trials go on from, in a sweep of one process.
+
+        Args:
+            chunk: how it is by now.
+            seldom: not if that would take more than a tenth of the time.
+        """
+        start = time.perf_counter()
+        if jax.process_count() > 1 or (seldom and start < self.due):
             return
+        self._write(FLIGHT, chunk())
+        now = time.perf_counter()
+        self.due = now + SELDOM * (now - start)
+
+    def _write(self, name: str, chunk: Chunk) -> None:
         arrays = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
         arrays |= {f"leaf{number:03d}": leaf for number, leaf in enumerate(chunk.leaves)}
         arrays["trials"] = np.asarray(chunk.trials, np.int32)
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
-        name = f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
         write_tensors(self.folder / name, self.record, arrays)
 
-    def load(self) -> Iterator[Chunk]:
-        """Every whole chunk of this sweep, by epoch; of another one it is said why it is not."""
+    def load(self, check: Check) -> Iterator[Chunk]:
+        """Every finished chunk of this sweep, by epoch; of another one it is said why it is not."""
         for path in sorted(self.folder.glob("chunk-*.safetensors")):
-            try:
-                yield self._read(path)
-            except (KeyError, TypeError, ValueError) as error:
-                if is_first():
-                    warnings.warn(
-                        f"{path} is damaged or of another sweep, and not used: {error}",
-                        stacklevel=2,
-                    )
+            if chunk := self._read(path, lambda chunk: check(chunk, False)):
+                yield chunk
 
-    def _read(self, path: Path) -> Chunk:
+    def load_flight(self, check: Check) -> Chunk | None:
+        """The chunk in flight, if there is one."""
+        path = self.folder / FLIGHT
+        return self._read(path, lambda chunk: check(chunk, True)) if path.exists() else None
+
+    def _read(self, path: Path, check: Callable[[Chunk], None]) -> Chunk | None:
+        try:
+            chunk = self._parse(path)
+            check(chunk)
+        except (KeyError, TypeError, ValueError) as error:
+            if is_first():
+                message = f"{path} is damaged or of another sweep, and not used: {error}"
+                warnings.warn(message, stacklevel=2)
+            return None
+        return chunk
+
+    def _parse(self, path: Path) -> Chunk:
         arrays, written = read_tensors(path)
         if written != digest(self.record, arrays):
             raise ValueError("it is not as this sweep wrote it")
         trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
         metrics = Metrics(*(arrays[name] for name in Metrics._fields))
         leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
-        return Chunk(trials, int(arrays["first"][0]), metrics, kept, leaves)
+        return Chunk(trials, int(arrays["first"].item()), metrics, kept, leaves)
 
 
 def record_of(space: Space, data: str, keep: str, halving: int | None) -> dict[str, Any]:

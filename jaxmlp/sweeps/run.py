@@ -88,7 +88,7 @@ def train_together(
     states: Any = None,
     first: int = 0,
     last: int | None = None,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
+    on_epoch: Callable[[int, TrainState, list[Metrics]], None] = lambda *_: None,
 ) -> Curves:
     """Train trials that differ in numbers and widths only.
 
@@ -102,7 +102,8 @@ def train_together(
             not, each has its own.
         states: to go on from, with a first axis of trials; fresh ones if there are none.
         first, last: the epochs, from 0, the last one left out; by default all of them.
-        on_epoch: called with the number of epochs that are finished.
+        on_epoch: called with the number of epochs that are finished, the states, and the metrics
+            of each epoch.
     """
     everyone = mesh()
     size += -size % everyone.size
@@ -133,9 +134,13 @@ def train_together(
         )  # fmt: skip
         wait(metrics)
         history.append(jax.device_get(metrics))
-        on_epoch(epoch + 1 - first)
-    metrics = jax.tree.map(lambda *each: np.stack(each, axis=1)[: len(trials)], *history)
-    return Curves(metrics, states)
+        on_epoch(epoch + 1 - first, states, history)
+    return Curves(curves_of(history, len(trials)), states)
+
+
+def curves_of(history: list[Metrics], count: int) -> Metrics:
+    """What was measured epoch by epoch, shapes (count, epochs), without what only fills up."""
+    return jax.tree.map(lambda *each: np.stack(each, axis=1)[:count], *history)
 
 
 def axes_of(tree: Any) -> Any:
@@ -156,6 +161,12 @@ def spread(axis: int) -> PartitionSpec:
 def fetch(tree: Any, rows: Sequence[int]) -> list[np.ndarray]:
     """The leaves of some trials as NumPy arrays, with a first axis of trials, on every process."""
     return jax.device_get(_pick(mesh())(tree, np.asarray(rows, np.int32)))
+
+
+def fetch_states(states: TrainState, count: int) -> list[np.ndarray]:
+    """The leaves of the first states, with a first axis of trials; in a sweep of one process."""
+    pairs = zip(jax.tree.leaves(states), jax.tree.leaves(axes_of(states)), strict=True)
+    return [np.moveaxis(jax.device_get(leaf), axis, 0)[:count] for leaf, axis in pairs]
 
 
 @cache

@@ -228,7 +228,10 @@ def _settings(values: Any) -> Axis:
         plain = {name: _plain(name, value) for name, value in fields_.items()}
         if plain in settings:
             raise ValueError(f"setting holds {plain} twice: give every setting once")
-        labels.append(str(each.get("name", described(plain))))
+        name = str(each.get("name", described(plain)))
+        if not name.isprintable():  # it is shown in terminals, files and reports
+            raise ValueError(f"a setting has the name {name!r}: give one that can be printed")
+        labels.append(name)
         settings.append(plain)
     _check_distinct(SETTING, labels)
     return Axis(SETTING, tuple(labels), tuple(settings))

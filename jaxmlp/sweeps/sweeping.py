@@ -1,7 +1,6 @@
 """`sweep`: train every trial of a space, and return one labelled table."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -15,10 +14,18 @@ from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
 from jaxmlp.sweeps.processes import check_same, smallest, together
-from jaxmlp.sweeps.run import fetch, place, state_like, train_together
+from jaxmlp.sweeps.run import (
+    Curves,
+    curves_of,
+    fetch,
+    fetch_states,
+    place,
+    state_like,
+    train_together,
+)
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, accuracies_after, check_installed, columns_of, make_table
-from jaxmlp.training import TrainState, out_of_memory
+from jaxmlp.training import Metrics, TrainState, out_of_memory
 
 KEEP = ("best", "all")
 
@@ -30,13 +37,11 @@ class Progress(NamedTuple):
         share: of the whole work that is done.
         finished: trials that are finished.
         trials: all of them.
-        kept: whether a chunk is just finished, and written where there is a folder for it.
     """
 
     share: float
     finished: int
     trials: int
-    kept: bool
 
 
 def sweep(
@@ -72,14 +77,14 @@ def sweep(
         config, hyper, seed: what is not swept. Sweeping `data_seed` gives each trial an order of
             its own; the validation part is the data set's, whatever the seed.
         trials, draw_seed: of the fields that are drawn at random.
-        out: a folder for finished chunks; a sweep that was stopped goes on from there.
+        out: a folder for what is done; a sweep that was stopped goes on from there.
         at_once: how many trials to train at once at the most; by default, what fits in memory,
             or on a CPU in its cache, which is faster.
         keep: whose parameters the table holds: of the `best` setting, by validation accuracy, or
             of `all` trials.
         halving: η of successive halving: after every rung only the best 1/η of the settings go
             on, for η times as many epochs in all. Their curves are those of the full sweep.
-        on_progress: called after every epoch, and after every chunk.
+        on_progress: called after every epoch.
 
     Returns:
         An `xarray.Dataset`: one dimension per swept name, in the order given, then epoch;
@@ -115,8 +120,8 @@ def sweep(
         folder = None
         if out is not None:
             folder = stack.enter_context(_folder(Path(out), (found, data, keep, halving)))
-        run = _Run(plan, dataset, keep, on_progress)
-        run.train(folder)
+        run = _Run(plan, dataset, keep, on_progress, folder)
+        run.train()
     return make_table(found, run.chunks, dataset, run.held, data)
 
 
@@ -131,10 +136,16 @@ class _Run:
     """A sweep under way: the curves so far, and what training goes on from."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, keep: str, on_progress: Callable[[Progress], None]
+        self,
+        plan: Plan,
+        dataset: Dataset,
+        keep: str,
+        on_progress: Callable[[Progress], None],
+        folder: Any,
     ) -> None:
         self.plan, self.space, self.dataset, self.keep = plan, plan.space, dataset, keep
-        self.on_progress = on_progress
+        self.on_progress, self.folder = on_progress, folder
+        self.flight: Chunk | None = None  # a chunk that was stopped
         self.data = place(dataset)
         self.chunks: list[Chunk] = []
         self.held: dict[int, list[np.ndarray]] = {}  # of a trial: its state, or its last parameters
@@ -143,11 +154,13 @@ class _Run:
         self.at_once = {bucket: bucket.at_once for bucket in plan.buckets}
         self.work = 0.0
 
-    def train(self, folder: Any) -> None:
+    def train(self) -> None:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
-        for chunk in folder.load() if folder else ():  # rung by rung: later leaves replace earlier
-            self.chunks.append(chunk._replace(leaves=()))
-            self._hold(chunk)
+        if self.folder:
+            self.flight = self.folder.load_flight(self._check)
+            for chunk in self.folder.load(self._check):  # by rung: later leaves replace earlier
+                self.chunks.append(chunk._replace(leaves=()))
+                self._hold(chunk)
         known = sorted((chunk.first, chunk.trials) for chunk in self.chunks)
         check_same("finished chunks", known)
         for rung in self.plan.rungs:
@@ -161,9 +174,9 @@ class _Run:
                 ]  # fmt: skip
             for bucket in self.plan.buckets:
                 for chunk in self._train_bucket(rung, bucket):
-                    if folder:
-                        folder.save(chunk)
-                    self._tell(0.0, 0, kept=True)
+                    if self.folder:
+                        self.folder.save(chunk)
+                    self._tell()
         if self.keep == "best":  # what was loaded may be states that others went on from
             self._hold_only(self._wanted())
 
@@ -181,17 +194,7 @@ class _Run:
             size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
             some = tuple(todo[:size])
             try:
-                curves = train_together(
-                    [self.space.trials[trial] for trial in some],
-                    bucket.config,
-                    self.data,
-                    size,
-                    shared=bucket.shared,
-                    states=self._states(some, bucket.config) if rung.first else None,
-                    first=rung.first,
-                    last=last,
-                    on_epoch=functools.partial(self._tell, each * len(some)),
-                )
+                curves = self._train_chunk(some, size, bucket, rung.first, last, each)
             except jax.errors.JaxRuntimeError as error:
                 if not out_of_memory(error) or len(some) == 1:
                     raise
@@ -205,16 +208,90 @@ class _Run:
             todo = todo[len(some) :]
             yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
-    def _tell(self, each: float, epochs: int, kept: bool = False) -> None:
+    def _train_chunk(
+        self, some: tuple[int, ...], size: int, bucket: Bucket, first: int, last: int, each: float
+    ) -> Curves:
+        """Train some trials to the end of a rung, which begins with the epoch `first`."""
+        flight = self.flight
+        if flight and (flight.trials, flight.first) == (some, first):
+            begin = first + flight.metrics.train_loss.shape[1]
+            states = self._unflatten(flight.leaves, bucket.config)
+        else:
+            begin, flight = first, None
+            states = self._states(some, bucket.config) if first else None
+        self.flight = None
+
+        def joined(metrics: Metrics) -> Metrics:
+            if not flight:
+                return metrics
+            return jax.tree.map(lambda *both: np.hstack(both), flight.metrics, metrics)
+
+        def on_epoch(done: int, states: TrainState, history: list[Metrics]) -> None:
+            if begin + done == last:  # the whole chunk is kept soon
+                return
+
+            def now() -> Chunk:
+                metrics = joined(curves_of(history, len(some)))
+                return Chunk(some, first, metrics, some, fetch_states(states, len(some)))
+
+            if self.folder:
+                self.folder.keep(now)
+            try:
+                self._tell(each * len(some) * (begin + done - first))
+            except KeyboardInterrupt:
+                if self.folder:
+                    self.folder.keep(now, seldom=False)
+                raise
+
+        curves = train_together(
+            [self.space.trials[trial] for trial in some],
+            bucket.config,
+            self.data,
+            size,
+            shared=bucket.shared,
+            states=states,
+            first=begin,
+            last=last,
+            on_epoch=on_epoch,
+        )
+        return curves._replace(metrics=joined(curves.metrics))
+
+    def _check(self, chunk: Chunk, flying: bool) -> None:
+        """Raise ValueError unless the trials, epochs and arrays of a chunk are those of a sweep."""
+        trials = {*chunk.trials}
+        buckets = [bucket for bucket in self.plan.buckets if trials.issubset(bucket.trials)]
+        rungs = [rung for rung in self.plan.rungs if rung.first == chunk.first]
+        if not (trials and buckets and rungs) or len(trials) < len(chunk.trials):
+            raise ValueError(f"it holds trials {chunk.trials} from epoch {chunk.first} on")
+        config, rung = buckets[0].config, rungs[0]
+        epochs = min(rung.last, config.epochs) - rung.first
+        found = {values.shape for values in chunk.metrics}
+        possible = range(1, epochs) if flying else (epochs,)
+        if not any(found == {(len(chunk.trials), number)} for number in possible):
+            raise ValueError(f"it holds metrics of shapes {found}")
+        like = state_like(config, self.data)
+        if not flying and rung == self.plan.rungs[-1]:
+            like = like.params
+        shapes = [(len(chunk.kept), *leaf.shape) for leaf in jax.tree.leaves(like)]
+        if not trials.issuperset(chunk.kept) or (flying and chunk.kept != chunk.trials):
+            raise ValueError(f"it holds the parameters of {chunk.kept}")
+        if [leaf.shape for leaf in chunk.leaves] != (shapes if chunk.kept else []):
+            raise ValueError("it holds parameters of other shapes")
+
+    def _tell(self, work: float = 0.0) -> None:
+        """Say how far the sweep is, with some work on a chunk that is not finished."""
         final = self.plan.rungs[-1].first
         ended = sum(len(chunk.trials) for chunk in self.chunks if chunk.first == final)
         trials = len(self.space.trials)
-        share = min(1.0, (self.work + each * epochs) / self.plan.work)
-        self.on_progress(Progress(share, trials - len(self.alive) + ended, trials, kept))
+        share = min(1.0, (self.work + work) / self.plan.work)
+        self.on_progress(Progress(share, trials - len(self.alive) + ended, trials))
 
     def _states(self, some: Sequence[int], config: Config) -> Any:
         """What some trials go on from, with a first axis of trials."""
         leaves = [np.stack(each) for each in zip(*(self.held[i] for i in some), strict=True)]
+        return self._unflatten(leaves, config)
+
+    def _unflatten(self, leaves: Sequence[np.ndarray], config: Config) -> Any:
         return jax.tree.unflatten(jax.tree.structure(state_like(config, self.data)), leaves)
 
     def _finish(self, chunk: Chunk, states: TrainState) -> Chunk:
