@@ -85,9 +85,8 @@ def kills(what: str, kill: Callable[..., durability.Kills], count: int) -> list[
     with tempfile.TemporaryDirectory() as folder:
         found = kill(Path(folder), count, seed=0)
     lost = found.lost + found.runs - found.same
-    steps = "epochs" if "train" in what else "chunks"
     note = (
-        f"{found.lost} of {found.kept:,} finished {steps} lost; {found.same} of {found.runs} "
+        f"{found.lost} of {found.kept:,} finished epochs lost; {found.same} of {found.runs} "
         f"ended with the same bytes; {found.writing} killed while a file was written"
     )
     return [Row("kills", what, found.tried, found.tried - min(lost, found.tried), lost, note)]

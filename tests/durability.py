@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors.numpy import load
+
 from jaxmlp.cli import main
 
 SMALL = ("train", "--hidden", "8", "--epochs", "6", "--batch-size", "64")
 TRAIN = ("train", "--hidden", "64", "--batch-size", "32", "--epochs", "120")
+EPOCHS = 40
 SWEEP = ("sweep", "--set", "seed=0:40", "learning_rate=0.002,0.01", "--hidden", "8", "--epochs",
-         "2", "--at-once", "1")  # fmt: skip
+         str(EPOCHS), "--at-once", "8")  # fmt: skip
 STARTING = 0.1  # of all kills come before a process has done anything
 WRITING = 0.3  # of those of sweeps wait for a file that is being written
 HASH_SEEDS = itertools.count(1)
@@ -27,7 +30,7 @@ class Kills(NamedTuple):
 
     Attributes:
         tried: how many times a process was killed.
-        kept: how many epochs, or chunks, were done when it was.
+        kept: how many epochs, of a sweep those of a chunk, were done when it was.
         lost: how many of these were gone, or done again, afterwards.
         runs: how often the work came to its end that way.
         same: how often that left the very files of work that was left alone.
@@ -166,21 +169,24 @@ def kill_sweeps(
     arguments: Sequence[str] = SWEEP,
     alone: Path | None = None,
 ) -> Kills:
-    """The same with sweeps, which are killed between and within chunks."""
+    """The same with sweeps, which are killed between and within chunks.
+
+    An epoch that a chunk in flight has kept is one that is done.
+    """
     rng = random.Random(seed)
     alone = _left_alone(arguments, folder, alone)
     tried = kept = lost = same = runs = writing = 0
     while tried < kills:
-        out, before = f"sweep{runs}", set()
+        out, before, done = f"sweep{runs}", set(), 0
         while True:
             victim = tried < kills and rng.random() < 0.9
-            until = len(before) + rng.randrange(1, 25)
+            until = done + rng.randrange(1, 3 * EPOCHS)
             in_a_write = rng.random() < WRITING
             with jaxmlp(*arguments, "--out", out, folder=folder) as process:
                 if victim:
                     _kill_early(process, rng)
                 while victim and process.poll() is None:
-                    if len(_chunks(folder / out)) < until:
+                    if _epochs_kept(folder / out) < until:
                         time.sleep(0.002)
                     elif not in_a_write:
                         time.sleep(rng.uniform(0, 0.05))
@@ -188,13 +194,13 @@ def kill_sweeps(
                     elif _half_written(folder / out):
                         process.kill()
                 printed, _ = process.communicate()
-            now = _chunks(folder / out)
-            lost += len(before - now)
+            now, kept_now = _chunks(folder / out), _epochs_kept(folder / out)
+            lost += len(before - now) + max(0, done - kept_now)
             if process.returncode == 0:
                 break
             assert victim, printed
-            before = now
-            tried, kept = tried + 1, kept + len(now)
+            before, done = now, kept_now
+            tried, kept = tried + 1, kept + done
             writing += _half_written(folder / out)
         runs += 1
         same += all(
@@ -213,6 +219,18 @@ def _chunks(folder: Path) -> set[tuple[str, int, int]]:
     """The finished chunks; one that is written again is another one."""
     found = ((path.name, path.stat()) for path in folder.glob("chunk-*"))
     return {(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found}
+
+
+def _epochs_kept(folder: Path) -> int:
+    """Of all chunks that are finished, and of the one in flight."""
+    finished = [path.name for path in folder.glob("chunk-*")]
+    try:
+        flight = load((folder / "unfinished.safetensors").read_bytes())
+    except FileNotFoundError:
+        return EPOCHS * len(finished)
+    name = f"chunk-00000-{flight['trials'][0]:06d}-"
+    flies = not any(each.startswith(name) for each in finished)
+    return EPOCHS * len(finished) + flies * flight["train_loss"].shape[1]
 
 
 class Watched(NamedTuple):

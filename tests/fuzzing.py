@@ -307,6 +307,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         if found is None:
             raise ValueError(wrong)
         assert 1 <= found.epoch <= record["config"]["epochs"]
+        for leaf, right in zip(jax.tree.leaves(found.state), jax.tree.leaves(like), strict=True):
+            assert leaf.shape == right.shape
 
     found = [
         Reader("IDX", [images], raw, stored("a", lambda path: read_idx(path, 3))),
@@ -403,6 +405,7 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
     from jaxmlp.sweeps.reading import space_of
     from jaxmlp.sweeps.space import describe, make_space
     from jaxmlp.sweeps.sweeping import Progress, _Run, sweep
+    from jaxmlp.sweeps.table import columns_of
     from tests.strategies import tiny_dataset
 
     def stop(now: Progress) -> None:
@@ -426,8 +429,12 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
     def chunk(read: Path) -> Any:
         with warnings.catch_warnings(action="error"):
             try:
-                flying = read.name == FLIGHT
-                return chunks.load_flight(run._check) if flying else [*chunks.load(run._check)]
+                if read.name == FLIGHT:
+                    found = chunks.load_flight(run._check)
+                else:
+                    (found,) = chunks.load(run._check)
+                run._hold(found)
+                assert columns_of(space, [found]).ends.any()
             except UserWarning as warning:  # that it is damaged, and not used
                 raise ValueError(str(warning)) from warning
 

@@ -133,13 +133,20 @@ def test_files_that_vanish_or_are_cut_while_it_runs(what, before_epoch, whole, c
     assert main(["evaluate", "run"]) == 0
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"seed": 0}', '{"config": 7}', "\0" * 99])
-def test_damaged_settings(stopped, content, capsys):
-    (stopped / "config.json").write_text(content)
+@pytest.mark.parametrize("content", [None, "", "[]", '{"seed": 0}', "\0" * 99])
+def test_damaged_settings(stopped, whole, content, capsys):
+    """The checkpoints say whether they are of the run that the command describes."""
+    if content is None:
+        (stopped / "config.json").unlink()
+    else:
+        (stopped / "config.json").write_text(content)
     before = {path.name: path.read_bytes() for path in stopped.iterdir()}
-    train("--out", "run", "--resume", code=2)
+    train("--out", "run", "--resume", "--seed", "1", code=2)
     assert "run" in error_of(capsys)
     assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
+    train("--out", "run", "--resume")
+    assert "going on after epoch 4 of 6" in capsys.readouterr().out
+    assert files("run") == files(whole)
 
 
 def test_no_sound_checkpoint(stopped, whole, capsys):
@@ -225,7 +232,7 @@ def test_a_sweep_on_a_full_disk(capsys):
     capsys.readouterr()
     with files_up_to(first.stat().st_size - 1):
         assert main([*SWEEP, "small"]) == 2
-    assert re.search(r"chunk-\S+ cannot be written: File too large", error_of(capsys))
+    assert re.search(r"unfinished\S+ cannot be written: File too large", error_of(capsys))
     assert len([*Path("small").glob("chunk-*")]) == 1
     os.truncate(Path("small") / first.name, 50)
     assert main([*SWEEP, "small"]) == 0

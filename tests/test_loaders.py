@@ -325,7 +325,7 @@ def test_npz_members_that_lie(tmp_path):
     )
     for content, message in (
         (b"hello", "cannot be read as .npz"),
-        (head.getvalue(), "claims 48000000000000 bytes: the limit"),
+        (head.getvalue(), "claims 192000000000000 bytes: the limit"),
         (head.getvalue()[:9], "cannot be read as .npz"),
     ):
         npz(path)

@@ -67,7 +67,7 @@ def test_an_interrupt(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("jaxmlp.sweeps.sweep", interrupted)
     assert main(["sweep", "--set", "seed=0:2", *QUICK, "--out", str(tmp_path)]) == 130
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"jaxmlp: interrupted; finished chunks are in {tmp_path}: the same")
+    assert line.startswith(f"jaxmlp: interrupted; what is done is in {tmp_path}: the same")
 
 
 def test_a_damaged_chunk_is_said_in_one_line(tmp_path, capsys):

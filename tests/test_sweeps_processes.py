@@ -110,7 +110,7 @@ def test_an_interrupt_of_one_process_ends_both_at_once(tmp_path):
     said = [each.communicate(timeout=PATIENCE) for each in every]
     assert [each.returncode for each in every] == [2, 130]
     assert "has lost another one" in said[0][1]
-    assert "interrupted; finished chunks are in" in said[1][1]
+    assert "interrupted; what is done is in" in said[1][1]
 
 
 def wait_for_chunk(folder: Path, every):
