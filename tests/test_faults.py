@@ -4,7 +4,9 @@ import os
 import re
 import resource
 import shutil
+import stat
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from jaxmlp.cli import main
+from jaxmlp.files import write_bytes
 from jaxmlp.runs import load_run
 from tests import durability
 from tests.durability import PowerFailureError, files, power_fails, train
@@ -53,6 +56,35 @@ def test_a_full_disk(stopped, whole, capsys):
     assert not [name for name in os.listdir(stopped) if name.endswith(".partial")]
     train("--out", "run", "--resume")
     assert files("run") == files(whole)
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """And its name too, before anything else is done."""
+    done = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (done.append(kind(number)), sync(number)))
+    monkeypatch.setattr(Path, "replace", lambda *paths: (done.append("named"), replace(*paths)))
+
+    def kind(number):
+        return "folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file"
+
+    write_bytes(tmp_path / "a", b"content")
+    assert done == ["file", "named", "folder"]
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("evaluate", "run"), ("train", "--help"), ("sweep", "--set", "seed=0:2", "--dry-run")],
+)
+def test_output_on_a_full_disk(whole, arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxmlp", *map(str, arguments)], stdout=full, text=True,
+            stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(not LONG or os.geteuid() != 0, reason="the long form, by one who may mount")

@@ -125,3 +125,33 @@ def test_what_never_ends_is_not_read(name, tmp_path):
         make()
         with pytest.raises(ValueError, match=r"it is no regular file|bytes: the limit is"):
             load_run(path.parent)
+
+
+def test_headers_that_claim_much(tmp_path):
+    """Of a few kilobytes each, and refused before memory is taken."""
+    npy = b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy + b" " * 2**20)
+    with pytest.raises(ValueError, match="has a header of more than 10000 bytes"):
+        read_npz(tmp_path / "a.npz", ("x",))
+    np.savez(tmp_path / "b.npz", x=np.ones(3))
+    end = bytearray((tmp_path / "b.npz").read_bytes()[-22:])  # says where the directory is
+    end[12:16] = (2**30).to_bytes(4, "little")
+    with (tmp_path / "b.npz").open("wb") as file:
+        file.truncate(2**31)
+        file.seek(0, os.SEEK_END)
+        file.write(end)
+    with pytest.raises(ValueError, match=r"its directory claims \d+ bytes: the limit is 2097152"):
+        read_npz(tmp_path / "b.npz", ("x",))
+    size = files.MAX_HEADER + 1
+    (tmp_path / "c").write_bytes(size.to_bytes(8, "little") + b"{" + b" " * size)
+    with pytest.raises(ValueError, match=r"its header claims 1048577 bytes: the limit is 1048576"):
+        files.read_tensors(tmp_path / "c")
+
+
+def test_arrays_together_are_bounded(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", x=np.ones(1000), y=np.ones(1000))
+    monkeypatch.setattr(files, "free_memory", lambda: 4 * 12_000)
+    read_npz(tmp_path / "a.npz", ("x",))
+    with pytest.raises(ValueError, match="it claims 16000 bytes: the limit is 12000"):
+        read_npz(tmp_path / "a.npz", ("x", "y"))

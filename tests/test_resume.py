@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxmlp.checkpoints import decisive
 from jaxmlp.cli import main
-from jaxmlp.files import locked
+from jaxmlp.cli.common import stoppable
+from jaxmlp.files import locked, read_tensors, write_tensors
 from jaxmlp.runs import load_run
+from jaxmlp.training import Metrics
 from tests import durability
 from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
@@ -32,7 +35,7 @@ def test_killed_at_random_moments(tmp_path, whole):
     Also in other processes, which have another order of sets. The long form, with 100 kills, is in
     `experiments/faults.py`.
     """
-    found = kill_training(tmp_path, kills=1, seed=0, arguments=SMALL, alone=whole)
+    found = kill_training(tmp_path, kills=1, seed=4, arguments=SMALL, alone=whole)
     assert found.tried == 1
     assert found.lost == 0
     assert found.same == found.runs
@@ -42,7 +45,7 @@ def test_sweeps_killed_at_random_moments(tmp_path):
     """No epoch of a chunk is lost or trained again, and the tables are the same, bit for bit."""
     command = (*SWEEP, "--devices", "1")  # as there is one in this process
     assert main([*command, "--out", "alone"]) == 0
-    found = kill_sweeps(tmp_path, 1, seed=0, arguments=command, alone=tmp_path / "alone")
+    found = kill_sweeps(tmp_path, 1, seed=4, arguments=command, alone=tmp_path / "alone")
     assert found.tried == 1
     assert found.lost == 0
     assert found.same == found.runs
@@ -235,6 +238,18 @@ def test_interrupted_while_pictures_are_drawn(monkeypatch, whole, capsys):
     assert files("run") == files(whole)
 
 
+def test_an_ignored_interrupt_stays_ignored():
+    """As of what a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable() as asked:
+            signal.raise_signal(signal.SIGINT)
+            assert not asked()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_interrupted_twice(tmp_path):
     code, _ = interrupted(2, tmp_path)
     assert code == 130
@@ -297,6 +312,24 @@ def test_what_is_no_checkpoint_of_ours_stays(stopped, whole):
     train("--out", "run", "--resume")
     assert files("run") == files(whole)
     assert sorted(path.name for path in stopped.glob("checkpoint-*")) == [mine.name]
+
+
+@pytest.mark.parametrize("change", ["state", "metrics", "no metrics", "epochs"])
+def test_arrays_that_a_run_cannot_have_left(stopped, whole, change, capsys):
+    """With the right digest, which anybody can write."""
+    path = stopped / "checkpoint-000004.safetensors"
+    arrays, _ = read_tensors(path)
+    curves = {name: arrays[name] for name in Metrics._fields}
+    arrays |= {
+        "state": {"rest000": np.zeros((7, 3), np.float32)},
+        "metrics": {"train_loss": np.float32(1)},
+        "no metrics": {name: values[:0] for name, values in curves.items()},
+        "epochs": {name: np.tile(values, 9) for name, values in curves.items()},
+    }[change]
+    write_tensors(path, decisive(json.loads((stopped / "config.json").read_text())), arrays)
+    train("--out", "run", "--resume")
+    assert "checkpoint-000004.safetensors holds" in capsys.readouterr().err
+    assert files("run") == files(whole)
 
 
 @pytest.mark.parametrize("result", [{}, {"test_accuracy": None}, [1], "done"])

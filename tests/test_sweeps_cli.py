@@ -1,5 +1,7 @@
 """`jaxmlp sweep`: what is typed, what is printed, what is written, what is refused."""
 
+import json
+
 import pytest
 
 from jaxmlp.cli import main
@@ -154,3 +156,25 @@ def test_refuses(settings, message, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "no").exists()
+
+
+def test_names_of_settings_are_text(tmp_path, capsys):
+    """Neither markup for a terminal nor what moves its cursor."""
+    command = ["sweep", "--setting", "name=[/x]", "learning_rate=0.01"]
+    command += ["--setting", "name=[red]a[/red]", "learning_rate=0.02", *QUICK]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "[/x]" in printed
+    assert "[red]a[/red]" in printed
+    assert main(["sweep", "--setting", "name=a\x1b[2J", "learning_rate=0.01", *QUICK]) == 2
+    assert "give one that can be printed" in capsys.readouterr().err
+
+
+def test_going_on_with_other_versions(tmp_path, capsys):
+    command = ["sweep", "--set", "seed=0:2", *QUICK, "--out", str(tmp_path)]
+    assert main(command) == 0
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    record["versions"]["jax"] = "0.0.1"
+    (tmp_path / "sweep.json").write_text(json.dumps(record))
+    assert main(command) == 0
+    assert "began otherwise: jax is 0.0.1, not " in capsys.readouterr().err
