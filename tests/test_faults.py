@@ -75,16 +75,27 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("evaluate", "run"), ("train", "--help"), ("sweep", "--set", "seed=0:2", "--dry-run")],
+    [("evaluate", "{}"), ("train", "--help"), ("sweep", "--set", "seed=0:2", "--dry-run")],
 )
 def test_output_on_a_full_disk(whole, arguments):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "jaxmlp", *map(str, arguments)], stdout=full, text=True,
-            stderr=subprocess.PIPE, check=False,
+            [sys.executable, "-m", "jaxmlp", *(each.format(whole) for each in arguments)],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_a_report_takes_no_place_of_a_pipe_or_a_link(capsys):
+    """Nor of a device, which root could replace."""
+    os.mkfifo("pipe")
+    Path("link").symlink_to("elsewhere")
+    for name in ("pipe", "link"):
+        assert main(["check", "homework.py", "--report", name]) == 2
+        assert f"{name} is a link, or no regular file" in error_of(capsys)
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    assert os.readlink("link") == "elsewhere"
 
 
 @pytest.mark.skipif(not LONG or os.geteuid() != 0, reason="the long form, by one who may mount")
