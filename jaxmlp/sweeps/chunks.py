@@ -30,7 +30,7 @@ from jaxmlp.training import Metrics
 
 RECORD = "sweep.json"
 FLIGHT = "unfinished.safetensors"
-SELDOM = 10  # times as long as it took to write the chunk in flight is it not written again
+SELDOM = 20  # times as long as it took to write the chunk in flight is it not written again
 
 # what raises ValueError for a chunk that cannot be one of the sweep's, finished or in flight
 Check = Callable[[Chunk, bool], None]
@@ -88,7 +88,7 @@ class Chunks:
 
         Args:
             chunk: how it is by now.
-            seldom: not if that would take more than a tenth of the time.
+            seldom: not if that would take more than a twentieth of the time.
         """
         start = time.perf_counter()
         if jax.process_count() > 1 or (seldom and start < self.due):
