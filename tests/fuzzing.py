@@ -430,9 +430,9 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
         with warnings.catch_warnings(action="error"):
             try:
                 if read.name == FLIGHT:
-                    found = chunks.load_flight(run._check)
+                    found = chunks.load_flight(run.plan, run.data)
                 else:
-                    (found,) = chunks.load(run._check)
+                    (found,) = chunks.load(run.plan, run.data)
                 run._hold(found)
                 assert columns_of(space, [found]).ends.any()
             except UserWarning as warning:  # that it is damaged, and not used

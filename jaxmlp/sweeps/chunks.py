@@ -23,7 +23,9 @@ from jaxmlp.files import (
     remove_partial,
     write_tensors,
 )
+from jaxmlp.sweeps.plan import Plan
 from jaxmlp.sweeps.processes import is_first, on_first
+from jaxmlp.sweeps.run import Data, state_like
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
 from jaxmlp.training import Metrics
@@ -31,9 +33,6 @@ from jaxmlp.training import Metrics
 RECORD = "sweep.json"
 FLIGHT = "unfinished.safetensors"
 SELDOM = 20  # times as long as it took to write the chunk in flight is it not written again
-
-# what raises ValueError for a chunk that cannot be one of the sweep's, finished or in flight
-Check = Callable[[Chunk, bool], None]
 
 
 class Chunks:
@@ -105,21 +104,21 @@ class Chunks:
         arrays["first"] = np.asarray([chunk.first], np.int32)
         write_tensors(self.folder / name, self.record, arrays)
 
-    def load(self, check: Check) -> Iterator[Chunk]:
-        """Every finished chunk of this sweep, by epoch; of another one it is said why it is not."""
+    def load(self, plan: Plan, data: Data) -> Iterator[Chunk]:
+        """Every finished chunk of a sweep, by epoch; of another one it is said why it is not."""
         for path in sorted(self.folder.glob("chunk-*.safetensors")):
-            if chunk := self._read(path, lambda chunk: check(chunk, False)):
+            if chunk := self._read(path, plan, data):
                 yield chunk
 
-    def load_flight(self, check: Check) -> Chunk | None:
+    def load_flight(self, plan: Plan, data: Data) -> Chunk | None:
         """The chunk in flight, if there is one."""
         path = self.folder / FLIGHT
-        return self._read(path, lambda chunk: check(chunk, True)) if path.exists() else None
+        return self._read(path, plan, data) if path.exists() else None
 
-    def _read(self, path: Path, check: Callable[[Chunk], None]) -> Chunk | None:
+    def _read(self, path: Path, plan: Plan, data: Data) -> Chunk | None:
         try:
             chunk = self._parse(path)
-            check(chunk)
+            _check(chunk, plan, data, flying=path.name == FLIGHT)
         except (KeyError, TypeError, ValueError) as error:
             if is_first():
                 message = f"{path} is damaged or of another sweep, and not used: {error}"
@@ -135,6 +134,29 @@ class Chunks:
         metrics = Metrics(*(arrays[name] for name in Metrics._fields))
         leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
         return Chunk(trials, int(arrays["first"].item()), metrics, kept, leaves)
+
+
+def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
+    """Raise ValueError unless the trials, epochs and shapes of a chunk are those of a plan."""
+    trials = {*chunk.trials}
+    buckets = [bucket for bucket in plan.buckets if trials.issubset(bucket.trials)]
+    rungs = [rung for rung in plan.rungs if rung.first == chunk.first]
+    if not (trials and buckets and rungs) or len(trials) < len(chunk.trials):
+        raise ValueError(f"it holds trials {chunk.trials} from epoch {chunk.first} on")
+    config, rung = buckets[0].config, rungs[0]
+    epochs = min(rung.last, config.epochs) - rung.first
+    found = {values.shape for values in chunk.metrics}
+    possible = range(1, epochs) if flying else (epochs,)
+    if not any(found == {(len(chunk.trials), number)} for number in possible):
+        raise ValueError(f"it holds metrics of shapes {found}")
+    like = state_like(config, data)
+    if not flying and rung == plan.rungs[-1]:
+        like = like.params
+    shapes = [(len(chunk.kept), *leaf.shape) for leaf in jax.tree.leaves(like)]
+    if not trials.issuperset(chunk.kept) or (flying and chunk.kept != chunk.trials):
+        raise ValueError(f"it holds the parameters of {chunk.kept}")
+    if [leaf.shape for leaf in chunk.leaves] != (shapes if chunk.kept else []):
+        raise ValueError("it holds parameters of other shapes")
 
 
 def record_of(space: Space, data: str, keep: str, halving: int | None) -> dict[str, Any]:

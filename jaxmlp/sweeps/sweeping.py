@@ -157,8 +157,10 @@ class _Run:
     def train(self) -> None:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
         if self.folder:
-            self.flight = self.folder.load_flight(self._check)
-            for chunk in self.folder.load(self._check):  # by rung: later leaves replace earlier
+            self.flight = self.folder.load_flight(self.plan, self.data)
+            for chunk in self.folder.load(
+                self.plan, self.data
+            ):  # by rung: later leaves replace earlier
                 self.chunks.append(chunk._replace(leaves=()))
                 self._hold(chunk)
         known = sorted((chunk.first, chunk.trials) for chunk in self.chunks)
@@ -255,28 +257,6 @@ class _Run:
             on_epoch=on_epoch,
         )
         return curves._replace(metrics=joined(curves.metrics))
-
-    def _check(self, chunk: Chunk, flying: bool) -> None:
-        """Raise ValueError unless the trials, epochs and arrays of a chunk are those of a sweep."""
-        trials = {*chunk.trials}
-        buckets = [bucket for bucket in self.plan.buckets if trials.issubset(bucket.trials)]
-        rungs = [rung for rung in self.plan.rungs if rung.first == chunk.first]
-        if not (trials and buckets and rungs) or len(trials) < len(chunk.trials):
-            raise ValueError(f"it holds trials {chunk.trials} from epoch {chunk.first} on")
-        config, rung = buckets[0].config, rungs[0]
-        epochs = min(rung.last, config.epochs) - rung.first
-        found = {values.shape for values in chunk.metrics}
-        possible = range(1, epochs) if flying else (epochs,)
-        if not any(found == {(len(chunk.trials), number)} for number in possible):
-            raise ValueError(f"it holds metrics of shapes {found}")
-        like = state_like(config, self.data)
-        if not flying and rung == self.plan.rungs[-1]:
-            like = like.params
-        shapes = [(len(chunk.kept), *leaf.shape) for leaf in jax.tree.leaves(like)]
-        if not trials.issuperset(chunk.kept) or (flying and chunk.kept != chunk.trials):
-            raise ValueError(f"it holds the parameters of {chunk.kept}")
-        if [leaf.shape for leaf in chunk.leaves] != (shapes if chunk.kept else []):
-            raise ValueError("it holds parameters of other shapes")
 
     def _tell(self, work: float = 0.0) -> None:
         """Say how far the sweep is, with some work on a chunk that is not finished."""
