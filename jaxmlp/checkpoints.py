@@ -82,9 +82,10 @@ def _check_shapes(
                      for each in (like, state))  # fmt: skip
     if found != wanted:
         raise ValueError(f"{path} holds a state of other shapes than the run's")
-    lengths = {values.shape for values in metrics}
-    if not any(lengths == {(epoch,)} for epoch in range(1, epochs + 1)):
-        raise ValueError(f"{path} holds metrics of shapes {lengths}, of a run of {epochs} epochs")
+    shapes = {values.shape for values in metrics}
+    length = metrics.train_loss.size
+    if shapes != {(length,)} or not 0 < length <= epochs:
+        raise ValueError(f"{path} holds metrics of shapes {shapes}, of a run of {epochs} epochs")
 
 
 def check_written(

@@ -432,7 +432,7 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
                 if read.name == FLIGHT:
                     found = chunks.load_flight(run.plan, run.data)
                 else:
-                    (found,) = chunks.load(run.plan, run.data)
+                    (found,) = chunks.load(run.plan.rungs[0], run.plan, run.data)
                 run._hold(found)
                 assert columns_of(space, [found]).ends.any()
             except UserWarning as warning:  # that it is damaged, and not used

@@ -455,6 +455,34 @@ def test_a_chunk_goes_on_where_it_was_stopped(dataset, tmp_path, halving, calls)
     assert not (tmp_path / "unfinished.safetensors").exists()
 
 
+@pytest.mark.parametrize("again", [1, 8])
+def test_a_chunk_that_was_stopped_with_another_number_at_once(dataset, tmp_path, again):
+    space = {"learning_rate": [0.01, 0.02, 0.1, 0.2], "seed": range(2)}
+    whole = sweep(space, dataset, config=CONFIG, at_once=8)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(space, dataset, config=CONFIG, at_once=4, out=tmp_path, on_progress=interrupt_in(1))
+    told = []
+    table = sweep(space, dataset, config=CONFIG, at_once=again, out=tmp_path,
+                  on_progress=told.append)  # fmt: skip
+    assert len(told) == {1: 4 * 2 + 4 * 4, 8: 2 + 4}[again]  # two epochs of four are behind them
+    np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
+
+
+@pytest.mark.parametrize("lost", range(4))
+@pytest.mark.parametrize("finished", [True, False])
+def test_halving_without_one_of_its_chunks(dataset, tmp_path, lost, finished):
+    """It is trained again from what the rung before it left, and the end is the same."""
+    settings = {"config": CONFIG, "halving": 2, "at_once": 4, "out": tmp_path}
+    space = {"learning_rate": [0.01, 0.02, 0.1, 0.2], "seed": range(2)}
+    whole = sweep(space, dataset, **settings)
+    chunks = sorted(tmp_path.glob("chunk-*"))
+    assert len(chunks) == 4
+    chunks[lost].unlink()
+    if not finished:
+        chunks[-1].unlink(missing_ok=True)
+    assert bytes(sweep(space, dataset, **settings).to_netcdf()) == bytes(whole.to_netcdf())
+
+
 def test_damaged_chunks_are_run_again(dataset, tmp_path):
     space = {"seed": range(3)}
     whole = sweep(space, dataset, config=CONFIG, at_once=1, out=tmp_path)

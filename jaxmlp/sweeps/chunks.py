@@ -23,6 +23,7 @@ from jaxmlp.files import (
     remove_partial,
     write_tensors,
 )
+from jaxmlp.sweeps.halving import Rung
 from jaxmlp.sweeps.plan import Plan
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.run import Data, state_like
@@ -104,16 +105,17 @@ class Chunks:
         arrays["first"] = np.asarray([chunk.first], np.int32)
         write_tensors(self.folder / name, self.record, arrays)
 
-    def load(self, plan: Plan, data: Data) -> Iterator[Chunk]:
-        """Every finished chunk of a sweep, by epoch; of another one it is said why it is not."""
-        for path in sorted(self.folder.glob("chunk-*.safetensors")):
+    def load(self, rung: Rung, plan: Plan, data: Data) -> Iterator[Chunk]:
+        """Every finished chunk of a rung; of another one it is said why it is not."""
+        for path in sorted(self.folder.glob(f"chunk-{rung.first:05d}-*.safetensors")):
             if chunk := self._read(path, plan, data):
                 yield chunk
 
     def load_flight(self, plan: Plan, data: Data) -> Chunk | None:
-        """The chunk in flight, if there is one."""
+        """The chunk in flight, if there is one; several processes might not all see it."""
         path = self.folder / FLIGHT
-        return self._read(path, plan, data) if path.exists() else None
+        alone = jax.process_count() == 1
+        return self._read(path, plan, data) if alone and path.exists() else None
 
     def _read(self, path: Path, plan: Plan, data: Data) -> Chunk | None:
         try:
@@ -130,6 +132,9 @@ class Chunks:
         arrays, written = read_tensors(path)
         if written != digest(self.record, arrays):
             raise ValueError("it is not as this sweep wrote it")
+        for name in ("trials", "kept", "first"):
+            if arrays[name].dtype != np.int32:
+                raise ValueError(f"its {name} are no integers")
         trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
         metrics = Metrics(*(arrays[name] for name in Metrics._fields))
         leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
@@ -145,17 +150,18 @@ def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
         raise ValueError(f"it holds trials {chunk.trials} from epoch {chunk.first} on")
     config, rung = buckets[0].config, rungs[0]
     epochs = min(rung.last, config.epochs) - rung.first
-    found = {values.shape for values in chunk.metrics}
-    possible = range(1, epochs) if flying else (epochs,)
-    if not any(found == {(len(chunk.trials), number)} for number in possible):
+    found = {(values.shape, values.dtype) for values in chunk.metrics}
+    length = np.shape(chunk.metrics.train_loss)[-1:]
+    right = (0 < length[0] < epochs if flying else length[0] == epochs) if length else False
+    if not right or found != {((len(trials), *length), np.dtype(np.float32))}:
         raise ValueError(f"it holds metrics of shapes {found}")
-    like = state_like(config, data)
-    if not flying and rung == plan.rungs[-1]:
-        like = like.params
-    shapes = [(len(chunk.kept), *leaf.shape) for leaf in jax.tree.leaves(like)]
-    if not trials.issuperset(chunk.kept) or (flying and chunk.kept != chunk.trials):
+    ends = rung == plan.rungs[-1] and not flying
+    if not (trials.issuperset(chunk.kept) if ends else chunk.kept == chunk.trials):
         raise ValueError(f"it holds the parameters of {chunk.kept}")
-    if [leaf.shape for leaf in chunk.leaves] != (shapes if chunk.kept else []):
+    like = state_like(config, data)
+    wanted = [((len(chunk.kept), *leaf.shape), leaf.dtype)
+              for leaf in jax.tree.leaves(like.params if ends else like)]  # fmt: skip
+    if [(leaf.shape, leaf.dtype) for leaf in chunk.leaves] != (wanted if chunk.kept else []):
         raise ValueError("it holds parameters of other shapes")
 
 

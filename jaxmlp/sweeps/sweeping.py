@@ -158,22 +158,12 @@ class _Run:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
         if self.folder:
             self.flight = self.folder.load_flight(self.plan, self.data)
-            for chunk in self.folder.load(
-                self.plan, self.data
-            ):  # by rung: later leaves replace earlier
-                self.chunks.append(chunk._replace(leaves=()))
-                self._hold(chunk)
-        known = sorted((chunk.first, chunk.trials) for chunk in self.chunks)
-        check_same("finished chunks", known)
         for rung in self.plan.rungs:
             if rung.first:
                 accuracies = accuracies_after(columns_of(self.space, self.chunks), rung.first)
                 self.alive = survivors(self.space, accuracies, rung.settings)
                 self._hold_only(self.alive)
-                self.chunks = [  # a damaged chunk, run again, may have made others survive
-                    chunk for chunk in self.chunks
-                    if chunk.first < rung.first or self.alive.issuperset(chunk.trials)
-                ]  # fmt: skip
+            self._load(rung)
             for bucket in self.plan.buckets:
                 for chunk in self._train_bucket(rung, bucket):
                     if self.folder:
@@ -181,6 +171,15 @@ class _Run:
                     self._tell()
         if self.keep == "best":  # what was loaded may be states that others went on from
             self._hold_only(self._wanted())
+
+    def _load(self, rung: Rung) -> None:
+        """Take what the folder has of a rung; the rest goes on from what the one before it left."""
+        for chunk in self.folder.load(rung, self.plan, self.data) if self.folder else ():
+            if self.alive.issuperset(chunk.trials):  # else one was lost, and others survive now
+                self.chunks.append(chunk._replace(leaves=()))
+                self._hold(chunk)
+        known = sorted(chunk.trials for chunk in self.chunks if chunk.first == rung.first)
+        check_same("finished chunks", known)
 
     def _train_bucket(self, rung: Rung, bucket: Bucket) -> Iterator[Chunk]:
         done = {
@@ -194,7 +193,12 @@ class _Run:
         while todo:
             # all as large, whatever is finished already, so that they share a program
             size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
-            some = tuple(todo[:size])
+            some = todo[:size]
+            flying = [trial for trial in todo if self._flies(trial, rung.first)]
+            if flying and flying != some:  # it was stopped with another at_once
+                some = flying[:size]
+                size = len(some)
+            some = tuple(some)
             try:
                 curves = self._train_chunk(some, size, bucket, rung.first, last, each)
             except jax.errors.JaxRuntimeError as error:
@@ -215,18 +219,18 @@ class _Run:
     ) -> Curves:
         """Train some trials to the end of a rung, which begins with the epoch `first`."""
         flight = self.flight
-        if flight and (flight.trials, flight.first) == (some, first):
-            begin = first + flight.metrics.train_loss.shape[1]
-            states = self._unflatten(flight.leaves, bucket.config)
+        if flight and self._flies(some[0], first):
+            rows = [flight.trials.index(trial) for trial in some]
+            before: Metrics = jax.tree.map(lambda values: values[rows], flight.metrics)
+            begin = first + before.train_loss.shape[1]
+            states = self._unflatten([leaf[rows] for leaf in flight.leaves], bucket.config)
         else:
-            begin, flight = first, None
+            nothing: Any = np.empty((len(some), 0), np.float32)
+            begin, before = first, Metrics(nothing, nothing, nothing)
             states = self._states(some, bucket.config) if first else None
-        self.flight = None
 
         def joined(metrics: Metrics) -> Metrics:
-            if not flight:
-                return metrics
-            return jax.tree.map(lambda *both: np.hstack(both), flight.metrics, metrics)
+            return jax.tree.map(lambda *both: np.hstack(both), before, metrics)
 
         def on_epoch(done: int, states: TrainState, history: list[Metrics]) -> None:
             if begin + done == last:  # the whole chunk is kept soon
@@ -257,6 +261,11 @@ class _Run:
             on_epoch=on_epoch,
         )
         return curves._replace(metrics=joined(curves.metrics))
+
+    def _flies(self, trial: int, first: int) -> bool:
+        """Whether a trial was stopped in the rung that begins with the epoch `first`."""
+        flight = self.flight
+        return flight is not None and flight.first == first and trial in flight.trials
 
     def _tell(self, work: float = 0.0) -> None:
         """Say how far the sweep is, with some work on a chunk that is not finished."""
