@@ -87,6 +87,16 @@ def test_output_on_a_full_disk(whole, arguments):
     assert done.stderr.count("\n") == 1
 
 
+def test_a_lock_that_is_a_link(capsys):
+    """Into somebody else's files, by who made the folder."""
+    Path("thesis").write_text("years of work")
+    Path("run").mkdir()
+    Path("run/.lock").symlink_to("../thesis")
+    train("--out", "run", "--resume", code=2)
+    assert "run cannot be written" in error_of(capsys)
+    assert Path("thesis").read_text() == "years of work"
+
+
 def test_a_report_takes_no_place_of_a_pipe_or_a_link(capsys):
     """Nor of a device, which root could replace."""
     os.mkfifo("pipe")

@@ -57,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The process of one command; once it has an exit code, there is nothing to interrupt."""
+    for descriptor in range(3):  # or what is opened next would take the place of a closed one
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     try:
         code = main()
     except SystemExit as exit_:  # of tyro, after --help

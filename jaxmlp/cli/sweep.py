@@ -215,7 +215,8 @@ class Sweep:
         drawn = {f"{name}.png": figure for name, figure in pictures(table)}
         for name, figure in drawn.items():
             write_bytes(self.out / name, png(figure))
-        print(f"written to {self.out}: {', '.join(['report.html', *drawn, 'table.nc, table.csv'])}")
+        names = ", ".join(["report.html", *drawn, "table.nc, table.csv"])
+        print(f"written to {printable(str(self.out))}: {names}")
         print(f"best: {found}" if found else NO_BEST)
         if found:
             print(found.tested)

@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmlp.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.data import Dataset
@@ -74,10 +74,11 @@ class Train:
         with run_folder(out, record, self.resume) as folder:
             accuracy = accuracy_of(folder)
             if accuracy is None:
-                accuracy = self._train(folder, record, hyper, dataset)
+                with self._kept(folder):
+                    accuracy = self._train(folder, record, hyper, dataset)
             else:
                 print(f"the run is finished: {self.config.epochs} epochs")
-        print(f"run folder  {out}")
+        print(f"run folder  {printable(str(out))}")
         print(f"{time.perf_counter() - start:.1f} s in all")
         print(f"test accuracy {accuracy:.4f}")
 
@@ -101,16 +102,24 @@ class Train:
             if not (self.keep_going or np.isfinite(last.metrics).all()):
                 raise ValueError(f"{folder} has diverged: only --keep-going goes on with it")
         last = self._epochs(folder, record, hyper, dataset, last)
-        try:
-            test = evaluate(last.state.params, dataset, dataset.test, config.activation)
-            title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
-            softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
-            _save_pictures(folder, title, softened, dataset, last.metrics, test)
-            test_loss = test.loss if np.isfinite(test.loss) else None  # JSON has no other name
-            finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test_loss})
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_kept(folder, last.epoch, config.epochs)) from None
+        test = evaluate(last.state.params, dataset, dataset.test, config.activation)
+        title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
+        softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
+        _save_pictures(folder, title, softened, dataset, last.metrics, test)
+        test_loss = test.loss if np.isfinite(test.loss) else None  # JSON has no other name
+        finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test_loss})
         return test.accuracy
+
+    @contextmanager
+    def _kept(self, folder: Path) -> Iterator[None]:
+        """Say of a run that is interrupted what is kept of it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not (kept := max(checkpoints_in(folder), default=0)):
+                raise
+            said = f"{folder} keeps {kept} of {self.config.epochs} epochs: to go on, add --resume"
+            raise KeyboardInterrupt(said) from None
 
     def _epochs(
         self,
@@ -135,14 +144,9 @@ class Train:
                 save_checkpoint(folder, record, last)
                 show(epoch, metrics)
                 if asked() and epoch < config.epochs:
-                    raise KeyboardInterrupt(_kept(folder, epoch, config.epochs))
+                    raise KeyboardInterrupt
         assert last is not None  # a run has at least one epoch
         return last
-
-
-def _kept(folder: Path, epoch: int, epochs: int) -> str:
-    """What to say of a run that is stopped."""
-    return f"{folder} keeps {epoch} of {epochs} epochs: to go on, add --resume"
 
 
 def _diverged(folder: Path, epoch: int, metrics: Metrics) -> str:
