@@ -468,6 +468,19 @@ def test_a_chunk_that_was_stopped_with_another_number_at_once(dataset, tmp_path,
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
 
 
+def test_a_chunk_that_was_stopped_after_one_that_is_lost(dataset, tmp_path):
+    space, settings = {"seed": range(8)}, {"config": CONFIG, "at_once": 4}
+    whole = sweep(space, dataset, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(space, dataset, **settings, out=tmp_path, on_progress=interrupt_in(5))
+    (first,) = tmp_path.glob("chunk-*")
+    first.unlink()
+    told = []
+    table = sweep(space, dataset, **settings, out=tmp_path, on_progress=told.append)
+    assert len(told) == 4 + 2
+    assert bytes(table.to_netcdf()) == bytes(whole.to_netcdf())
+
+
 @pytest.mark.parametrize("lost", range(4))
 @pytest.mark.parametrize("finished", [True, False])
 def test_halving_without_one_of_its_chunks(dataset, tmp_path, lost, finished):

@@ -195,7 +195,7 @@ class _Run:
             size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
             some = todo[:size]
             flying = [trial for trial in todo if self._flies(trial, rung.first)]
-            if flying and flying != some:  # it was stopped with another at_once
+            if flying and flying != some:  # an earlier chunk is lost, or at_once was another one
                 some = flying[:size]
                 size = len(some)
             some = tuple(some)
@@ -211,7 +211,7 @@ class _Run:
                 self.at_once[bucket] = -(-len(some) // 2)
                 continue
             self.work += each * (last - rung.first) * len(some)
-            todo = todo[len(some) :]
+            todo = [trial for trial in todo if trial not in some]
             yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
     def _train_chunk(
