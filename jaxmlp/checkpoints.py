@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> N
     """Write a checkpoint; of the earlier ones, the last stays too, in case this one is damaged."""
     rest = jax.tree.leaves(last.state._replace(params=()))
     arrays = tensors(last.state.params) | last.metrics._asdict()
-    arrays |= {f"rest{number:03d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
+    arrays |= {f"rest{number:06d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
     path = folder / f"checkpoint-{last.epoch:06d}.safetensors"
     write_tensors(path, decisive(record), arrays)
     there = checkpoints_in(folder)
@@ -58,15 +58,17 @@ def load_checkpoint(
         like: a state with the same tree, shapes and dtypes.
     """
     wrong: list[str] = []
-    for path in checkpoints_in(folder).values():
+    for epoch, path in checkpoints_in(folder).items():
         try:
             arrays, written = read_tensors(path)
             check_written(path, record, arrays, written)
+            check_epoch(path, epoch, record, arrays)
             rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
             structure = jax.tree.structure(like._replace(params=()))
             state = jax.tree.unflatten(structure, rest)._replace(params=params_of(path, arrays))
             metrics = Metrics(*(arrays[name] for name in Metrics._fields))
-            _check_shapes(path, state, like, metrics, record["config"]["epochs"])
+            if _kinds(state) != _kinds(like):
+                raise ValueError("it holds a state of other shapes than the run's")
         except (KeyError, ValueError) as error:
             wrong.append(f"{path} is damaged: {error}")
             continue
@@ -74,18 +76,17 @@ def load_checkpoint(
     return None, wrong
 
 
-def _check_shapes(
-    path: Path, state: TrainState, like: TrainState, metrics: Metrics, epochs: int
-) -> None:
-    """Raise ValueError unless a run could have left these arrays."""
-    wanted, found = ([(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(each)]
-                     for each in (like, state))  # fmt: skip
-    if found != wanted:
-        raise ValueError(f"{path} holds a state of other shapes than the run's")
-    shapes = {values.shape for values in metrics}
-    length = metrics.train_loss.size
-    if shapes != {(length,)} or not 0 < length <= epochs:
-        raise ValueError(f"{path} holds metrics of shapes {shapes}, of a run of {epochs} epochs")
+def _kinds(state: TrainState) -> list[Any]:
+    """What the leaves are, but for their numbers."""
+    return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)]
+
+
+def check_epoch(path: Path, epoch: int, record: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Raise ValueError unless a checkpoint has metrics of all the epochs that its name says."""
+    curves = [arrays.get(name, np.empty(0)) for name in Metrics._fields]
+    found = {(values.shape, values.dtype) for values in curves}
+    if found != {((epoch,), np.dtype(np.float32))} or not 0 < epoch <= record["config"]["epochs"]:
+        raise ValueError(f"{path} holds metrics of {found}")
 
 
 def check_written(
@@ -110,8 +111,8 @@ def decisive(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove those of a run that is finished."""
-    for path in checkpoints_in(folder).values():
+    """Remove those of a run that is finished, the last one last."""
+    for path in reversed(checkpoints_in(folder).values()):
         path.unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -163,6 +163,26 @@ def keep_record(
                 f"{path.parent} holds another {kind}: its {difference(name, was, value)}: "
                 "give another folder, or the same settings"
             )
+
+
+def restore_record(
+    path: Path, record: Mapping[str, Any], decisive: Mapping[str, Any], others: Iterable[Path]
+) -> None:
+    """Write a record again that is lost or damaged, if one of the other files is of the same work.
+
+    Args:
+        path, record, decisive: as for `keep_record`.
+        others: safetensors files, with the digest of `decisive` if it is the same work.
+    """
+    with suppress(ValueError):
+        if decisive.keys() <= read_json(path, "").keys():
+            return
+    for other in others:
+        with suppress(ValueError):
+            arrays, written = read_tensors(other)
+            if written == digest(decisive, arrays):
+                write_text(path, json.dumps(record, indent=2) + "\n")
+                return
 
 
 def read_json(path: Path, right: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxmlp.checkpoints import (
     Checkpoint,
+    check_epoch,
     check_written,
     checkpoints_in,
     decisive,
@@ -32,6 +33,7 @@ from jaxmlp.files import (
     read_json,
     read_tensors,
     remove_partial,
+    restore_record,
     write_tensors,
     write_text,
 )
@@ -88,7 +90,7 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
             )
         made = [folder for folder in (whole, *whole.parents) if not folder.exists()]
     if resume and not made:
-        _restore(whole, record)
+        restore_record(settings, record, decisive(record), checkpoints_in(whole).values())
     check_owned(path, settings, "run")
     try:
         with explained(path):
@@ -109,19 +111,6 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
         for folder in made:  # those that hold nothing, because nothing came of it
             with suppress(OSError):
                 folder.rmdir()
-
-
-def _restore(folder: Path, record: dict[str, Any]) -> None:
-    """Write config.json again if it is lost or damaged, but a checkpoint is of this very run."""
-    settings = folder / SETTINGS
-    with suppress(ValueError, KeyError):
-        decisive(read_json(settings, AS_WRITTEN))
-        return
-    for path in checkpoints_in(folder).values():
-        with suppress(ValueError):
-            check_written(path, record, *read_tensors(path))
-            write_text(settings, json.dumps(record, indent=2) + "\n")
-            return
 
 
 def describe(
@@ -210,6 +199,8 @@ def load_run(folder: Path) -> Run:
             found = run._replace(params=params_of(path, arrays), epoch=epoch)
             _check_params(folder, found)
             check_written(path, record, arrays, written)
+            if epoch is not None:
+                check_epoch(path, epoch, record, arrays)
         except ValueError as error:
             errors.append(str(error))
             continue

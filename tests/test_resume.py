@@ -10,15 +10,23 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from jaxmlp.checkpoints import decisive
+from jaxmlp.checkpoints import (
+    DECISIVE,
+    Checkpoint,
+    decisive,
+    load_checkpoint,
+    save_checkpoint,
+)
 from jaxmlp.cli import main
 from jaxmlp.cli.common import stoppable
 from jaxmlp.files import locked, read_tensors, write_tensors
+from jaxmlp.params import Layer
 from jaxmlp.runs import load_run
-from jaxmlp.training import Metrics
+from jaxmlp.training import Metrics, TrainState
 from tests import durability
 from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG
@@ -322,15 +330,29 @@ def test_arrays_that_a_run_cannot_have_left(stopped, whole, change, capsys):
     arrays, _ = read_tensors(path)
     curves = {name: arrays[name] for name in Metrics._fields}
     arrays |= {
-        "state": {"rest000": np.zeros((7, 3), np.float32)},
+        "state": {"rest000000": np.zeros((7, 3), np.float32)},
         "metrics": {"train_loss": np.float32(1)},
         "no metrics": {name: values[:0] for name, values in curves.items()},
         "epochs": {name: np.tile(values, 9) for name, values in curves.items()},
     }[change]
     write_tensors(path, decisive(json.loads((stopped / "config.json").read_text())), arrays)
     train("--out", "run", "--resume")
-    assert "checkpoint-000004.safetensors holds" in capsys.readouterr().err
+    assert "checkpoint-000004.safetensors is damaged" in capsys.readouterr().err
     assert files("run") == files(whole)
+
+
+def test_states_of_many_arrays(tmp_path):
+    """Of a deep network, whose arrays have numbers of four digits."""
+    layer = Layer(np.ones((2, 2), np.float32), None)
+    many = TrainState((layer,), [np.full(2, i, np.float32) for i in range(1100)], np.int32(0))
+    curves = [np.ones(1, np.float32)] * 3
+    record: dict = dict.fromkeys(DECISIVE) | {"config": {"epochs": 6}}
+    save_checkpoint(tmp_path, record, Checkpoint(many, Metrics(*curves)))
+    found, wrong = load_checkpoint(tmp_path, record, many)
+    assert wrong == []
+    assert found
+    for ours, theirs in zip(jax.tree.leaves(found.state), jax.tree.leaves(many), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("result", [{}, {"test_accuracy": None}, [1], "done"])

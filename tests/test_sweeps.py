@@ -14,6 +14,7 @@ import jaxmlp
 from jaxmlp import Batch, Config
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import fingerprint
+from jaxmlp.files import read_tensors, write_tensors
 from jaxmlp.params import pad_params
 from jaxmlp.sweeps import (
     best,
@@ -536,7 +537,50 @@ def test_a_folder_is_for_one_sweep(dataset, tmp_path):
     assert record["settings"]["batch_size"] == 8
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(ValueError, match=r"sweep.json is not as a sweep writes it"):
-        sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+        sweep({"seed": [1]}, dataset, config=CONFIG, out=tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_record_that_is_lost(dataset, tmp_path, content):
+    """The chunks say whether they are of the same sweep."""
+    sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path)
+    path = tmp_path / "sweep.json"
+    before = path.read_bytes()
+    path.unlink()
+    if content:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=r"is no sweep folder|is not as a sweep writes it"):
+        sweep({"seed": [1]}, dataset, config=CONFIG, out=tmp_path)
+    told = []
+    sweep({"seed": [0]}, dataset, config=CONFIG, out=tmp_path, on_progress=told.append)
+    assert told == []
+    assert path.read_bytes() == before
+
+
+def test_a_chunk_with_the_name_of_a_later_one(dataset, tmp_path):
+    settings = {"config": CONFIG, "halving": 2, "at_once": 2, "out": tmp_path}
+    space = {"learning_rate": [0.01, 0.02, 0.1, 0.2]}
+    whole = sweep(space, dataset, **settings)
+    first, *_, last = sorted(tmp_path.glob("chunk-*"))
+    last.write_bytes(first.read_bytes())
+    with pytest.warns(UserWarning, match=f"it should be called {first.name}"):
+        table = sweep(space, dataset, **settings)
+    assert bytes(table.to_netcdf()) == bytes(whole.to_netcdf())
+
+
+def test_another_setting_is_the_best_after_a_restart(dataset, tmp_path):
+    """Whose parameters were not kept, since another one was better: it is trained again."""
+    settings = {"config": CONFIG, "at_once": 1, "out": tmp_path}
+    space = {"learning_rate": [0.2, 0.1, 0.02, 0.01]}
+    before = best(sweep(space, dataset, **settings), dataset)
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    decisive = {name: record[name] for name in record if name not in ("device", "versions")}
+    place = space["learning_rate"].index(before.fields["learning_rate"])
+    (path,) = tmp_path.glob(f"chunk-00000-{place:06d}-1.safetensors")
+    arrays, _ = read_tensors(path)
+    write_tensors(path, decisive, arrays | {"validation_accuracy": np.zeros((1, 4), np.float32)})
+    after = best(sweep(space, dataset, **settings), dataset)
+    assert after.fields != before.fields
 
 
 def test_two_sweeps_on_one_folder(dataset, tmp_path):

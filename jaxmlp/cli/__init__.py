@@ -127,8 +127,7 @@ def printable(text: str) -> str:
 
 def interrupted(interrupt: KeyboardInterrupt) -> int:
     """Say in one line what is left of an interrupted command; the exit code for it."""
-    kept = str(interrupt) or "nothing was written"
-    say(f"interrupted; {kept}")
+    say("; ".join(["interrupted", *map(str, interrupt.args)]))
     return 128 + signal.SIGINT
 
 

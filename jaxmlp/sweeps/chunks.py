@@ -21,6 +21,7 @@ from jaxmlp.files import (
     locked,
     read_tensors,
     remove_partial,
+    restore_record,
     write_tensors,
 )
 from jaxmlp.sweeps.halving import Rung
@@ -65,13 +66,15 @@ class Chunks:
 
     def _open(self) -> None:
         path = self.folder / RECORD
+        record = self.record | environment()
+        restore_record(path, record, self.record, self.folder.glob("*.safetensors"))
         check_owned(self.folder, path, "sweep")
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(locked(self.folder, "sweep"))
             remove_partial(self.folder)
-            keep_record(path, self.record | environment(), self.record, "sweep")
+            keep_record(path, record, self.record, "sweep")
             if what := began_otherwise(path):
                 warnings.warn(f"{self.folder} began otherwise: {what}", stacklevel=2)
             self.held = stack.pop_all()
@@ -79,8 +82,7 @@ class Chunks:
     def save(self, chunk: Chunk) -> None:
         """Keep a chunk that is finished."""
         if is_first():
-            name = f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
-            self._write(name, chunk)
+            self._write(_name(chunk), chunk)
             (self.folder / FLIGHT).unlink(missing_ok=True)
 
     def keep(self, chunk: Callable[[], Chunk], seldom: bool = True) -> None:
@@ -99,20 +101,26 @@ class Chunks:
 
     def _write(self, name: str, chunk: Chunk) -> None:
         arrays = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
-        arrays |= {f"leaf{number:03d}": leaf for number, leaf in enumerate(chunk.leaves)}
+        arrays |= {f"leaf{number:06d}": leaf for number, leaf in enumerate(chunk.leaves)}
         arrays["trials"] = np.asarray(chunk.trials, np.int32)
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
         write_tensors(self.folder / name, self.record, arrays)
 
     def load(self, rung: Rung, plan: Plan, data: Data) -> Iterator[Chunk]:
-        """Every finished chunk of a rung; of another one it is said why it is not."""
+        """Every finished chunk of a rung; a file that is none is skipped, with a warning."""
         for path in sorted(self.folder.glob(f"chunk-{rung.first:05d}-*.safetensors")):
             if chunk := self._read(path, plan, data):
                 yield chunk
 
+    def drop(self, rung: Rung, trials: set[int]) -> None:
+        """Remove those chunks of a rung that have some of these trials, to train them again."""
+        for path in self.folder.glob(f"chunk-{rung.first:05d}-*.safetensors"):
+            if is_first() and not trials.isdisjoint(self._parse(path).trials):
+                path.unlink()
+
     def load_flight(self, plan: Plan, data: Data) -> Chunk | None:
-        """The chunk in flight, if there is one; several processes might not all see it."""
+        """The chunk in flight; none if there are several processes, which might not all see it."""
         path = self.folder / FLIGHT
         alone = jax.process_count() == 1
         return self._read(path, plan, data) if alone and path.exists() else None
@@ -121,6 +129,8 @@ class Chunks:
         try:
             chunk = self._parse(path)
             _check(chunk, plan, data, flying=path.name == FLIGHT)
+            if path.name not in (FLIGHT, _name(chunk)):
+                raise ValueError(f"it should be called {_name(chunk)}")
         except (KeyError, TypeError, ValueError) as error:
             if is_first():
                 message = f"{path} is damaged or of another sweep, and not used: {error}"
@@ -141,6 +151,11 @@ class Chunks:
         return Chunk(trials, int(arrays["first"].item()), metrics, kept, leaves)
 
 
+def _name(chunk: Chunk) -> str:
+    """What a finished chunk's file is called."""
+    return f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
+
+
 def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
     """Raise ValueError unless the trials, epochs and shapes of a chunk are those of a plan."""
     trials = {*chunk.trials}
@@ -151,9 +166,9 @@ def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
     config, rung = buckets[0].config, rungs[0]
     epochs = min(rung.last, config.epochs) - rung.first
     found = {(values.shape, values.dtype) for values in chunk.metrics}
-    length = np.shape(chunk.metrics.train_loss)[-1:]
-    right = (0 < length[0] < epochs if flying else length[0] == epochs) if length else False
-    if not right or found != {((len(trials), *length), np.dtype(np.float32))}:
+    length = chunk.metrics.train_loss.size // len(trials)
+    possible = 0 < length < epochs if flying else length == epochs
+    if found != {((len(trials), length), np.dtype(np.float32))} or not possible:
         raise ValueError(f"it holds metrics of shapes {found}")
     ends = rung == plan.rungs[-1] and not flying
     if not (trials.issuperset(chunk.kept) if ends else chunk.kept == chunk.trials):

@@ -122,6 +122,10 @@ def sweep(
             folder = stack.enter_context(_folder(Path(out), (found, data, keep, halving)))
         run = _Run(plan, dataset, keep, on_progress, folder)
         run.train()
+        while folder and (missing := run.missing()):
+            folder.drop(plan.rungs[-1], missing)
+            run = _Run(plan, dataset, keep, on_progress, folder)
+            run.train()
     return make_table(found, run.chunks, dataset, run.held, data)
 
 
@@ -145,7 +149,7 @@ class _Run:
     ) -> None:
         self.plan, self.space, self.dataset, self.keep = plan, plan.space, dataset, keep
         self.on_progress, self.folder = on_progress, folder
-        self.flight: Chunk | None = None  # a chunk that was stopped
+        self.flight: Chunk | None = None  # the chunk that an earlier process was training
         self.data = place(dataset)
         self.chunks: list[Chunk] = []
         self.held: dict[int, list[np.ndarray]] = {}  # of a trial: its state, or its last parameters
@@ -172,6 +176,13 @@ class _Run:
         if self.keep == "best":  # what was loaded may be states that others went on from
             self._hold_only(self._wanted())
 
+    def missing(self) -> set[int]:
+        """The trials of the best setting whose parameters were not kept, as it was not the best.
+
+        That can change where a lost chunk was trained again with others, and rounded otherwise.
+        """
+        return self._wanted() - {*self.held} if self.keep == "best" else set()
+
     def _load(self, rung: Rung) -> None:
         """Take what the folder has of a rung; the rest goes on from what the one before it left."""
         for chunk in self.folder.load(rung, self.plan, self.data) if self.folder else ():
@@ -193,12 +204,8 @@ class _Run:
         while todo:
             # all as large, whatever is finished already, so that they share a program
             size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
-            some = todo[:size]
             flying = [trial for trial in todo if self._flies(trial, rung.first)]
-            if flying and flying != some:  # an earlier chunk is lost, or at_once was another one
-                some = flying[:size]
-                size = len(some)
-            some = tuple(some)
+            some = tuple((flying or todo)[:size])
             try:
                 curves = self._train_chunk(some, size, bucket, rung.first, last, each)
             except jax.errors.JaxRuntimeError as error:
@@ -212,6 +219,8 @@ class _Run:
                 continue
             self.work += each * (last - rung.first) * len(some)
             todo = [trial for trial in todo if trial not in some]
+            if flying and not any(self._flies(trial, rung.first) for trial in todo):
+                self.flight = None  # its states take room
             yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
     def _train_chunk(
@@ -305,6 +314,7 @@ class _Run:
         return worth_keeping(self.space, accuracies, self.alive - ended)
 
     def _hold(self, chunk: Chunk) -> None:
+        self._hold_only({*self.held}.difference(chunk.trials))
         for row, trial in enumerate(chunk.kept):
             self.held[trial] = [leaf[row].copy() for leaf in chunk.leaves]
 
