@@ -568,19 +568,28 @@ def test_a_chunk_with_the_name_of_a_later_one(dataset, tmp_path):
     assert bytes(table.to_netcdf()) == bytes(whole.to_netcdf())
 
 
-def test_another_setting_is_the_best_after_a_restart(dataset, tmp_path):
-    """Whose parameters were not kept, since another one was better: it is trained again."""
-    settings = {"config": CONFIG, "at_once": 1, "out": tmp_path}
+def worsen(folder, space, point):
+    """Let the first rung's chunk of a learning rate say that all was wrong, with the right digest."""
+    record = json.loads((folder / "sweep.json").read_text())
+    decisive = {name: record[name] for name in record if name not in ("device", "versions")}
+    place = space["learning_rate"].index(point.fields["learning_rate"])
+    (path,) = folder.glob(f"chunk-00000-{place:06d}-1.safetensors")
+    arrays, _ = read_tensors(path)
+    nothing = np.zeros_like(arrays["validation_accuracy"])
+    write_tensors(path, decisive, arrays | {"validation_accuracy": nothing})
+
+
+@pytest.mark.parametrize("halving", [None, 2])
+def test_another_setting_is_the_best_after_a_restart(dataset, tmp_path, halving):
+    """Its parameters were not kept, or it was not even trained to the end: now it is."""
+    settings = {"config": CONFIG, "at_once": 1, "halving": halving, "out": tmp_path}
     space = {"learning_rate": [0.2, 0.1, 0.02, 0.01]}
     before = best(sweep(space, dataset, **settings), dataset)
-    record = json.loads((tmp_path / "sweep.json").read_text())
-    decisive = {name: record[name] for name in record if name not in ("device", "versions")}
-    place = space["learning_rate"].index(before.fields["learning_rate"])
-    (path,) = tmp_path.glob(f"chunk-00000-{place:06d}-1.safetensors")
-    arrays, _ = read_tensors(path)
-    write_tensors(path, decisive, arrays | {"validation_accuracy": np.zeros((1, 4), np.float32)})
-    after = best(sweep(space, dataset, **settings), dataset)
-    assert after.fields != before.fields
+    worsen(tmp_path, space, before)
+    table = sweep(space, dataset, **settings)
+    assert best(table, dataset).fields != before.fields
+    trained = table.trained.sel(learning_rate=before.fields["learning_rate"])
+    assert trained == (1 if halving else 4)
 
 
 def test_two_sweeps_on_one_folder(dataset, tmp_path):
