@@ -197,6 +197,6 @@ def test_faults(monkeypatch):
         assert min(row.tried for row in rows if row.part == part) >= least
     text = " ".join(README.split())
     assert f"In {sum(row.tried for row in rows):,} tries, nothing was lost" in text
-    differences = [re.findall(r"[\d.]+e-\d+", row.note) for row in rows if row.part == "devices"]
+    differences = [re.findall(r"[\d.]+e[-+]\d+", row.note) for row in rows if row.part == "devices"]
     first, tenth = (max(each, key=float) for each in zip(*differences, strict=True))
     assert f"losses differed by up to {first} in the first epoch and {tenth} in the tenth" in text
