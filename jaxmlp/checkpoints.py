@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.files import digest, read_tensors, write_tensors
+from jaxmlp.files import digest, in_order, numbered, read_tensors, write_tensors
 from jaxmlp.params import Layer, Params
 from jaxmlp.training import Metrics, TrainState
 
@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, record: dict[str, Any], last: Checkpoint) -> N
     """Write a checkpoint; of the earlier ones, the last stays too, in case this one is damaged."""
     rest = jax.tree.leaves(last.state._replace(params=()))
     arrays = tensors(last.state.params) | last.metrics._asdict()
-    arrays |= {f"rest{number:06d}": np.asarray(leaf) for number, leaf in enumerate(rest)}
+    arrays |= numbered("rest", rest)
     path = folder / f"checkpoint-{last.epoch:06d}.safetensors"
     write_tensors(path, decisive(record), arrays)
     there = checkpoints_in(folder)
@@ -63,7 +63,7 @@ def load_checkpoint(
             arrays, written = read_tensors(path)
             check_written(path, record, arrays, written)
             check_epoch(path, epoch, record, arrays)
-            rest = [jnp.asarray(arrays[name]) for name in sorted(arrays) if name.startswith("rest")]
+            rest = [jnp.asarray(array) for array in in_order("rest", arrays)]
             structure = jax.tree.structure(like._replace(params=()))
             state = jax.tree.unflatten(structure, rest)._replace(params=params_of(path, arrays))
             metrics = Metrics(*(arrays[name] for name in Metrics._fields))

@@ -137,7 +137,7 @@ def digest(record: Any, arrays: Mapping[str, Any]) -> str:
 
 def keep_record(
     path: Path, record: Mapping[str, Any], decisive: Mapping[str, Any], kind: str
-) -> None:
+) -> Mapping[str, Any]:
     """Write down what a folder is for; or, where that is written, check that it is the same.
 
     Args:
@@ -146,15 +146,15 @@ def keep_record(
         decisive: the part of it that decides about what is in the folder.
         kind: of what the folder holds, such as "sweep".
 
+    Returns:
+        What is written there.
+
     Raises:
         ValueError: if the folder is for something else, or the file cannot be written.
     """
     if not path.exists():
-        text = json.dumps(record, indent=2) + "\n"
-        if len(text) > MAX_JSON:
-            raise ValueError(f"{path} would have {len(text)} bytes, more than {MAX_JSON}")
-        write_text(path, text)
-        return
+        write_json(path, record)
+        return record
     found = read_json(path, f"as a {kind} writes it")
     for name, value in json.loads(json.dumps(decisive)).items():  # with lists for tuples
         was = found.get(name)
@@ -163,6 +163,7 @@ def keep_record(
                 f"{path.parent} holds another {kind}: its {difference(name, was, value)}: "
                 "give another folder, or the same settings"
             )
+    return found
 
 
 def restore_record(
@@ -181,8 +182,20 @@ def restore_record(
         with suppress(ValueError):
             arrays, written = read_tensors(other)
             if written == digest(decisive, arrays):
-                write_text(path, json.dumps(record, indent=2) + "\n")
+                write_json(path, record)
                 return
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write an object as JSON, which `read_json` can read.
+
+    Raises:
+        ValueError: if it is too large for that, or cannot be written.
+    """
+    text = json.dumps(record, indent=2) + "\n"
+    if len(text) > MAX_JSON:
+        raise ValueError(f"{path} would have {len(text)} bytes, more than {MAX_JSON}")
+    write_text(path, text)
 
 
 def read_json(path: Path, right: str) -> dict[str, Any]:
@@ -213,12 +226,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def began_otherwise(path: Path) -> str:
-    """How the environment of the record in a file differs from this one; empty if it does not."""
-    found = read_json(path, "a record")
+def began_otherwise(record: Mapping[str, Any]) -> str:
+    """How the environment in a record differs from this one; empty if it does not."""
     for name, value in environment().items():
-        if found.get(name) != value:
-            return difference(name, found.get(name), value)
+        if record.get(name) != value:
+            return difference(name, record.get(name), value)
     return ""
 
 
@@ -255,6 +267,16 @@ def write_tensors(path: Path, record: Any, arrays: Mapping[str, Any]) -> None:
 
     content = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(content, {"digest": digest(record, content)}))
+
+
+def numbered(name: str, leaves: Iterable[Any]) -> dict[str, Any]:
+    """The leaves of a tree with names for a file, in whose order `in_order` finds them again."""
+    return {f"{name}{number:06d}": leaf for number, leaf in enumerate(leaves)}
+
+
+def in_order(name: str, arrays: Mapping[str, Any]) -> list[Any]:
+    """What `numbered` has given names."""
+    return [arrays[each] for each in sorted(arrays) if each.startswith(name)]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], str | None]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ from jaxmlp.files import (
     read_tensors,
     remove_partial,
     restore_record,
+    write_json,
     write_tensors,
     write_text,
 )
@@ -138,7 +138,7 @@ def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[
     columns = (np.asarray(values).tolist() for values in last.metrics)
     rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
     write_text(folder / "metrics.csv", table.getvalue())
-    write_text(folder / SETTINGS, json.dumps(record | {"result": result}, indent=2) + "\n")
+    write_json(folder / SETTINGS, record | {"result": result})
     remove_checkpoints(folder)
 
 

@@ -14,7 +14,7 @@ import jaxmlp
 from jaxmlp import Batch, Config
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import fingerprint
-from jaxmlp.files import read_tensors, write_tensors
+from jaxmlp.files import environment, read_tensors, write_tensors
 from jaxmlp.params import pad_params
 from jaxmlp.sweeps import (
     best,
@@ -571,7 +571,7 @@ def test_a_chunk_with_the_name_of_a_later_one(dataset, tmp_path):
 def worsen(folder, space, point):
     """Let the first chunk of a learning rate say that all was wrong, with the right digest."""
     record = json.loads((folder / "sweep.json").read_text())
-    decisive = {name: record[name] for name in record if name not in ("device", "versions")}
+    decisive = {name: record[name] for name in record if name not in environment()}
     place = space["learning_rate"].index(point.fields["learning_rate"])
     (path,) = folder.glob(f"chunk-00000-{place:06d}-1.safetensors")
     arrays, _ = read_tensors(path)

@@ -21,10 +21,10 @@ from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import load_data, stoppable
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
-from jaxmlp.files import began_otherwise, write_bytes
+from jaxmlp.files import began_otherwise, read_json, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
-from jaxmlp.runs import SETTINGS, accuracy_of, describe, finish, run_folder
+from jaxmlp.runs import AS_WRITTEN, SETTINGS, accuracy_of, describe, finish, run_folder
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state, wait
 
@@ -97,7 +97,7 @@ class Train:
             _report_agreement(key, hyper, dataset, config)
         else:
             print(f"going on after epoch {last.epoch} of {config.epochs}")
-            if what := began_otherwise(folder / SETTINGS):
+            if what := began_otherwise(read_json(folder / SETTINGS, AS_WRITTEN)):
                 say(f"warning: {folder} began otherwise: {what}")
             if not (self.keep_going or np.isfinite(last.metrics).all()):
                 raise ValueError(f"{folder} has diverged: only --keep-going goes on with it")

@@ -17,8 +17,10 @@ from jaxmlp.files import (
     digest,
     environment,
     explained,
+    in_order,
     keep_record,
     locked,
+    numbered,
     read_tensors,
     remove_partial,
     restore_record,
@@ -74,8 +76,8 @@ class Chunks:
         with ExitStack() as stack:
             stack.enter_context(locked(self.folder, "sweep"))
             remove_partial(self.folder)
-            keep_record(path, record, self.record, "sweep")
-            if what := began_otherwise(path):
+            found = keep_record(path, record, self.record, "sweep")
+            if what := began_otherwise(found):
                 warnings.warn(f"{self.folder} began otherwise: {what}", stacklevel=2)
             self.held = stack.pop_all()
 
@@ -101,7 +103,7 @@ class Chunks:
 
     def _write(self, name: str, chunk: Chunk) -> None:
         arrays = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
-        arrays |= {f"leaf{number:06d}": leaf for number, leaf in enumerate(chunk.leaves)}
+        arrays |= numbered("leaf", chunk.leaves)
         arrays["trials"] = np.asarray(chunk.trials, np.int32)
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
@@ -113,11 +115,10 @@ class Chunks:
             if chunk := self._read(path, plan, data):
                 yield chunk
 
-    def drop(self, rung: Rung, trials: set[int]) -> None:
-        """Remove those chunks of a rung that have some of these trials, to train them again."""
-        for path in self.folder.glob(f"chunk-{rung.first:05d}-*.safetensors"):
-            if is_first() and not trials.isdisjoint(self._parse(path).trials):
-                path.unlink()
+    def drop(self, chunk: Chunk) -> None:
+        """Remove a finished chunk, to train it again."""
+        if is_first():
+            (self.folder / _name(chunk)).unlink(missing_ok=True)
 
     def load_flight(self, plan: Plan, data: Data) -> Chunk | None:
         """The chunk in flight; none if there are several processes, which might not all see it."""
@@ -147,8 +148,8 @@ class Chunks:
                 raise ValueError(f"its {name} are no integers")
         trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
         metrics = Metrics(*(arrays[name] for name in Metrics._fields))
-        leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
-        return Chunk(trials, int(arrays["first"].item()), metrics, kept, leaves)
+        first = int(arrays["first"].item())
+        return Chunk(trials, first, metrics, kept, in_order("leaf", arrays))
 
 
 def _name(chunk: Chunk) -> str:

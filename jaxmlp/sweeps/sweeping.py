@@ -122,8 +122,9 @@ def sweep(
             folder = stack.enter_context(_folder(Path(out), (found, data, keep, halving)))
         run = _Run(plan, dataset, keep, on_progress, folder)
         run.train()
-        while folder and (missing := run.missing()):
-            folder.drop(plan.rungs[-1], missing)
+        while folder and (useless := run.without_parameters()):
+            for chunk in useless:
+                folder.drop(chunk)
             run = _Run(plan, dataset, keep, on_progress, folder)
             run.train()
     return make_table(found, run.chunks, dataset, run.held, data)
@@ -176,12 +177,17 @@ class _Run:
         if self.keep == "best":  # what was loaded may be states that others went on from
             self._hold_only(self._wanted())
 
-    def missing(self) -> set[int]:
-        """The trials of the best setting whose parameters were not kept, as it was not the best.
+    def without_parameters(self) -> list[Chunk]:
+        """Finished chunks of the best setting that kept no parameters, as it was not the best then.
 
         That can change where a lost chunk was trained again with others, and rounded otherwise.
         """
-        return self._wanted() - {*self.held} if self.keep == "best" else set()
+        last = self.plan.rungs[-1].first
+        missing = self._wanted() - {*self.held} if self.keep == "best" else set()
+        return [
+            chunk for chunk in self.chunks
+            if chunk.first == last and not missing.isdisjoint(chunk.trials)
+        ]  # fmt: skip
 
     def _load(self, rung: Rung) -> None:
         """Take what the folder has of a rung; the rest goes on from what the one before it left."""
@@ -204,8 +210,9 @@ class _Run:
         while todo:
             # all as large, whatever is finished already, so that they share a program
             size = -(-len(every) // -(-len(every) // self.at_once[bucket]))
-            flying = [trial for trial in todo if self._flies(trial, rung.first)]
-            some = tuple((flying or todo)[:size])
+            flying = self._flying(rung.first)
+            stopped = [trial for trial in todo if trial in flying]
+            some = tuple((stopped or todo)[:size])
             try:
                 curves = self._train_chunk(some, size, bucket, rung.first, last, each)
             except jax.errors.JaxRuntimeError as error:
@@ -218,8 +225,9 @@ class _Run:
                 self.at_once[bucket] = -(-len(some) // 2)
                 continue
             self.work += each * (last - rung.first) * len(some)
-            todo = [trial for trial in todo if trial not in some]
-            if flying and not any(self._flies(trial, rung.first) for trial in todo):
+            trained = {*some}
+            todo = [trial for trial in todo if trial not in trained]
+            if stopped and flying.isdisjoint(todo):
                 self.flight = None  # its states take room
             yield self._finish(Chunk(some, rung.first, curves.metrics), curves.states)
 
@@ -228,7 +236,7 @@ class _Run:
     ) -> Curves:
         """Train some trials to the end of a rung, which begins with the epoch `first`."""
         flight = self.flight
-        if flight and self._flies(some[0], first):
+        if flight and some[0] in self._flying(first):
             rows = [flight.trials.index(trial) for trial in some]
             before: Metrics = jax.tree.map(lambda values: values[rows], flight.metrics)
             begin = first + before.train_loss.shape[1]
@@ -271,10 +279,9 @@ class _Run:
         )
         return curves._replace(metrics=joined(curves.metrics))
 
-    def _flies(self, trial: int, first: int) -> bool:
-        """Whether a trial was stopped in the rung that begins with the epoch `first`."""
-        flight = self.flight
-        return flight is not None and flight.first == first and trial in flight.trials
+    def _flying(self, first: int) -> set[int]:
+        """The trials that were stopped in the rung that begins with the epoch `first`."""
+        return {*self.flight.trials} if self.flight and self.flight.first == first else set()
 
     def _tell(self, work: float = 0.0) -> None:
         """Say how far the sweep is, with some work on a chunk that is not finished."""
