@@ -23,10 +23,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from measuring import machine
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from measuring import machine  # noqa: E402
 
 from tests import durability, fuzzing  # noqa: E402
 

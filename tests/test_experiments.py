@@ -113,7 +113,7 @@ def test_benchmark_of_sweeps():
 def test_benchmark(monkeypatch):
     """What the README says of gradients, epochs and cold starts is what was measured."""
     found = json.loads((RESULTS / "benchmark.json").read_text())
-    monkeypatch.syspath_prepend(ROOT / "experiments")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     page = importlib.import_module("benchmark_page")
     assert page.page(found) == (RESULTS / "benchmark.md").read_text(encoding="utf-8")
     got = {what: float(value) for what, _, value, _ in page.goals(found)}

@@ -1,6 +1,6 @@
 """From a cold process to 98 % of MNIST's test part: interpreter, import, data, training, test.
 
-    python experiments/cold.py jaxmlp FOLDER 0    # or pytorch, or sklearn; with a seed
+    python benchmarks/cold.py jaxmlp FOLDER 0    # or pytorch, or sklearn; with a seed
 
 `benchmark.py` starts each as a process of its own and takes the time. The network is 784-256-10
 for all, trained on 54,000 images by Adam for as few epochs as get there with every seed that was

@@ -183,10 +183,15 @@ def equinox(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
     return in_a_loop(step, start, predict, batch_size, data)
 
 
+def torch_device() -> str:
+    """PyTorch's name for where ours runs."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
 def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool) -> Epoch:
-    """PyTorch, eager or with `torch.compile`."""
+    """PyTorch, eager or with `torch.compile`, which records CUDA graphs on a GPU."""
     torch: Any = importlib.import_module("torch")
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"  # where ours runs
+    device = torch_device()
     x, vx = (torch.tensor(each, device=device) for each in (data.x, data.validation_x))
     y, vy = (torch.tensor(each, device=device).long() for each in (data.y, data.validation_y))
     layers: list[Any] = []
@@ -199,7 +204,7 @@ def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool)
         return torch.nn.functional.cross_entropy(net(x), y)
 
     if compiled:
-        value = torch.compile(value)
+        value = torch.compile(value, mode="reduce-overhead")  # CUDA graphs; nothing on a CPU
 
     def epoch() -> Any:
         for rows in torch.randperm(len(x), device=device).split(batch_size):

@@ -1,6 +1,6 @@
 """How fast are one gradient, one epoch and a cold start, beside others and beside the floor?
 
-    python experiments/benchmark.py --data FOLDER    # with MNIST's four IDX files
+    python benchmarks/benchmark.py --data FOLDER    # with MNIST's four IDX files
 
 Everything of a part is measured in one run, in turn, several times over; what is quoted are ratios.
 The floor is the time that the matrix products of an epoch alone take, at the rate of a product of
@@ -22,11 +22,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import history
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
-from benchmark_page import page, picture
+from benchmark_page import goals, page, picture
 from cold import cold_starts
 from contestants import Prepared, epochs_of, ours, prepare
 from measuring import (
@@ -326,7 +327,7 @@ def main() -> None:
     """Measure some parts, write them down beside those of before, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", required=True, help="a folder with MNIST's IDX files")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=history.RESULTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     device = jax.devices()[0]
     usual = PARTS if device.platform == "cpu" else ON_GPU
@@ -364,6 +365,9 @@ def main() -> None:
     path.with_suffix(".md").write_text(page(found), encoding="utf-8")
     if "epoch" in found:
         save(picture(found), path.with_suffix(".png"))
+    measured = {name: found[name] for name in given.parts}
+    figures = {what: float(got) for what, _, got, _ in goals(measured)}
+    history.append("benchmark.py", figures, found["machine"], given.out)
 
 
 if __name__ == "__main__":

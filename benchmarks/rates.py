@@ -1,6 +1,6 @@
 """How fast are products of 128 rows, and large ones, by XLA and PyTorch, on all cores and on one?
 
-    python experiments/rates.py xla all    # or torch, or one: prints 10⁹ multiplications a second
+    python benchmarks/rates.py xla all    # or torch, or one: prints 10⁹ multiplications a second
 
 `benchmark.py` starts it as a process, since a library keeps the threads that it began with. The
 products of 128 rows are the two large ones of a step of 784-128-10.

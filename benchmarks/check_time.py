@@ -1,6 +1,6 @@
 """How long does the check of a gradient take, from a cold and from a warm compilation cache?
 
-    python experiments/check_time.py
+    python benchmarks/check_time.py
 
 Each in a process of its own, several times in turn: our own gradient, and a two-layer homework in
 NumPy and in jax.numpy, not jitted, of which every operation is compiled for every shape. Counted
@@ -9,6 +9,7 @@ beside it the whole of `jaxmlp check`, which starts Python and JAX twice. Result
 in `experiments/results`.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -17,6 +18,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import history
+from measuring import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
@@ -54,6 +58,10 @@ TWO = "manual_grad, shapes=[each for each in SHAPES if each.depth == 2 and each.
 
 def main() -> None:
     """Measure in turn, write down."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=history.RESULTS)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     in_jax = HOMEWORK.replace("import numpy as np", "import jax.numpy as np")
     subjects = {
         "ours": CALL.format(definition="", gradient="jaxmlp.manual_grad"),
@@ -77,17 +85,20 @@ def main() -> None:
                 run([sys.executable, "-m", "jaxmlp", "check", str(homework), *SETTINGS], cache)
                 times = seconds.setdefault("jaxmlp check, all of it", {}).setdefault(state, [])
                 times.append(time.perf_counter() - start)
-    result = {
-        "cores": os.cpu_count(),
-        "seconds": {
-            name: {state: round(statistics.median(times), 1) for state, times in states.items()}
-            for name, states in seconds.items()
-        },
-        "all": seconds,
+    medians = {
+        name: {state: round(statistics.median(times), 1) for state, times in states.items()}
+        for name, states in seconds.items()
     }
+    result = {"cores": os.cpu_count(), "seconds": medians, "all": seconds}
     text = json.dumps(result, indent=1) + "\n"
-    (ROOT / "experiments/results/check_time.json").write_text(text, encoding="utf-8")
-    print(json.dumps(result["seconds"], indent=1))
+    (given.out / "check_time.json").write_text(text, encoding="utf-8")
+    print(json.dumps(medians, indent=1))
+    figures = {
+        f"a check of a gradient: {name}, {state}, seconds": value
+        for name, states in medians.items()
+        for state, value in states.items()
+    }
+    history.append("check_time.py", figures, machine(), given.out)
 
 
 def run(command: list[str], cache: Path) -> str:
