@@ -1,19 +1,22 @@
 """What the benchmarks share: times, the rate of matrix products, and on what they were measured."""
 
 import importlib
+import json
 import os
 import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxmlp.files import write_text
 
 Measure = Callable[[], float]  # seconds
 # Of products. JAX's own name "bfloat16" is its fastest precision, which is TF32 on a GPU; a CPU
@@ -28,21 +31,29 @@ def timed(action: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(methods: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:
+def in_turn(
+    methods: Mapping[str, Measure],
+    rounds: int,
+    attempt: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+) -> dict[str, list[float]]:
     """The times of all methods, measured in turn; a first round, which compiles, is left out.
 
     Every round has an order of its own, as what comes before may heat the machine or fill a cache.
+    What fails once within `attempt`, such as `Record.attempt`, is left out.
     """
     times: dict[str, list[float]] = {name: [] for name in methods}
     names, rng = [*methods], random.Random(0)
     for turn in range(rounds + 1):
         rng.shuffle(names)
-        for name in names:
-            seconds = methods[name]()
-            print(f"round {turn}, {name}: {seconds:.4f}", flush=True)
-            if turn:
-                times[name].append(seconds)
-    return times
+        for name in [*names]:
+            with attempt(name):
+                seconds = methods[name]()
+                print(f"round {turn}, {name}: {seconds:.4f}", flush=True)
+                if turn:
+                    times[name].append(seconds)
+                continue
+            names.remove(name)
+    return {name: each for name, each in times.items() if name in names}
 
 
 def seconds_of_products(multiplications: float, side: int = 2048) -> Measure:
@@ -98,3 +109,40 @@ def _threads() -> dict[str, int]:
         pools = importlib.import_module("threadpoolctl").threadpool_info()
         found |= {pool["internal_api"]: pool["num_threads"] for pool in pools}
     return found
+
+
+class Record:
+    """What a part of a benchmark finds, written to a file after each step; failures become lines.
+
+    Attributes:
+        found: results by name, as JSON can hold them.
+        failed: what went wrong: `what` it was, the `error`, and whether a package is `absent`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, Any] = {}
+        self.failed: list[dict[str, Any]] = []
+
+    def add(self, name: str, value: Any) -> None:
+        """Keep a result, and print it."""
+        self.found[name] = value
+        print(f"{name}: {json.dumps(value, ensure_ascii=False)[:300]}", flush=True)
+        self._write()
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """Go on after an error in here, which is written down."""
+        try:
+            yield
+        except Exception as error:
+            said = (str(error).strip() or "no message").splitlines()[0][:300]
+            absent = isinstance(error, ModuleNotFoundError)
+            line = {"what": what, "error": f"{type(error).__name__}: {said}", "absent": absent}
+            self.failed.append(line)
+            print(f"{what} failed: {line['error']}", flush=True)
+            self._write()
+
+    def _write(self) -> None:
+        text = json.dumps({"found": self.found, "failed": self.failed})
+        write_text(self.path, text)

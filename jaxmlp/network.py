@@ -66,8 +66,16 @@ def matmul(
     a: Float[Array, "rows inner"], b: Float[Array, "inner columns"], dtype: DTypeLike
 ) -> Float[Array, "rows columns"]:
     """a b with the factors in `dtype` and sums in at least float32, which bounds its error (28)."""
-    accumulator = dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=accumulator)
+    a, b = a.astype(dtype), b.astype(dtype)
+    if jnp.finfo(dtype).bits >= 32:
+        return jnp.matmul(a, b)
+    # XLA's CPU backend lacks some narrow products with sums in float32, as that of shared inputs
+    # with many networks' ∂C/∂z (jaxlib 0.10.2 and 0.12.0.1); their factors are exact in float32.
+    return jax.lax.platform_dependent(
+        a, b,
+        cpu=lambda a, b: jnp.matmul(a.astype(jnp.float32), b.astype(jnp.float32)),
+        default=partial(jnp.matmul, preferred_element_type=jnp.float32),
+    )  # fmt: skip
 
 
 def check_network(params: Params, x: Any) -> None:
