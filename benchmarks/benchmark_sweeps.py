@@ -91,7 +91,9 @@ def main() -> None:
             OURS: ours(width, dataset, data),
             "train in a loop": loop(width, dataset),
             "lax.map": mapped(width, data),
-            "PyTorch eager": partial(timed, pytorch((784, width, 10), BATCH, arrays, compiled=False)),
+            "PyTorch eager": partial(
+                timed, pytorch((784, width, 10), BATCH, arrays, compiled=False)
+            ),
             "torch.func vmap": torch_vmap(width, arrays),
             "scikit-learn, joblib": sklearn(width, arrays.x, arrays.y),
             "hyperoptax grid": hyperoptax(width, data),

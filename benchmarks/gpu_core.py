@@ -89,7 +89,7 @@ def compare(mode: str, activation: str, sizes: tuple[int, ...], n: int) -> dict[
     """
     dtype, products, unit, factor = MODES[mode]
     cases = made(sizes, n, dtype)
-    worst = dict.fromkeys(("by hand", "jax.grad", "each other", "relative"), 0.0)
+    worst: dict[str, float] = dict.fromkeys(("by hand", "jax.grad", "each other", "relative"), 0.0)
     with jax.default_matmul_precision(products):
         programs = {
             name: jax.jit(partial(every_gradient, partial(of, activation=activation)))
@@ -283,7 +283,16 @@ def tests(record: Record, small: bool, _: Path | None) -> None:
     """The tests of the core, as many as run in time."""
     limit = 15 if small else 90
     modules = [f"tests/test_{name}.py" for name in CORE]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *modules]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=line",
+        *modules,
+    ]
     with record.attempt("the tests of the core"):
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -294,8 +303,10 @@ def tests(record: Record, small: bool, _: Path | None) -> None:
             process.send_signal(signal.SIGINT)  # pytest then sums up what it has done
             printed, _stderr = process.communicate(timeout=10)
         summary = printed.strip().splitlines()[-1]
-        counts = {name: int(number)
-                  for number, name in re.findall(r"(\d+) (passed|failed|skipped|error)", summary)}
+        counts = {
+            name: int(number)
+            for number, name in re.findall(r"(\d+) (passed|failed|skipped|error)", summary)
+        }
         failures = re.findall(r"^FAILED (\S+)", printed, re.MULTILINE)
         record.add("tests", counts | {"failures": failures})
         if not counts:

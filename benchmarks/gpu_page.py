@@ -84,10 +84,10 @@ def _mark(right: bool) -> str:
 
 def _failures(failed: Sequence[dict[str, Any]]) -> list[str]:
     absent = [each for each in failed if each.get("absent")]
-    lines = _table("What failed", ("", "why"),
-                   [(each["what"], each["error"]) for each in failed if each not in absent])  # fmt: skip
+    rows = [(each["what"], each["error"]) for each in failed if each not in absent]
+    lines = _table("What failed", ("", "why"), rows)
     if absent:
-        names = sorted({each["error"].split("'")[1] for each in absent})
+        names = sorted({each["absent"] for each in absent})
         lines += ["", f"Left out, as it is not installed here: {', '.join(names)}."]
     return lines
 

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,15 @@ import jax
 import numpy as np
 from benchmark import gradients as one_gradient
 from contestants import Arrays, arrays_of, ours, plain_jax, prepare, pytorch
-from measuring import PRECISIONS, Measure, Record, in_turn, seconds_of_products, timed, times_as_long
+from measuring import (
+    PRECISIONS,
+    Measure,
+    Record,
+    in_turn,
+    seconds_of_products,
+    timed,
+    times_as_long,
+)
 from sweep_contestants import BATCH, config_of, memory, torch_vmap, trials_of
 
 import jaxmlp
@@ -172,14 +181,17 @@ def per_trial(width: int, data: Data, count: int, epochs: int) -> list[float]:
         trials, config, data, len(trials), shared=True,
         on_epoch=lambda *_: ends.append(time.perf_counter()),
     )  # fmt: skip
-    return [(after - before) / len(trials) for before, after in zip(ends, ends[1:], strict=False)]
+    return [(after - before) / len(trials) for before, after in pairwise(ends)]
 
 
 def widths(record: Record, small: bool, _: Path | None) -> None:
     """One gradient by hand and by JAX, over widths."""
     sizes = SMALL if small else FULL
     for width in sizes.gradients:
-        with record.attempt(f"one gradient of width {width}"), jax.default_matmul_precision("highest"):
+        with (
+            record.attempt(f"one gradient of width {width}"),
+            jax.default_matmul_precision("highest"),
+        ):
             cases = [(width, 2, n, "relu") for n in ((16,) if small else (1, 128, 4096))]
             record.add(str(width), one_gradient(1, cases))
 

@@ -41,7 +41,9 @@ def append(
     lines = [line | {"figure": name, "value": float(f"{value:.4g}")}
              for name, value in figures.items()]  # fmt: skip
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    write_text(path, before + "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines))
+    write_text(
+        path, before + "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines)
+    )
     return path
 
 

@@ -116,7 +116,7 @@ class Record:
 
     Attributes:
         found: results by name, as JSON can hold them.
-        failed: what went wrong: `what` it was, the `error`, and whether a package is `absent`.
+        failed: what went wrong: `what` it was, the `error`, and the package that is `absent`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +137,7 @@ class Record:
             yield
         except Exception as error:
             said = (str(error).strip() or "no message").splitlines()[0][:300]
-            absent = isinstance(error, ModuleNotFoundError)
+            absent = error.name if type(error) is ModuleNotFoundError else None
             line = {"what": what, "error": f"{type(error).__name__}: {said}", "absent": absent}
             self.failed.append(line)
             print(f"{what} failed: {line['error']}", flush=True)

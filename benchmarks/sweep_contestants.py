@@ -180,7 +180,12 @@ def sklearn(width: int, x: np.ndarray, y: np.ndarray) -> Measure:
     def fit(seed: int) -> None:
         with warnings.catch_warnings(action="ignore"):  # that one epoch is too little
             network.MLPClassifier(
-                (width,), solver="sgd", batch_size=BATCH, max_iter=1, alpha=0, random_state=seed,
+                (width,),
+                solver="sgd",
+                batch_size=BATCH,
+                max_iter=1,
+                alpha=0,
+                random_state=seed,
                 learning_rate_init=0.1,
             ).fit(x, y)
 

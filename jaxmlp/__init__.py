@@ -15,5 +15,4 @@ from jaxmlp.params import Layer, Params, init_params
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import sweep
 from jaxmlp.training import Metrics, Result, train
-
-__version__ = "0.1.0"
+from jaxmlp.version import __version__

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.version import __version__
+
 LOCK = ".lock"
-PACKAGES = ("jaxmlp", "jax", "jaxlib", "optax", "numpy")
+PACKAGES = ("jax", "jaxlib", "optax", "numpy")
 MAX_JSON = 2**24  # bytes, which become up to 25 times as many in memory; a sweep's record holds
 # some 20 for each of its trials
 MAX_HEADER = 2**20  # bytes of a safetensors file, some hundred for each of its arrays
@@ -221,7 +223,8 @@ def environment() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "device": {"platform": device.platform, "kind": device.device_kind},
-        "versions": {name: version(name) for name in PACKAGES}
+        "versions": {"jaxmlp": __version__}
+        | {name: version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
     }
 

@@ -4,7 +4,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from jaxmlp.sweeps.run import Data, state_like
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
 from jaxmlp.training import Metrics
+from jaxmlp.version import __version__
 
 RECORD = "sweep.json"
 FLIGHT = "unfinished.safetensors"
@@ -184,7 +184,7 @@ def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
 def record_of(space: Space, data: str, keep: str, halving: int | None) -> dict[str, Any]:
     """All that decides about what a sweep leaves; `data` is its data set's fingerprint."""
     return {
-        "version": version("jaxmlp"),
+        "version": __version__,
         **describe(space),
         "keep": keep,
         "halving": halving,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from jaxmlp.sweeps.space import (
 )
 from jaxmlp.sweeps.table import Columns, accuracies_after, set_by
 from jaxmlp.training import Metrics
+from jaxmlp.version import __version__
 
 
 class View(NamedTuple):
@@ -120,7 +120,7 @@ def space_of(table: Any) -> Space:
         return from_axes(found, base)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the table was made by jaxmlp {made_by}, and version {version('jaxmlp')} cannot read "
+            f"the table was made by jaxmlp {made_by}, and version {__version__} cannot read "
             f"it ({error!r}): use that version, or run the sweep again"
         ) from error
 

@@ -4,7 +4,6 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxmlp.data import Dataset
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
 from jaxmlp.training import Metrics
+from jaxmlp.version import __version__
 
 
 class Chunk(NamedTuple):
@@ -134,7 +134,7 @@ def make_table(
             "epoch": np.arange(1, epochs + 1),
         },
         attrs={
-            "version": version("jaxmlp"),
+            "version": __version__,
             "data": data,
             **{name: json.dumps(value) for name, value in describe(space).items()},
             **as_attributes(space, held, dataset),
