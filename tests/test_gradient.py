@@ -245,6 +245,22 @@ def test_bfloat16_sums_in_float32():
         np.testing.assert_array_equal(leaf.astype(jnp.float32).ravel(), [-0.5, 0.5])
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_networks_that_share_inputs(dtype):
+    """XLA's CPU backend has no product of shared inputs with ∂C/∂z of many networks in bfloat16."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    networks = jax.vmap(lambda key: jaxmlp.init_params(key, (24, 16, 5), dtype=dtype))(keys)
+    batch = Batch(jax.random.normal(jax.random.key(1), (12, 24)), jnp.arange(12) % 5)
+    together = jax.jit(jax.vmap(jaxmlp.manual_grad, in_axes=(0, None)))(networks, batch)
+    for number in range(3):
+        params, alone = (
+            jax.tree.map(lambda leaf, number=number: leaf[number], tree)
+            for tree in (networks, together)
+        )
+        one = jaxmlp.manual_grad(params, batch)
+        assert_close(alone, one, gradient_bound(params, batch, "relu", dtype))
+
+
 def test_same_labels_in_every_form():
     params = jaxmlp.init_params(jax.random.key(1), (3, 4, 3), bias=False)
     x = jax.random.normal(jax.random.key(2), (5, 3))

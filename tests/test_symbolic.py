@@ -170,6 +170,23 @@ def test_what_is_not_known_is_named(name, function):
         Symbolic()(function, symbols("x", (2,)))
 
 
+@pytest.mark.parametrize("factor", [2, 3])
+def test_platforms_have_to_agree(factor):
+    """A program that depends on the platform has a value where that is the same on each."""
+
+    def doubled(x):
+        return jax.lax.platform_dependent(
+            x, cpu=lambda x: x + x, default=lambda x: x * np.float32(factor)
+        )
+
+    x = symbols("x", (2,))
+    if factor == 2:
+        assert list(Symbolic()(doubled, x)) == [2 * each for each in x]
+    else:
+        with pytest.raises(NotImplementedError, match="platforms compute different things"):
+            Symbolic()(doubled, x)
+
+
 def test_named_lines():
     """What is named is known by its symbols from there on."""
 

@@ -7,7 +7,7 @@ a fresh process for each, which is asked for one measure after the other, in a n
 round, old and new directly one after the other. The ratio of a start is the median of its rounds;
 the interval is Student's, over the logarithms of the starts' ratios, since a process keeps its own
 layout of memory. It is as wide as it takes for all measures together to be right in 95 % of
-comparisons (Bonferroni). It takes some four minutes, on a machine that does nothing else.
+comparisons (Bonferroni). It takes some three minutes, on a machine that does nothing else.
 """
 
 import argparse
@@ -199,7 +199,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("old", help="a commit, a branch, or a folder")
     parser.add_argument("new", nargs="?", default=str(ROOT), help="likewise")
-    parser.add_argument("--starts", type=int, default=5, help="of a process for each, 2 or more")
+    parser.add_argument("--starts", type=int, default=8, help="of a process for each, 2 or more")
     parser.add_argument("--rounds", type=int, default=5, help="in each start, 1 or more")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="measures with it in their name")
     given = parser.parse_args()

@@ -169,7 +169,7 @@ def looped(params: Any, values: list[Any], round_: Round) -> tuple[list[Any], An
         values: what it is given.
         round_: does one round by its number, from 1, and what that is given.
     """
-    constants, carries = params["num_consts"], params["num_carry"]
+    constants, carries = _counts(params)
     fixed, carry = values[:constants], values[constants : constants + carries]
 
     def step(carry: list[Any], given: tuple[Any, list[Any]]) -> tuple[list[Any], Any]:
@@ -183,3 +183,11 @@ def looped(params: Any, values: list[Any], round_: Round) -> tuple[list[Any], An
         step, carry, given, params["length"], params["reverse"]
     )
     return [*carry, *outputs], besides
+
+
+def _counts(params: Any) -> tuple[int, int]:
+    """How many arguments of a `scan` are constants, and how many are carried on."""
+    if "ft_in" in params:  # from jax 0.11 on
+        constants, carries, _ = map(len, params["ft_in"].unpack())
+        return constants, carries
+    return params["num_consts"], params["num_carry"]
