@@ -28,6 +28,7 @@ from jaxmlp.files import write_json, write_text
 
 LIMIT = 400  # seconds for all parts together
 SMALL_OUT = history.ROOT / "runs" / "gpu-small"
+PACKAGES = ("jaxlib", "optax", "numpy", "torch", "scikit-learn")
 MEMORY = "0.6"  # share of the GPU's memory that JAX takes; PyTorch needs some too
 
 
@@ -75,7 +76,8 @@ def main() -> None:
     out = given.out or (SMALL_OUT if given.small else history.RESULTS)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        about = json.loads(run_python("from measuring import machine as m; print(json.dumps(m()))"))
+        code = f"from measuring import machine; print(json.dumps(machine(*{PACKAGES})))"
+        about = json.loads(run_python(code))
     except (OSError, ValueError) as error:
         parser.error(f"{out} cannot be made: {error}")
     if about["device"] == "cpu" and not given.small:
