@@ -1,14 +1,14 @@
 """jaxmlp: multilayer perceptrons whose gradient is written by hand, proved and property-tested."""
 
 from jaxmlp.data import Batch, Dataset
-from jaxmlp.gradient import manual_grad, manual_value_and_grad
-from jaxmlp.loaders import (
+from jaxmlp.data.loaders import (
     load_digits,
     load_idx,
     load_mnist,
     load_npz,
     split_dataset,
 )
+from jaxmlp.gradient import manual_grad, manual_value_and_grad
 from jaxmlp.losses import accuracy, loss
 from jaxmlp.network import forward
 from jaxmlp.params import Layer, Params, init_params

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxmlp.data.readers import npy_header, read_npy
 from jaxmlp.files import check_regular, free_memory, read_file
 from jaxmlp.ink import FAINTEST, Framing, border, find_ink, place
-from jaxmlp.readers import npy_header, read_npy
 
 MAX_PIXELS = 64_000_000  # more than a telephone's camera gives
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens

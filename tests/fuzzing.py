@@ -266,10 +266,10 @@ def readers(folder: Path) -> dict[str, Reader]:
     import jax
 
     from jaxmlp.checkpoints import decisive, load_checkpoint
+    from jaxmlp.data.loaders import load_npz
+    from jaxmlp.data.readers import read_idx
     from jaxmlp.images import read_image
     from jaxmlp.ink import Framing
-    from jaxmlp.loaders import load_npz
-    from jaxmlp.readers import read_idx
     from jaxmlp.runs import load_run
 
     rng = np.random.default_rng(0)

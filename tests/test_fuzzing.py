@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxmlp import files
+from jaxmlp.data.readers import read_idx, read_npz
 from jaxmlp.images import MAX_PIXELS, read_image
 from jaxmlp.ink import Framing
-from jaxmlp.readers import read_idx, read_npz
 from jaxmlp.runs import load_run
 from tests.fuzzing import BOUND, BOUND_OF_PICTURES, Tried, bounded, fuzz, idx, make_runs, readers
 from tests.strategies import LONG

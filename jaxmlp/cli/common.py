@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmlp.data import Dataset
-from jaxmlp.loaders import load_digits, load_idx, load_mnist, load_npz
+from jaxmlp.data.loaders import load_digits, load_idx, load_mnist, load_npz
 from jaxmlp.runs import Run, load_run
 
 SHOW_CURSOR = b"\x1b[?25h"

@@ -1,17 +1,17 @@
 """Data sets: what they are, and every check on their values."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Integer, Real
 
-AnyArray = jax.Array | np.ndarray
+from jaxmlp.data.labels import MAX_CLASSES
+from jaxmlp.data.preprocessing import BLOCK, Preprocessing
 
-BLOCK = 4096  # examples of which real inputs are made at a time
-MAX_CLASSES = 1_000  # an integer label from here on is a mistake, not a class
+AnyArray = jax.Array | np.ndarray
 
 
 class Batch(NamedTuple):
@@ -37,6 +37,8 @@ class Dataset:
         image_shape: (height, width) of a flattened image; (1, n_in) where there is none.
         scale: what a stored number is multiplied by to become an input: 1 for real inputs,
             1/255, say, for pixels kept as uint8, which take a quarter of the memory.
+        preprocessing: what has made inputs of raw numbers, for others like them.
+        class_names: what the classes 0 … n_out − 1 are called; none if they are called that.
 
     Raises:
         ValueError: if a part is empty, shapes do not fit, an input is not finite, or a label
@@ -48,6 +50,8 @@ class Dataset:
     test: Batch
     image_shape: tuple[int, int]
     scale: float = 1.0
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
@@ -63,7 +67,12 @@ class Dataset:
     @property
     def n_out(self) -> int:
         """Classes: columns of the label rows, or one more than the largest label to train on."""
-        return _n_out(self)
+        return len(self.class_names) or _n_out(self)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What each class is called."""
+        return self.class_names or tuple(map(str, range(self.n_out)))
 
     def inputs(self, part: Batch) -> Batch:
         """`part` with its inputs as real numbers, as `loss` and `forward` take them."""
@@ -87,9 +96,9 @@ def fingerprint(dataset: Dataset) -> str:
 def _check_part(name: str, part: Batch, dataset: Dataset) -> None:
     """Raise ValueError unless `part` is a sound batch that fits the training part."""
     (x, labels), train = part, dataset.train
-    for field, array in part._asdict().items():
+    for what, array in part._asdict().items():
         if not hasattr(array, "dtype"):
-            raise ValueError(f"{name}.{field} is a {type(array).__name__}: give an array")
+            raise ValueError(f"{name}.{what} is a {type(array).__name__}: give an array")
     if x.ndim != 2 or 0 in x.shape or x.shape[1] != train.x.shape[1]:
         raise ValueError(
             f"{name}.x has shape {x.shape} and train.x {train.x.shape}: give (n, n_in) with "
@@ -124,7 +133,7 @@ def _check_labels(name: str, labels: AnyArray, dataset: Dataset) -> None:
             f"{name} have shape {labels.shape}, but those of the training part {of_train}: give "
             "the same kind everywhere"
         )
-    check_classes(labels, _n_out(dataset), name)
+    check_classes(labels, dataset.n_out, name)
 
 
 def _n_out(dataset: Dataset) -> int:

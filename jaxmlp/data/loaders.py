@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from jaxmlp.data import Batch, Dataset, check_counts
-from jaxmlp.readers import read_idx, read_npz
+from jaxmlp.data.arrays import as_numbers
+from jaxmlp.data.dataset import Batch, Dataset, check_counts
+from jaxmlp.data.labels import encode_labels
+from jaxmlp.data.preprocessing import Preprocessing, fit
+from jaxmlp.data.readers import read_idx, read_npz
 from jaxmlp.settings import check_integer
 
 
@@ -18,11 +20,14 @@ class LoadOptions(TypedDict, total=False):
     data_seed: chooses the training examples that are held out for validation (default 0).
     validation_size: how many are held out (default: a tenth of the training examples).
     uint8: keep 8-bit pixels as they are, with a scale, instead of as float32 (default False).
+    inputs: how raw numbers become inputs: "as is", "pixels" (divided by the largest), "standardise"
+        or "minmax" by the training examples, or "auto", which chooses by the values (default).
     """
 
     data_seed: int
     validation_size: int
     uint8: bool
+    inputs: str
 
 
 def load_digits(**options: Unpack[LoadOptions]) -> Dataset:
@@ -41,7 +46,8 @@ def load_digits(**options: Unpack[LoadOptions]) -> Dataset:
     bunch: Any = sklearn_digits()
     order = np.random.default_rng(0).permutation(len(bunch.target))
     x, labels = bunch.images[order].astype(np.uint8), bunch.target[order].astype(np.int32)
-    return split_dataset(x[360:], labels[360:], x[:360], labels[:360], pixel_max=16, **options)
+    settings: Any = {"inputs": "pixels", "pixel_max": 16, **options}
+    return split_dataset(x[360:], labels[360:], x[:360], labels[:360], **settings)
 
 
 def load_mnist(cache: Path | None = None, **options: Unpack[LoadOptions]) -> Dataset:
@@ -102,8 +108,7 @@ def _find_idx(directory: Path, stem: str, rank: int) -> Path:
 def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
     """A data set in one .npz file with x_train, y_train, x_test, y_test, as Keras keeps MNIST.
 
-    Integers from 0 to 255 are taken for pixels and scaled to [0, 1]; real inputs stay as they
-    are. Nothing is ever unpickled.
+    How the numbers become inputs is chosen as `LoadOptions` says. Nothing is ever unpickled.
 
     Raises:
         ValueError: if the file is missing, corrupt, lacks one of the four or holds objects,
@@ -114,12 +119,13 @@ def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
 
 
 def split_dataset(
-    x_train: ArrayLike,
-    y_train: ArrayLike,
-    x_test: ArrayLike,
-    y_test: ArrayLike,
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
     *,
-    pixel_max: int = 255,
+    inputs: str = "auto",
+    pixel_max: int | None = None,
     data_seed: int = 0,
     validation_size: int | None = None,
     uint8: bool = False,
@@ -127,33 +133,63 @@ def split_dataset(
     """A `Dataset` from arrays of one's own: images are flattened and a validation part split off.
 
     Args:
-        x_train, x_test: shape (n, …); real inputs, or integers from 0 to `pixel_max`.
-        y_train, y_test: integer classes (n,) or real rows (n, n_out).
-        pixel_max: the integer that becomes 1.
+        x_train, x_test: shape (n, …): booleans, integers or real numbers; arrays of any dtype,
+            sparse or masked ones, or tables of pandas. What is masked or missing is refused.
+        y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out).
+        inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
+            without the validation part, and applied to all parts.
+        pixel_max: the number that pixels are divided by: 255, or 65535 for images of 16 bits.
         data_seed, validation_size, uint8: see `LoadOptions`.
 
     Raises:
-        ValueError: as `Dataset`, or if the validation part would leave nothing to train on.
+        ValueError: as `Dataset`, or if an entry cannot be used, by its row and column, or if the
+            validation part would leave nothing to train on.
     """
-    check_integer("pixel_max", pixel_max, least=1)
+    if pixel_max is not None:
+        check_integer("pixel_max", pixel_max, least=1)
     check_integer("data_seed", data_seed)
-    train = _part("train", np.asarray(x_train), np.asarray(y_train), pixel_max, uint8)
-    test = _part("test", np.asarray(x_test), np.asarray(y_test), pixel_max, uint8)
-    n = len(train.x)
-    held = n // 10 if validation_size is None else validation_size
-    if not (isinstance(held, int) and 1 <= held < n):
+    x = as_numbers("x_train", x_train), as_numbers("x_test", x_test)
+    if x[0].shape[1:] != x[1].shape[1:]:
         raise ValueError(
-            f"validation_size is {held}, but there are {n} training examples: hold out "
+            f"x_test has shape {x[1].shape}, but x_train {x[0].shape}: give examples of one shape"
+        )
+    n = len(x[0])
+    held = _validation_size(n, validation_size)
+    labels = encode_labels(y_train, y_test)
+    for name, some, part in zip(("train", "test"), x, labels[:2], strict=True):
+        check_counts(name, some, part)  # before the split takes rows of both
+    order = np.random.default_rng(data_seed).permutation(n)
+    held_rows, rows = order[:held], order[held:]
+    preprocessing = fit(x[0][rows], inputs, pixel_max)
+    stored = [_stored(each, preprocessing, uint8) for each in x]
+    return Dataset(
+        train=Batch(stored[0][rows], labels.train[rows]),
+        validation=Batch(stored[0][held_rows], labels.train[held_rows]),
+        test=Batch(stored[1], labels.test),
+        image_shape=_image_shape(x[0].shape),
+        scale=float(preprocessing.scale) if stored[0].dtype == np.uint8 else 1.0,
+        preprocessing=preprocessing,
+        class_names=labels.names,
+    )
+
+
+def _validation_size(n: int, asked: Any) -> int:
+    """How many of n training examples are held out."""
+    if isinstance(asked, float) and 0 < asked < 1:
+        raise ValueError(
+            f"validation_size is {asked}: it is how many examples are held out, such as "
+            f"{max(1, round(asked * n))} for that share of {n}"
+        )
+    held = max(1, n // 10) if asked is None else asked
+    if n < 2:
+        raise ValueError(f"there is {n} training example: give at least 2, one is for validation")
+    whole = isinstance(held, (int, np.integer)) and not isinstance(held, bool)
+    if not whole or not 1 <= held < n:
+        raise ValueError(
+            f"validation_size is {held!r}, but there are {n} training examples: hold out "
             f"at least 1 and at most {n - 1}"
         )
-    order = np.random.default_rng(data_seed).permutation(n)
-    return Dataset(
-        train=Batch(*(array[order[held:]] for array in train)),
-        validation=Batch(*(array[order[:held]] for array in train)),
-        test=test,
-        image_shape=_image_shape(np.shape(x_train)),
-        scale=1 / pixel_max if train.x.dtype == np.uint8 else 1.0,
-    )
+    return int(held)
 
 
 def _image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -165,25 +201,11 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return (side, side) if side * side == n_in else (1, n_in)
 
 
-def _part(name: str, x: np.ndarray, labels: np.ndarray, pixel_max: int, uint8: bool) -> Batch:
-    """One part with flat inputs of a dtype that a `Dataset` holds."""
-    if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"x_{name} has shape {x.shape}: give (n, …) with at least one example")
-    check_counts(name, x, labels)  # before the split takes rows of both
-    flat = x.reshape(len(x), -1)
-    if np.issubdtype(x.dtype, np.integer):
-        if flat.min() < 0 or flat.max() > pixel_max:
-            raise ValueError(
-                f"x_{name} holds integers from {flat.min()} to {flat.max()}: pixels run from 0 to "
-                f"{pixel_max}; give anything else as real numbers"
-            )
-        kept = uint8 and pixel_max <= 255
-        flat = (
-            flat.astype(np.uint8) if kept else flat.astype(np.float32) * np.float32(1 / pixel_max)
-        )
-    with np.errstate(over="ignore"):  # what becomes infinite is refused with the infinities
-        if np.issubdtype(x.dtype, np.floating):
-            flat = flat.astype(np.float32)
-        if np.issubdtype(labels.dtype, np.floating):
-            labels = labels.astype(np.float32)
-    return Batch(flat, labels)
+def _stored(x: np.ndarray, preprocessing: Preprocessing, uint8: bool) -> np.ndarray:
+    """Flat inputs of a dtype that a `Dataset` holds: 8-bit pixels only if that is asked for."""
+    white = preprocessing.brightest
+    if uint8 and preprocessing.kind == "pixels" and white is not None and white <= 255:
+        flat = x.reshape(len(x), -1)
+        if flat.min() >= 0 and flat.max() <= 255:
+            return flat.astype(np.uint8)
+    return preprocessing(x)

@@ -1,0 +1,10 @@
+"""Data: what a data set is, how raw numbers become inputs, and readers of files."""
+
+from jaxmlp.data.dataset import (
+    AnyArray,
+    Batch,
+    Dataset,
+    check_classes,
+    check_counts,
+    fingerprint,
+)

@@ -1,0 +1,154 @@
+"""How raw numbers become inputs: chosen and fitted on training examples, and kept with the run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+INPUTS = ("auto", "as is", "pixels", "standardise", "minmax")
+BLOCK = 4096  # examples of which real inputs are made at a time
+SQUARE = 16  # numbers in an example from which on a square of pixels may be meant
+BRIGHT = 100  # of 255: the largest whole number has to reach it for a square to be an image
+LARGE = 10.0  # inputs beyond, or columns whose deviations differ by more, are standardised
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What makes inputs of raw numbers: (x − offset) · scale, column by column.
+
+    Attributes:
+        kind: as is, pixels, standardise (mean 0 and deviation 1 in every column of the training
+            examples) or minmax (from 0 to 1 there).
+        offset, scale: shape () or (n_in,).
+        low, high: the smallest and the largest raw number of the training examples.
+        reason: why this kind was chosen, or "as asked".
+    """
+
+    kind: str = "as is"
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    scale: np.ndarray = field(default_factory=lambda: np.ones(()))
+    low: float = 0.0
+    high: float = 1.0
+    reason: str = "as asked"
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """Inputs (n, n_in) in float32, of raw numbers of shape (n, …)."""
+        flat = np.reshape(x, (len(x), -1))
+        if self.kind in ("as is", "pixels"):
+            with np.errstate(over="ignore"):  # what becomes infinite is refused with the infinities
+                inputs = flat.astype(np.float32)
+            return inputs if self.kind == "as is" else inputs * np.float32(self.scale)
+        inputs = np.empty(flat.shape, np.float32)
+        for start in range(0, len(flat), BLOCK):  # in float64, which takes twice the memory
+            some = flat[start : start + BLOCK].astype(np.float64)
+            inputs[start : start + BLOCK] = (some - self.offset) * self.scale
+        return inputs
+
+    @property
+    def brightest(self) -> float | None:
+        """The raw number that stands for white in a picture; None if inputs are no brightness."""
+        if self.low < 0:
+            return None
+        if self.kind == "pixels":
+            return float(1 / self.scale)
+        return 1.0 if self.high <= 1 else 255.0 if self.high <= 255 else None
+
+    def __str__(self) -> str:
+        """Such as pixels, divided by 255: 8-bit images."""
+        by = f", divided by {1 / self.scale:g}" if self.kind == "pixels" else ""
+        return f"{self.kind}{by}: {self.reason}"
+
+
+def fit(x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None) -> Preprocessing:
+    """Choose and fit the preprocessing of training examples.
+
+    Args:
+        x: raw numbers, shape (n, …).
+        inputs: one of `INPUTS`; "auto" chooses by the values, whatever their dtype.
+        pixel_max: the number that becomes 1; by default 65535 for larger whole numbers than 255.
+
+    Raises:
+        ValueError: if `inputs` is none of those, or numbers are no pixels that ought to be.
+    """
+    if inputs not in INPUTS:
+        raise ValueError(f"inputs is {inputs!r}: give one of {', '.join(INPUTS)}")
+    low, high = float(x.min()), float(x.max())
+    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max)
+    zero, one = np.zeros(()), np.ones(())
+    if kind == "as is":
+        return Preprocessing(kind, zero, one, low, high, reason)
+    if kind == "pixels":
+        white = pixel_max or (255 if high <= 255 else 65535)
+        if low < 0 or high > white:
+            raise ValueError(
+                f"x_train runs from {low:g} to {high:g}: pixels run from 0 to {white}; give "
+                "inputs='standardise', or another pixel_max"
+            )
+        return Preprocessing(kind, zero, np.asarray(1 / white), low, high, reason)
+    flat = np.reshape(x, (len(x), -1)).astype(np.float64)
+    if kind == "standardise":
+        offset, width = flat.mean(axis=0), flat.std(axis=0)
+        width = np.where(width <= 10 * np.finfo(float).eps * np.abs(offset), 0.0, width)
+    else:
+        offset, width = flat.min(axis=0), np.ptp(flat, axis=0)
+    scale = 1 / np.where(width == 0, 1.0, width)  # a constant column becomes 0
+    return Preprocessing(kind, offset, scale, low, high, reason)
+
+
+def choose(x: np.ndarray, pixel_max: int | None = None) -> tuple[str, str]:
+    """The kind of preprocessing that the values ask for, and why."""
+    low, high = float(x.min()), float(x.max())
+    if low >= 0 and high <= 1:
+        return "as is", "they run from 0 to 1"
+    n_in = int(np.prod(x.shape[1:]))
+    white = pixel_max or (255 if high <= 255 else 65535)
+    if low >= 0 and high <= white and np.array_equal(x, np.floor(x)):
+        if x.ndim > 2:
+            return "pixels", f"images of whole numbers up to {white}"
+        square = int(n_in**0.5) ** 2 == n_in >= SQUARE
+        if pixel_max or (square and BRIGHT <= high <= 255):
+            return "pixels", f"squares of whole numbers up to {white}"
+    if x.ndim > 2 and max(-low, high) <= LARGE:
+        return "as is", f"images from {low:.3g} to {high:.3g}"
+    widths = np.reshape(x, (len(x), -1)).std(axis=0, dtype=np.float64)
+    widths = widths[widths > 0]
+    if len(widths) and widths.max() > LARGE * widths.min():
+        sizes = f"their deviations run from {widths.min():.3g} to {widths.max():.3g}"
+        return "standardise", f"columns of very different sizes, {sizes}"
+    if max(-low, high) > LARGE:
+        return "standardise", f"large numbers, from {low:.3g} to {high:.3g}"
+    return "as is", f"they run from {low:.3g} to {high:.3g}"
+
+
+def as_record(preprocessing: Preprocessing) -> dict[str, Any]:
+    """What a run folder says of it, for `from_record`."""
+    return {
+        "kind": preprocessing.kind,
+        "offset": np.asarray(preprocessing.offset).tolist(),
+        "scale": np.asarray(preprocessing.scale).tolist(),
+        "low": preprocessing.low,
+        "high": preprocessing.high,
+        "reason": preprocessing.reason,
+    }
+
+
+def from_record(record: Any, n_in: int) -> Preprocessing:
+    """The preprocessing that a record tells of.
+
+    Raises:
+        ValueError: if it tells of none for so many inputs.
+    """
+    try:
+        offset, scale = (np.asarray(record[name], np.float64) for name in ("offset", "scale"))
+        low, high = float(record["low"]), float(record["high"])
+        kind, reason = record["kind"], str(record["reason"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the preprocessing {str(record)[:100]} is none: {error!r}") from error
+    sound = all(each.shape in ((), (n_in,)) and np.isfinite(each).all() for each in (offset, scale))
+    if (
+        not sound
+        or kind not in INPUTS[1:]
+        or (kind == "pixels" and not (scale.ndim == 0 and scale > 0))
+    ):
+        raise ValueError(f"the preprocessing {kind!r} of the record does not fit {n_in} inputs")
+    return Preprocessing(kind, offset, scale, low, high, reason)
