@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxmlp.data.preprocessing import Preprocessing
 from jaxmlp.data.readers import npy_header, read_npy
 from jaxmlp.files import check_regular, free_memory, read_file
 from jaxmlp.ink import FAINTEST, Framing, border, find_ink, place
 
 MAX_PIXELS = 64_000_000  # more than a telephone's camera gives
+BRIGHTNESS = Preprocessing()  # inputs from 0 for black to 1 for white
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens
 
 
-def read_image(path: str | Path, framing: Framing) -> np.ndarray:
+def read_image(
+    path: str | Path, framing: Framing, preprocessing: Preprocessing = BRIGHTNESS
+) -> np.ndarray:
     """The network input (n_in,), float32, that a picture of one digit stands for.
 
     A picture of any size, dark ink on light or light on dark, is freed of uneven light, noise
@@ -26,9 +30,11 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
 
     Args:
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
-            real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape is taken for an
-            input and not looked at further: uint8 is divided by 255, real numbers stay.
+            real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape is not looked at
+            further: uint8 is brightness, real numbers are raw numbers like the training examples',
+            or from 0 to 1 where those were pixels.
         framing: of the images that the network was trained on.
+        preprocessing: of the numbers that it was trained on.
 
     Raises:
         ValueError: if the file is missing, damaged, too large, no picture, or without ink.
@@ -36,16 +42,18 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            array = _read_npy(path, framing.image_shape)
+            array, raw = _read_npy(path, framing.image_shape)
             if array.ndim == 1 or array.shape == framing.image_shape:
-                return array.reshape(-1)
+                if raw and preprocessing.kind != "pixels":
+                    return preprocessing(array[None])[0]
+                return preprocessing.of_brightness(array.reshape(-1))
             picture = _working_size(Image.fromarray(array))
         else:
             picture = _read_picture(path, framing.image_shape)
             edge = np.median(border(picture))
             if picture.shape == framing.image_shape and edge < min(0.5, picture.max() - FAINTEST):
-                return picture.reshape(-1)
-        return place(find_ink(picture), framing).reshape(-1)
+                return preprocessing.of_brightness(picture.reshape(-1))
+        return preprocessing.of_brightness(place(find_ink(picture), framing).reshape(-1))
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no sound PNG, JPEG or BMP file, nor .npy") from error
     except OSError as error:
@@ -58,8 +66,8 @@ def read_image(path: str | Path, framing: Framing) -> np.ndarray:
         raise ValueError(f"{path} cannot be used: {reason}") from error
 
 
-def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
-    """The array of an .npy file as float32, checked."""
+def _read_npy(path: Path, image_shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
+    """The array of an .npy file as float32, checked, and whether it holds real numbers."""
     n_in = math.prod(image_shape)
     check_regular(path)
     with path.open("rb") as file:
@@ -74,14 +82,14 @@ def _read_npy(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
             raise ValueError(f"it has dtype {dtype}: give uint8 from 0 to 255, or real numbers")
         numbers = read_npy(file, "the array", header)
     if dtype == np.uint8:
-        return numbers.astype(np.float32) / 255
+        return numbers.astype(np.float32) / 255, False
     with np.errstate(over="ignore"):
         array = numbers.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError("it holds NaN, an infinity or a number beyond float32")
     if array.shape not in ((n_in,), image_shape) and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"it runs from {array.min():g} to {array.max():g}: scale it to [0, 1]")
-    return array
+    return array, True
 
 
 def _read_picture(path: Path, image_shape: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures of a training run: its curves, its confusions and its most confident mistakes."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +106,17 @@ def _mark_best(axes: Axes, epochs: np.ndarray, error: np.ndarray) -> None:
     axes.set_title(text, loc="right", color=INK, fontsize=11)
 
 
-def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_out: int, title: str) -> Figure:
+def confusion_matrix(
+    labels: np.ndarray, predictions: np.ndarray, names: Sequence[str], title: str
+) -> Figure:
     """Which classes are taken for which: mistakes in colour, right answers muted.
 
     Args:
         labels, predictions: classes from 0 to n_out − 1, (n,), n ≥ 1.
-        n_out: how many classes there are.
+        names: what the classes are called, n_out of them.
         title: of what; the accuracy is added.
     """
+    n_out = len(names)
     counts = np.zeros((n_out, n_out), int)
     np.add.at(counts, (labels, predictions), 1)
     mistakes = counts * (1 - np.eye(n_out, dtype=int))
@@ -131,12 +135,19 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_out: int, ti
             shades, ax=axes, label="mistakes", shrink=0.7, ticks=MaxNLocator(integer=True)
         )
         return figure
-    axes.set_xticks(range(n_out))
-    axes.set_yticks(range(n_out))
+    short = [shortened(name) for name in names]
+    across = "vertical" if max(map(len, short)) > 3 else "horizontal"
+    axes.set_xticks(range(n_out), short, rotation=across, parse_math=False)
+    axes.set_yticks(range(n_out), short, parse_math=False)
     _annotate(axes, counts, dark=mistakes > 0.6 * mistakes.max())
     note = "grey: right answers, with their share of the true class"
     axes.set_title(f"{note}\norange: mistakes, counted", fontsize=9, color=GREY, loc="left")
     return figure
+
+
+def shortened(name: str, most: int = 14) -> str:
+    """A name that fits beside a picture."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _annotate(axes: Axes, counts: np.ndarray, dark: np.ndarray) -> None:
@@ -156,6 +167,7 @@ def confident_mistakes(
     probabilities: np.ndarray,
     image_shape: tuple[int, int],
     title: str,
+    names: Sequence[str],
     count: int = 24,
 ) -> Figure:
     """The wrong answers that were given with the most confidence.
@@ -166,6 +178,7 @@ def confident_mistakes(
         probabilities: predicted ones (n, n_out).
         image_shape: (height, width); with (1, n_in) inputs are drawn as profiles.
         title: of what; the number of mistakes is added.
+        names: what the classes are called.
         count: how many are shown at most.
     """
     predictions = probabilities.argmax(axis=1)
@@ -186,7 +199,10 @@ def confident_mistakes(
     limits = float(x[shown].min()), float(x[shown].max())
     for axes, index in zip(grid, shown, strict=False):
         _draw_example(axes, x[index].reshape(image_shape), limits)
-        axes.set_title(f"{labels[index]} → {predictions[index]}", fontsize=13, color=INK, pad=3)
+        answers = (shortened(names[int(each[index])]) for each in (labels, predictions))
+        text = " → ".join(answers)
+        size = 13 if len(text) < 12 else 8
+        axes.set_title(text, fontsize=size, color=INK, pad=3, parse_math=False)
         axes.set_xlabel(
             _percent(float(probabilities[index, predictions[index]])), color=GREY, labelpad=3
         )

@@ -21,7 +21,9 @@ from jaxmlp.checkpoints import (
     remove_checkpoints,
     tensors,
 )
-from jaxmlp.data import Batch, Dataset, fingerprint
+from jaxmlp.data import Batch, Dataset, fingerprint, preprocessing, tables
+from jaxmlp.data.preprocessing import Preprocessing
+from jaxmlp.data.tables import Schema
 from jaxmlp.files import (
     LOCK,
     check_owned,
@@ -57,6 +59,10 @@ class Run(NamedTuple):
     Attributes:
         config, hyper, seed: what `train` was told.
         data: where the data came from, as `--data` takes it.
+        options: how they were read: the other flags for data.
+        preprocessing: what made inputs of raw numbers.
+        classes: what the classes are called.
+        schema: of the table that it was trained on, if it was.
         framing: how the training images lie in their frame.
         params: the trained parameters.
         epoch: after which they are, if the run is not finished.
@@ -66,6 +72,10 @@ class Run(NamedTuple):
     hyper: Hyperparams
     seed: int
     data: str
+    options: dict[str, Any]
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    schema: Schema | None
     framing: Framing
     params: Params
     epoch: int | None
@@ -114,17 +124,29 @@ def run_folder(path: Path, record: dict[str, Any], resume: bool) -> Iterator[Pat
 
 
 def describe(
-    config: Config, hyper: Hyperparams, seed: int, data: str, dataset: Dataset
+    config: Config,
+    hyper: Hyperparams,
+    seed: int,
+    data: str,
+    dataset: Dataset,
+    options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What config.json says of a run from its beginning on."""
     some = dataset.inputs(Batch(*(array[:FRAMED] for array in dataset.train)))
+    brightness = dataset.preprocessing.brightness(np.asarray(some.x))
+    if brightness is None:  # inputs are no pictures
+        brightness = np.zeros((1, dataset.n_in), np.float32)
     return {
         "data": data,
+        "options": options or {},
+        "preprocessing": preprocessing.as_record(dataset.preprocessing),
+        "classes": list(dataset.classes),
+        "schema": dataset.schema and tables.as_record(dataset.schema),
         "fingerprint": fingerprint(dataset),
         "seed": seed,
         "config": asdict(config),
         "hyperparams": {name: float(value) for name, value in hyper._asdict().items()},
-        "framing": framing(np.asarray(some.x), dataset.image_shape)._asdict(),
+        "framing": framing(brightness, dataset.image_shape)._asdict(),
         **environment(),
     }
 
@@ -179,6 +201,10 @@ def load_run(folder: Path) -> Run:
             hyper=Hyperparams(**record["hyperparams"]),
             seed=int(record["seed"]),
             data=str(record["data"]),
+            options=dict(record["options"]),
+            preprocessing=Preprocessing(),
+            classes=tuple(map(str, record["classes"])),
+            schema=record["schema"] and tables.from_record(record["schema"]),
             framing=Framing(
                 _pair(framing["image_shape"], int),
                 *(_pair(framing[name], float, int) for name in ("box", "centre")),
@@ -196,7 +222,14 @@ def load_run(folder: Path) -> Run:
     for epoch, path in paths.items():
         try:
             arrays, written = read_tensors(path)
-            found = run._replace(params=params_of(path, arrays), epoch=epoch)
+            params = params_of(path, arrays)
+            found = run._replace(
+                params=params,
+                epoch=epoch,
+                preprocessing=preprocessing.from_record(
+                    record["preprocessing"], params[0].weight.shape[0]
+                ),
+            )
             _check_params(folder, found)
             check_written(path, record, arrays, written)
             if epoch is not None:
@@ -220,8 +253,15 @@ def _check_params(folder: Path, run: Run) -> None:
     height, width = run.framing.image_shape
     if min(height, width, *run.framing.box) < 1 or (height > 1 and max(height, width) > LONGEST):
         raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
-    n_in = height * width
+    n_in, n_out = height * width, len(run.classes)
     check_network(run.params, np.broadcast_to(np.float32(0), (1, n_in)))  # takes no memory
+    if run.schema and run.schema.n_in != n_in:
+        raise ValueError(f"{folder}: the columns make {run.schema.n_in} inputs, not {n_in}")
+    if run.params[-1].weight.shape[1] != n_out:
+        raise ValueError(
+            f"{folder}: the network has {run.params[-1].weight.shape[1]} outputs, but config.json "
+            f"names {n_out} classes"
+        )
     hidden = tuple(layer.weight.shape[1] for layer in run.params[:-1])
     if hidden != run.config.hidden:
         raise ValueError(

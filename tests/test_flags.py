@@ -39,6 +39,13 @@ SETTINGS = {
     "--label-smoothing": ["1.01", *NUMBERS],
     "--mixup-alpha": ["0", *NUMBERS],
     "--data": DATA,
+    "--inputs": NAMES,
+    "--target": ["label", ""],  # the data are no table
+    "--test": ["test.csv", ""],
+    "--test-share": ["0", "1", "0.3", *NUMBERS],
+    "--validation": ["other.csv", ""],
+    "--missing": ["impute", *NAMES],
+    "--drop": ["name", ""],
     "--out": OUT,
     "--seed": INTEGERS,
 }
@@ -47,7 +54,7 @@ RIGHT = {
     "--batch-size": "32", "--epochs": "2", "--augmentation": "mixup", "--gradient": "autodiff",
     "--data-seed": "3", "--learning-rate": "0.1", "--momentum": "0.5", "--weight-decay": "1e-3",
     "--init-scale": "2", "--label-smoothing": "0", "--mixup-alpha": "1", "--data": "digits",
-    "--out": "new", "--seed": "1", "--halving": "3",
+    "--inputs": "minmax", "--out": "new", "--seed": "1", "--halving": "3",
     "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both", "--at-kink": "any",
     "--report": "report.md", "--time-limit": "9",
 }  # fmt: skip
@@ -91,9 +98,9 @@ FLAGS = {
         "--time-limit": ["0", *NUMBERS],
     },
     "evaluate": {"--data": DATA},
-    "predict": {},
+    "predict": {"--out": ["new.csv", *OUT]},
 }
-MANY = {"--hidden", "--set", "--setting"}  # values; no layer is a network too
+MANY = {"--drop", "--hidden", "--set", "--setting"}  # values; no layer is a network too
 CASES = [
     pytest.param(command, flag, values, id=f"{command} {flag}")
     for command, flags in FLAGS.items()

@@ -2,46 +2,134 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from jaxmlp.data import Dataset
-from jaxmlp.data.loaders import load_digits, load_idx, load_mnist, load_npz
+from jaxmlp.data import Batch, Dataset
+from jaxmlp.data.labels import encode_labels
+from jaxmlp.data.loaders import (
+    Fitted,
+    load_digits,
+    load_idx,
+    load_mnist,
+    load_npz,
+    load_table,
+)
+from jaxmlp.data.tables import is_table, labels_of, numbers_of, read_table
 from jaxmlp.runs import Run, load_run
 
+TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")
 SHOW_CURSOR = b"\x1b[?25h"
 FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
 
 
-def load_data(source: str, data_seed: int = 0) -> Dataset:
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data are read.
+
+    Attributes:
+        inputs: how raw numbers become inputs: as they are; pixels, divided by the largest; with
+            mean 0 and deviation 1 in every column of the training examples, or from 0 to 1 there;
+            auto chooses by the values, and says so.
+        target: of a table: the column with the classes.
+        test: of a table: a file with the examples for testing.
+        test_share: of a table without one: the share of its examples that are for testing.
+        validation: of a table: a file with the examples for validation.
+        missing: of a table: refuse what is missing, or impute the median of its column.
+        drop: of a table: columns that are no inputs.
+    """
+
+    inputs: Literal["auto", "as is", "pixels", "standardise", "minmax"] = "auto"
+    target: str | None = None
+    test: str | None = None
+    test_share: float = 0.2
+    validation: str | None = None
+    missing: Literal["refuse", "impute"] = "refuse"
+    drop: tuple[str, ...] = ()
+
+
+def load_data(
+    source: str,
+    data_seed: int = 0,
+    options: DataOptions = DataOptions(),
+    fitted: Fitted | None = None,
+) -> Dataset:
     """The data set that `--data` names, pixels kept as 8 bits.
 
     Raises:
-        ValueError: if it is no known name, folder or .npz file, or its content is unsound.
+        ValueError: if it is no known name, folder, table or .npz file, or its content is unsound.
     """
     path = Path(source)
+    usual: Any = {"data_seed": data_seed, "inputs": options.inputs, "uint8": True, "fitted": fitted}
+    if is_table(path):
+        return _load_table(path, options, usual)
+    for name in TABLE_OPTIONS:
+        if getattr(options, name) != getattr(DataOptions, name):
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} is for a CSV or Parquet file, but --data is {source!r}")
     if source == "digits":
-        return load_digits(data_seed=data_seed, uint8=True)
+        return load_digits(**usual)
     if source == "mnist":
-        return load_mnist(data_seed=data_seed, uint8=True)
+        return load_mnist(**usual)
     if path.suffix == ".npz":
-        return load_npz(path, data_seed=data_seed, uint8=True)
+        return load_npz(path, **usual)
     if path.is_dir():
-        return load_idx(path, data_seed=data_seed, uint8=True)
+        return load_idx(path, **usual)
     raise ValueError(
         f"unknown data {source!r}: give digits, mnist, a folder with MNIST's four IDX files, or "
-        "a file that ends in .npz"
+        "a file that ends in .npz, .csv or .parquet"
     )
 
 
-def trained(folder: Path) -> Run:
+def _load_table(path: Path, options: DataOptions, usual: dict[str, Any]) -> Dataset:
+    if options.target is None:
+        names = ", ".join(map(repr, read_table(path).columns[:20]))
+        raise ValueError(
+            f"{path} is a table: name the column with the classes by --target: {names}"
+        )
+    table = {name: getattr(options, name) for name in TABLE_OPTIONS}
+    return load_table(path, **table, **usual)
+
+
+def trained(folder: Path, to_stdout: bool = True) -> Run:
     """The run in a folder, as `load_run` reads it; says so if it is not finished."""
     run = load_run(folder)
     if run.epoch is not None:
-        print(f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}")
+        text = f"not finished: the parameters of epoch {run.epoch} of {run.config.epochs}"
+        print(text, file=sys.stdout if to_stdout else sys.stderr)
     return run
+
+
+def options_of(run: Run) -> DataOptions:
+    """How the data of a run were read.
+
+    Raises:
+        ValueError: if its record tells of no such options.
+    """
+    try:
+        options: Any = run.options | {"drop": tuple(run.options.get("drop", ()))}
+        return DataOptions(**options)
+    except TypeError as error:
+        raise ValueError(f"the options for data {run.options} are none: {error}") from error
+
+
+def table_for(run: Run, path: Path) -> Dataset:
+    """The rows of a table as a network takes them that was trained on another one; all for testing.
+
+    Raises:
+        ValueError: if the table lacks a column, or an entry cannot be used.
+    """
+    assert run.schema
+    frame = read_table(path)
+    x = run.preprocessing(numbers_of(frame, path, run.schema))
+    given = {str(path): labels_of(frame, path, run.schema.target)}
+    labels, _ = encode_labels(given, run.classes)
+    part = Batch(x, labels[str(path)])
+    return Dataset(part, part, part, (1, x.shape[1]), class_names=run.classes)
 
 
 @contextmanager

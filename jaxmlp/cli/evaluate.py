@@ -6,7 +6,9 @@ from pathlib import Path
 import tyro
 
 from jaxmlp.cli import printable
-from jaxmlp.cli.common import load_data, trained
+from jaxmlp.cli.common import DataOptions, load_data, options_of, table_for, trained
+from jaxmlp.data.loaders import Fitted
+from jaxmlp.data.tables import is_table
 from jaxmlp.evaluation import evaluate
 
 
@@ -16,7 +18,8 @@ class Evaluate:
 
     Attributes:
         run_folder: a folder that `jaxmlp train` made.
-        data: as for train; by default the data that the network was trained on.
+        data: as for train; by default the data that the network was trained on. All rows of a
+            table are taken for testing.
     """
 
     run_folder: tyro.conf.Positional[Path]
@@ -27,7 +30,12 @@ class Evaluate:
         run = trained(self.run_folder)
         source = self.data or run.data
         shown = printable(source)
-        dataset = load_data(source, run.config.data_seed)
+        if self.data and run.schema and is_table(Path(source)):
+            dataset = table_for(run, Path(source))
+        else:
+            options = DataOptions() if self.data else options_of(run)
+            fitted = Fitted(run.preprocessing, run.classes)
+            dataset = load_data(source, run.config.data_seed, options, fitted)
         shapes = dataset.n_in, dataset.n_out
         sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
         if shapes != sizes:

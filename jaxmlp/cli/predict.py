@@ -1,5 +1,7 @@
-"""`jaxmlp predict`: which class a trained network sees in a picture."""
+"""`jaxmlp predict`: which class a trained network sees in pictures, or in the rows of a table."""
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,33 +12,74 @@ import tyro
 
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
+from jaxmlp.data.tables import is_table, numbers_of, read_table
+from jaxmlp.files import check_writable, write_text
 from jaxmlp.images import read_image
 from jaxmlp.network import forward
+from jaxmlp.runs import Run
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Say which class a trained network sees in pictures of any size.
+    """Say which class a trained network sees in pictures of any size, or in the rows of a table.
 
     Attributes:
         run_folder: a folder that `jaxmlp train` made.
-        images: PNG files or .npy arrays; dark ink on light paper or the reverse.
+        files: PNG files or .npy arrays, dark ink on light paper or the reverse; or one table,
+            FILE.csv or FILE.parquet, with the columns of the training examples.
+        out: of a table: the CSV file to write, with class and probabilities; by default printed.
     """
 
     run_folder: tyro.conf.Positional[Path]
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    out: Path | None = None
 
     def run(self) -> None:
         """Print a line for each picture: its name, the class, how sure, and the runner-up."""
-        if not self.images:
-            raise ValueError("no image given: name at least one PNG or .npy file")
-        run = trained(self.run_folder)
-        inputs = np.stack([read_image(path, run.framing) for path in self.images])
-        logits = forward(run.params, jnp.asarray(inputs), activation=run.config.activation)
-        probabilities = np.asarray(jax.nn.softmax(logits, axis=1))
-        for path, row in zip(self.images, probabilities, strict=True):
+        if not self.files:
+            raise ValueError("no file given: name at least one PNG or .npy file, or a table")
+        tables = [path for path in self.files if is_table(path)]
+        if tables and len(self.files) > 1:
+            raise ValueError(f"{tables[0]} is a table: give it alone")
+        if self.out and not tables:
+            raise ValueError(
+                f"--out is {self.out}, but only what is said of a table can be written"
+            )
+        run = trained(self.run_folder, to_stdout=not tables)
+        if tables:
+            self._table(run, tables[0])
+            return
+        if run.schema:
+            raise ValueError(f"{self.run_folder} was trained on a table: give one, not pictures")
+        inputs = [read_image(path, run.framing, run.preprocessing) for path in self.files]
+        for path, row in zip(self.files, _probabilities(run, np.stack(inputs)), strict=True):
             first, *others = np.argsort(row)[::-1]
-            line = f"{printable(str(path))}: {first} with probability {row[first]:.3f}"
+            names = [printable(name) for name in run.classes]
+            line = f"{printable(str(path))}: {names[first]} with probability {row[first]:.3f}"
             if others:
-                line += f", then {others[0]} with {row[others[0]]:.3f}"
+                line += f", then {names[others[0]]} with {row[others[0]]:.3f}"
             print(line)
+
+    def _table(self, run: Run, path: Path) -> None:
+        """Write a CSV with a line for each row: the class, and the probability of each class."""
+        if not run.schema:
+            raise ValueError(f"{self.run_folder} was trained on no table, but {path} is one")
+        if self.out:
+            check_writable(self.out)
+        frame = read_table(path)
+        rows = _probabilities(run, run.preprocessing(numbers_of(frame, path, run.schema)))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", *(f"probability of {name}" for name in run.classes)])
+        writer.writerows(
+            [run.classes[row.argmax()], *(f"{value:.6g}" for value in row)] for row in rows
+        )
+        if self.out:
+            write_text(self.out, text.getvalue())
+        else:
+            print(text.getvalue(), end="")
+
+
+def _probabilities(run: Run, inputs: np.ndarray) -> np.ndarray:
+    logits = forward(run.params, jnp.asarray(inputs), activation=run.config.activation)
+    return np.asarray(jax.nn.softmax(logits, axis=1))

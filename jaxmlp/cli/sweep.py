@@ -20,7 +20,7 @@ from rich.table import Table
 
 from jaxmlp import sweeps
 from jaxmlp.cli import fail, interrupted, printable, say
-from jaxmlp.cli.common import load_data, stoppable
+from jaxmlp.cli.common import DataOptions, load_data, stoppable
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
@@ -55,7 +55,8 @@ class Sweep:
             --data-seed also decides which of them are for validation.
         setting: fields that are set together, with one value each, and maybe a name=…; repeated
             for every such setting.
-        data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file.
+        data: digits, mnist, a folder with MNIST's four IDX files, an .npz file, or a table,
+            FILE.csv or FILE.parquet.
         out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for what is
             done; the same command goes on where it was stopped.
         seed: of the initial weights and the augmentation, if it is not swept.
@@ -100,6 +101,7 @@ class Sweep:
     processes: int | None = None
     process: int | None = None
     distributed: bool = False
+    options: DataOptions = field(default_factory=DataOptions)
     config: Config = field(default_factory=Config)
     numbers: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Numbers)
 
@@ -155,7 +157,7 @@ class Sweep:
 
     def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
         hyper, first = Hyperparams(**vars(self.numbers)), processes.is_first()
-        dataset = load_data(self.data, self.config.data_seed)
+        dataset = load_data(self.data, self.config.data_seed, self.options)
         drawn = {"seed": self.seed, "trials": self.trials, "draw_seed": self.draw_seed}
         plan = make_plan(
             make_space(space, self.config, hyper, **drawn), dataset, self.at_once,

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
-from jaxmlp.cli.common import load_data, stoppable
+from jaxmlp.cli.common import DataOptions, load_data, stoppable
 from jaxmlp.data import Dataset
 from jaxmlp.evaluation import Evaluation, evaluate
 from jaxmlp.files import began_otherwise, read_json, write_bytes
@@ -42,8 +42,8 @@ class Train:
     """Train a network and write a run folder: settings, numbers, parameters, pictures.
 
     Attributes:
-        data: digits, mnist, a folder with MNIST's four IDX files, or an .npz file with
-            x_train, y_train, x_test and y_test.
+        data: digits, mnist, a folder with MNIST's four IDX files, an .npz file with
+            x_train, y_train, x_test and y_test, or a table, FILE.csv or FILE.parquet.
         out: the run folder to make; by default runs/ with the data's name and the time.
         resume: go on with the run in the folder `out`, after the last epoch that it holds.
         keep_going: do not stop when the loss is no number any more.
@@ -55,6 +55,7 @@ class Train:
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     keep_going: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     seed: int = 0
+    options: DataOptions = field(default_factory=DataOptions)
     config: Config = field(default_factory=Config)
     numbers: Annotated[Any, tyro.conf.arg(name="")] = field(default_factory=Numbers)
 
@@ -65,9 +66,9 @@ class Train:
         check_integer("seed", self.seed)
         if self.resume and self.out is None:
             raise ValueError("--resume goes on with the run in a folder: name it with --out")
-        dataset = load_data(self.data, self.config.data_seed)
+        dataset = load_data(self.data, self.config.data_seed, self.options)
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
-        record = describe(self.config, hyper, self.seed, self.data, dataset)
+        record = describe(self.config, hyper, self.seed, self.data, dataset, asdict(self.options))
         out = self.out or _unused(
             Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
         )
@@ -181,6 +182,11 @@ def _describe(dataset: Dataset, config: Config) -> None:
     )
     device = jax.devices()[0]
     print(f"examples    {examples}")
+    print(f"inputs      {dataset.preprocessing}")
+    if dataset.class_names:
+        names = ", ".join(printable(name) for name in dataset.class_names[:10])
+        more = f" … {dataset.n_out} in all" if dataset.n_out > 10 else ""
+        print(f"classes     {names}{more}")
     print(f"network     {_shape(dataset, config)}, on {device.device_kind}")
 
 
@@ -239,7 +245,10 @@ def _save_pictures(
             training="training, soft labels" if softened else "training",
         ),
         "confusion.png": plots.confusion_matrix(
-            test.labels, test.probabilities.argmax(axis=1), dataset.n_out, title="Test part"
+            test.labels,
+            test.probabilities.argmax(axis=1),
+            dataset.classes,
+            title="Test part",
         ),
         "mistakes.png": plots.confident_mistakes(
             np.asarray(dataset.inputs(dataset.test).x),
@@ -247,6 +256,7 @@ def _save_pictures(
             test.probabilities,
             dataset.image_shape,
             title="The most confident mistakes of the test part",
+            names=dataset.classes,
         ),
     }
     for name, figure in pictures.items():

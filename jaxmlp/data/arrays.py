@@ -26,7 +26,7 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray):
         refuse_first(name, np.ma.getmaskarray(x), columns, "is masked", "fill it, or leave it out")
         x = x.data
-    array = _native(x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x))
+    array = _native(plain(x))
     if array.dtype == object or array.dtype.kind in "US":
         array = _parsed(name, array, columns)
     if array.dtype.kind not in "buif":
@@ -39,15 +39,36 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     return array
 
 
+def plain(values: Any) -> np.ndarray:
+    """The NumPy array of anything that is or has one."""
+    return values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+
+
 def refuse_first(
-    name: str, wrong: np.ndarray, columns: list[str], what: str, remedy: str, array: Any = None
+    name: str,
+    wrong: np.ndarray,
+    columns: list[str],
+    what: str,
+    remedy: str,
+    array: Any = None,
+    first: int = 0,
 ) -> None:
-    """Raise ValueError for the first entry that is wrong, with its row and column, if one is."""
+    """Raise ValueError for the first entry that is wrong, with its row and column, if one is.
+
+    Args:
+        name: of the array.
+        wrong: which entries are.
+        columns: their names, if they have some.
+        what: is wrong, with {} in the place of the entry.
+        remedy: what to do.
+        array: of the entries.
+        first: the number of the first row.
+    """
     places = np.argwhere(wrong)
     if not len(places):
         return
     place = tuple(int(index) for index in places[0])
-    where = f"row {place[0]}"
+    where = f"row {place[0] + first}"
     if len(place) == 2:
         where += f", column {columns[place[1]]!r}" if columns else f", column {place[1]}"
     elif len(place) > 2:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer, Real
 
 from jaxmlp.data.labels import MAX_CLASSES
 from jaxmlp.data.preprocessing import BLOCK, Preprocessing
+from jaxmlp.data.tables import Schema
 
 AnyArray = jax.Array | np.ndarray
 
@@ -39,6 +40,7 @@ class Dataset:
             1/255, say, for pixels kept as uint8, which take a quarter of the memory.
         preprocessing: what has made inputs of raw numbers, for others like them.
         class_names: what the classes 0 … n_out − 1 are called; none if they are called that.
+        schema: of the table that raw numbers were made of, if they were.
 
     Raises:
         ValueError: if a part is empty, shapes do not fit, an input is not finite, or a label
@@ -52,6 +54,7 @@ class Dataset:
     scale: float = 1.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     class_names: tuple[str, ...] = ()
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):

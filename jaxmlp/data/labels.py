@@ -1,74 +1,80 @@
 """Labels as people have them: classes by any names, or rows of weights."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from jaxmlp.data.arrays import MISSING, refuse_first
+from jaxmlp.data.arrays import MISSING, plain, refuse_first
 
 MAX_CLASSES = 1_000  # more different labels than these are no classes
 
 
-class Encoded(NamedTuple):
-    """Labels of both parts.
-
-    Attributes:
-        train, test: classes 0 … K − 1 of shape (n,), int32, or real rows (n, n_out), float32.
-        names: of the classes, in their order; empty for rows, and for classes that are called
-            0 … K − 1 already.
-    """
-
-    train: np.ndarray
-    test: np.ndarray
-    names: tuple[str, ...]
-
-
-def encode_labels(y_train: Any, y_test: Any) -> Encoded:
+def encode_labels(
+    given: Mapping[str, Any], classes: tuple[str, ...] = ()
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Number the classes of the training part in sorted order; rows stay rows.
 
     Args:
-        y_train, y_test: classes as integers, booleans or text, of shape (n,) or (n, 1); or rows
-            of real numbers or integers (n, n_out).
+        given: labels by the user's own name of them, those of the training part first: classes as
+            integers, booleans or text, of shape (n,) or (n, 1); or rows of real numbers or
+            integers (n, n_out).
+        classes: what they are called, if that is known: other labels are refused.
+
+    Returns:
+        Classes 0 … K − 1 of shape (n,), int32, or rows in float32 or int32; and what the classes
+        are called: nothing for rows, and for classes that are called 0 … K − 1 already.
 
     Raises:
         ValueError: if a label is missing, or none of the training part's, or they are of a kind
             that makes no classes.
     """
-    parts = _as_array("y_train", y_train), _as_array("y_test", y_test)
-    for name, part in zip(("y_train", "y_test"), parts, strict=True):
-        if part.ndim != parts[0].ndim:
+    parts = {name: _as_array(name, labels) for name, labels in given.items()}
+    own, train = next(iter(parts.items()))
+    for name, part in parts.items():
+        if part.ndim != train.ndim:
             raise ValueError(
-                f"{name} has shape {part.shape}, but y_train {parts[0].shape}: give the same kind"
+                f"{name} has shape {part.shape}, but {own} {train.shape}: give the same kind"
             )
-        if (part.dtype.kind in "US") != (parts[0].dtype.kind in "US"):
+        if (part.dtype.kind in "US") != (train.dtype.kind in "US"):
             raise ValueError(
-                f"{name} has dtype {part.dtype}, but y_train {parts[0].dtype}: give the same kind"
+                f"{name} has dtype {part.dtype}, but {own} {train.dtype}: give the same kind"
             )
-    if parts[0].ndim == 2:
-        return Encoded(*map(_as_row_dtype, parts), ())
-    known, numbers = np.unique(parts[0], return_inverse=True)
+    if train.ndim == 2:
+        return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
+    known = _known(own, train, classes)
+    encoded = {}
+    for name, part in parts.items():
+        if classes:
+            part = part.astype(str)  # as names are
+        order = np.argsort(known)
+        places = order[np.minimum(np.searchsorted(known, part, sorter=order), len(known) - 1)]
+        says, remedy = "is {!r}, which no training example is", "leave it out, or train with it"
+        refuse_first(name, known[places] != part, [], says, remedy, part)
+        encoded[name] = places.astype(np.int32)
+    counted = np.array_equal(known.astype(str), np.arange(len(known)).astype(str))
+    return encoded, () if counted else tuple(str(each) for each in known)
+
+
+def _known(own: str, train: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """The classes of the training part, in the order of their numbers."""
+    if classes:
+        return np.asarray(classes)
+    known = np.unique(train)
     if len(known) > MAX_CLASSES:
         raise ValueError(
-            f"y_train holds {len(known)} different labels: at most {MAX_CLASSES} make classes"
+            f"{own} holds {len(known)} different labels: at most {MAX_CLASSES} make classes"
         )
     if len(known) < 2:
-        raise ValueError(f"y_train holds one class, {known[0]}: there is nothing to tell apart")
-    if known.dtype.kind in "iu" and np.array_equal(known, np.arange(len(known))):
-        return Encoded(*(_as_int32(name, part) for name, part in
-                         zip(("y_train", "y_test"), parts, strict=True)), ())  # fmt: skip
-    places = np.searchsorted(known, parts[1])
-    strange = known[np.minimum(places, len(known) - 1)] != parts[1]
-    remedy = "give a test part of the same classes"
-    refuse_first("y_test", strange, [], "is {!r}, which no training example is", remedy, parts[1])
-    names = tuple(str(each) for each in known)
-    return Encoded(numbers.astype(np.int32), places.astype(np.int32), names)
+        raise ValueError(f"{own} holds one class, {known[0]}: there is nothing to tell apart")
+    return known
 
 
 def _as_array(name: str, labels: Any) -> np.ndarray:
     """Classes of shape (n,), integers or text, or rows of numbers."""
     if isinstance(labels, np.ma.MaskedArray):
         refuse_first(name, np.ma.getmaskarray(labels), [], "is masked", "leave the row out")
-    array = labels.to_numpy() if hasattr(labels, "to_numpy") else np.asarray(labels)
+    array = plain(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim not in (1, 2) or not len(array):
@@ -111,14 +117,6 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
         return array.astype(str)
     found = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise ValueError(f"{name} holds objects of type {found}: give integers, or text")
-
-
-def _as_int32(name: str, classes: np.ndarray) -> np.ndarray:
-    """Classes in the type that JAX takes; what is too large for it becomes one that is refused."""
-    wrong = (classes < 0) | (classes >= MAX_CLASSES)
-    remedy = "give a test part of the same classes"
-    refuse_first(name, wrong, [], "is {!r}, which no training example is", remedy, classes)
-    return classes.astype(np.int32)
 
 
 def _as_row_dtype(rows: np.ndarray) -> np.ndarray:

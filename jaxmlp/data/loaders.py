@@ -1,17 +1,27 @@
 """Where data sets come from: scikit-learn, OpenML, IDX files, .npz files and arrays."""
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from jaxmlp.data.arrays import as_numbers
 from jaxmlp.data.dataset import Batch, Dataset, check_counts
 from jaxmlp.data.labels import encode_labels
-from jaxmlp.data.preprocessing import Preprocessing, fit
+from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fits_in_8_bits
 from jaxmlp.data.readers import read_idx, read_npz
+from jaxmlp.data.tables import fit_schema, labels_of, numbers_of, read_table
 from jaxmlp.settings import check_integer
+
+
+class Fitted(NamedTuple):
+    """What was found in the training examples of a network: see `Dataset`."""
+
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
 
 
 class LoadOptions(TypedDict, total=False):
@@ -22,12 +32,14 @@ class LoadOptions(TypedDict, total=False):
     uint8: keep 8-bit pixels as they are, with a scale, instead of as float32 (default False).
     inputs: how raw numbers become inputs: "as is", "pixels" (divided by the largest), "standardise"
         or "minmax" by the training examples, or "auto", which chooses by the values (default).
+    fitted: what a network was trained with, instead of fitting anew: preprocessing and class names.
     """
 
     data_seed: int
     validation_size: int
     uint8: bool
     inputs: str
+    fitted: "Fitted | None"
 
 
 def load_digits(**options: Unpack[LoadOptions]) -> Dataset:
@@ -118,13 +130,94 @@ def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
     return split_dataset(*arrays, **options)
 
 
+def load_table(
+    path: str | Path,
+    target: str,
+    *,
+    test: str | Path | None = None,
+    test_share: float = 0.2,
+    validation: str | Path | None = None,
+    missing: str = "refuse",
+    drop: Sequence[str] = (),
+    **options: Unpack[LoadOptions],
+) -> Dataset:
+    """A data set in a CSV or Parquet file with one example a row and named columns.
+
+    Columns of text become a column of 0 and 1 for each text. What is drawn from the file for
+    testing and for validation holds each class in its share, if every class has two examples.
+
+    Args:
+        path: the file with the training examples.
+        target: the column with the classes, integers or text.
+        test, validation: files with the same columns; by default a part of the first file.
+        test_share: of the examples for testing, where there is no file for it; the same whatever
+            the data seed.
+        missing: "refuse" what is missing, or "impute" the training examples' median of a column,
+            and in columns of text a category of its own.
+        drop: columns that are no inputs.
+        options: see `LoadOptions`.
+
+    Raises:
+        ValueError: if a file cannot be read or used, with its row and column.
+    """
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share is {test_share}: give a share between 0 and 1")
+    files = {"train": Path(path)}
+    files |= {name: Path(file) for name, file in (("test", test), ("validation", validation))
+              if file is not None}  # fmt: skip
+    frames = {name: read_table(file) for name, file in files.items()}
+    labels = {name: labels_of(frame, files[name], target) for name, frame in frames.items()}
+    rows = {name: np.arange(len(frame)) for name, frame in frames.items()}
+    size = options.pop("validation_size", None)
+    if test is None:
+        n = len(rows["train"])
+        held = max(1, round(test_share * n))
+        rows["train"], rows["test"] = _stratified(rows["train"], labels["train"], held, 0)
+    if validation is None:
+        held, seed = _validation_size(len(rows["train"]), size), options.get("data_seed", 0)
+        rows["train"], rows["validation"] = _stratified(rows["train"], labels["train"], held, seed)
+    schema = fit_schema(frames["train"], rows["train"], files["train"], target, missing, drop)
+    x = {name: numbers_of(frame, files[name], schema) for name, frame in frames.items()}
+    given: dict[str, Any] = {}
+    for name, part in rows.items():
+        source = name if name in frames else "train"
+        given |= {f"x_{name}": x[source][part], f"y_{name}": labels[source][part]}
+    dataset = split_dataset(**given, **options)
+    return replace(dataset, schema=schema, image_shape=(1, schema.n_in))
+
+
+def _stratified(
+    rows: np.ndarray, labels: np.ndarray, held: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows without, and the rows of, a held out part; each class in its share if it can be.
+
+    Raises:
+        ValueError: if there are too few.
+    """
+    from sklearn.model_selection import train_test_split
+
+    classes = labels[rows]
+    _, counts = np.unique(classes, return_counts=True)
+    fits = counts.min() > 1 and len(counts) <= min(held, len(rows) - held)
+    try:
+        stay, out = train_test_split(
+            rows, test_size=held, random_state=seed, stratify=classes if fits else None
+        )
+    except ValueError as error:
+        raise ValueError(f"{len(rows)} examples are too few to hold out {held}") from error
+    return np.asarray(stay), np.asarray(out)
+
+
 def split_dataset(
     x_train: Any,
     y_train: Any,
     x_test: Any,
     y_test: Any,
     *,
+    x_validation: Any = None,
+    y_validation: Any = None,
     inputs: str = "auto",
+    fitted: Fitted | None = None,
     pixel_max: int | None = None,
     data_seed: int = 0,
     validation_size: int | None = None,
@@ -136,10 +229,11 @@ def split_dataset(
         x_train, x_test: shape (n, …): booleans, integers or real numbers; arrays of any dtype,
             sparse or masked ones, or tables of pandas. What is masked or missing is refused.
         y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out).
+        x_validation, y_validation: likewise; by default a part of the training examples.
         inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
             without the validation part, and applied to all parts.
         pixel_max: the number that pixels are divided by: 255, or 65535 for images of 16 bits.
-        data_seed, validation_size, uint8: see `LoadOptions`.
+        data_seed, validation_size, uint8, fitted: see `LoadOptions`.
 
     Raises:
         ValueError: as `Dataset`, or if an entry cannot be used, by its row and column, or if the
@@ -148,28 +242,41 @@ def split_dataset(
     if pixel_max is not None:
         check_integer("pixel_max", pixel_max, least=1)
     check_integer("data_seed", data_seed)
-    x = as_numbers("x_train", x_train), as_numbers("x_test", x_test)
-    if x[0].shape[1:] != x[1].shape[1:]:
-        raise ValueError(
-            f"x_test has shape {x[1].shape}, but x_train {x[0].shape}: give examples of one shape"
+    given = {"train": (x_train, y_train), "test": (x_test, y_test)}
+    if x_validation is not None:
+        given["validation"] = (x_validation, y_validation)
+    x = {name: as_numbers(f"x_{name}", part) for name, (part, _) in given.items()}
+    n = len(x["train"])
+    held = 0 if x_validation is not None else _validation_size(n, validation_size)
+    labels, names = encode_labels(
+        {f"y_{name}": part for name, (_, part) in given.items()}, fitted.classes if fitted else ()
+    )
+    for name, part in x.items():
+        if part.shape[1:] != x["train"].shape[1:]:
+            raise ValueError(
+                f"x_{name} has shape {part.shape}, but x_train {x['train'].shape}: give examples "
+                "of one shape"
+            )
+        check_counts(name, part, labels[f"y_{name}"])  # before the split takes rows of both
+    if x_validation is None:
+        rows = np.random.default_rng(data_seed).permutation(n)
+        x["validation"], labels["y_validation"] = (
+            part[rows[:held]] for part in (x["train"], labels["y_train"])
         )
-    n = len(x[0])
-    held = _validation_size(n, validation_size)
-    labels = encode_labels(y_train, y_test)
-    for name, some, part in zip(("train", "test"), x, labels[:2], strict=True):
-        check_counts(name, some, part)  # before the split takes rows of both
-    order = np.random.default_rng(data_seed).permutation(n)
-    held_rows, rows = order[:held], order[held:]
-    preprocessing = fit(x[0][rows], inputs, pixel_max)
-    stored = [_stored(each, preprocessing, uint8) for each in x]
+        rows = rows[held:]
+        x["train"], labels["y_train"] = (part[rows] for part in (x["train"], labels["y_train"]))
+    preprocessing = fitted.preprocessing if fitted else fit(x["train"], inputs, pixel_max)
+    kept = uint8 and all(fits_in_8_bits(part, preprocessing) for part in x.values())
+    parts: dict[str, Any] = {
+        name: Batch(as_bytes(part) if kept else preprocessing(part), labels[f"y_{name}"])
+        for name, part in x.items()
+    }
     return Dataset(
-        train=Batch(stored[0][rows], labels.train[rows]),
-        validation=Batch(stored[0][held_rows], labels.train[held_rows]),
-        test=Batch(stored[1], labels.test),
-        image_shape=_image_shape(x[0].shape),
-        scale=float(preprocessing.scale) if stored[0].dtype == np.uint8 else 1.0,
+        **parts,
+        image_shape=_image_shape(x["train"].shape),
+        scale=float(preprocessing.scale) if kept else 1.0,
         preprocessing=preprocessing,
-        class_names=labels.names,
+        class_names=names,
     )
 
 
@@ -199,13 +306,3 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     n_in = int(np.prod(shape[1:]))
     side = int(n_in**0.5)
     return (side, side) if side * side == n_in else (1, n_in)
-
-
-def _stored(x: np.ndarray, preprocessing: Preprocessing, uint8: bool) -> np.ndarray:
-    """Flat inputs of a dtype that a `Dataset` holds: 8-bit pixels only if that is asked for."""
-    white = preprocessing.brightest
-    if uint8 and preprocessing.kind == "pixels" and white is not None and white <= 255:
-        flat = x.reshape(len(x), -1)
-        if flat.min() >= 0 and flat.max() <= 255:
-            return flat.astype(np.uint8)
-    return preprocessing(x)

@@ -44,6 +44,31 @@ class Preprocessing:
             inputs[start : start + BLOCK] = (some - self.offset) * self.scale
         return inputs
 
+    def of_brightness(self, brightness: np.ndarray) -> np.ndarray:
+        """Inputs (n_in,) of a picture's brightness (n_in,), from 0 for black to 1 for white.
+
+        Raises:
+            ValueError: if the training examples were no such numbers.
+        """
+        if self.kind == "pixels":
+            return brightness.astype(np.float32)
+        if self.brightest is None:
+            raise ValueError(
+                f"the network was trained on numbers from {self.low:.3g} to {self.high:.3g}, which "
+                "are no brightness from black to white: give .npy files of such numbers"
+            )
+        return self(brightness[None] * self.brightest)[0]
+
+    def brightness(self, inputs: np.ndarray) -> np.ndarray | None:
+        """The brightness, from 0 to 1, that inputs (n, n_in) stand for; None if they do not."""
+        if self.kind == "pixels":
+            return inputs
+        return (
+            None
+            if self.brightest is None
+            else ((inputs / self.scale + self.offset) / self.brightest).astype(np.float32)
+        )
+
     @property
     def brightest(self) -> float | None:
         """The raw number that stands for white in a picture; None if inputs are no brightness."""
@@ -89,6 +114,9 @@ def fit(x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None) -> Pr
     if kind == "standardise":
         offset, width = flat.mean(axis=0), flat.std(axis=0)
         width = np.where(width <= 10 * np.finfo(float).eps * np.abs(offset), 0.0, width)
+        if inputs == "auto":  # columns of 0 and 1 stay
+            binary = np.all((flat == 0) | (flat == 1), axis=0)
+            offset, width = np.where(binary, 0.0, offset), np.where(binary, 1.0, width)
     else:
         offset, width = flat.min(axis=0), np.ptp(flat, axis=0)
     scale = 1 / np.where(width == 0, 1.0, width)  # a constant column becomes 0
@@ -114,10 +142,22 @@ def choose(x: np.ndarray, pixel_max: int | None = None) -> tuple[str, str]:
     widths = widths[widths > 0]
     if len(widths) and widths.max() > LARGE * widths.min():
         sizes = f"their deviations run from {widths.min():.3g} to {widths.max():.3g}"
-        return "standardise", f"columns of very different sizes, {sizes}"
+        return "standardise", f"columns of very different sizes, {sizes}; 0 and 1 stay"
     if max(-low, high) > LARGE:
-        return "standardise", f"large numbers, from {low:.3g} to {high:.3g}"
+        return "standardise", f"large numbers, from {low:.3g} to {high:.3g}; 0 and 1 stay"
     return "as is", f"they run from {low:.3g} to {high:.3g}"
+
+
+def fits_in_8_bits(x: np.ndarray, preprocessing: Preprocessing) -> bool:
+    """Whether raw numbers are pixels that can be kept as bytes, with the scale beside them."""
+    if preprocessing.kind != "pixels" or 1 / preprocessing.scale > 255.5:
+        return False
+    return bool(x.min() >= 0 and x.max() <= 255 and np.array_equal(x, np.floor(x)))
+
+
+def as_bytes(x: np.ndarray) -> np.ndarray:
+    """Raw pixels of shape (n, n_in) in 8 bits."""
+    return np.reshape(x, (len(x), -1)).astype(np.uint8)
 
 
 def as_record(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""Tables as people have them: CSV and Parquet, text, what is missing; trained on and predicted."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxmlp.cli import main
+from jaxmlp.data.loaders import load_table
+from jaxmlp.data.tables import as_record, from_record
+
+pytestmark = pytest.mark.usefixtures("as_in_a_shell")
+
+ROWS = 120
+
+
+def shop(rows=ROWS, seed=0):
+    """Who buys depends on age and town."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, rows),
+            "income": rng.normal(3e4, 8e3, rows).round(2),
+            "town": rng.choice(["Ulm", "Bonn", "Köln"], rows),
+            "member": rng.choice([True, False], rows),
+        }
+    )
+    frame["bought"] = np.where((frame.age > 50) ^ (frame.town == "Ulm"), "yes", "no")
+    return frame
+
+
+@pytest.fixture(autouse=True)
+def files(as_in_a_shell):
+    shop().to_csv("shop.csv", index=False)
+
+
+def refused(capsys, *words):
+    before = {path for path in Path().rglob("*") if path.name != ".lock"}
+    assert main([*map(str, words)]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"jaxmlp: error: [^\n]+\n", error), error
+    assert {path for path in Path().rglob("*") if path.name != ".lock"} == before
+    return error
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_become_numbers(ending):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+        shop().to_parquet("shop.parquet")
+    dataset = load_table(f"shop.{ending}", "bought", inputs="as is")
+    assert dataset.classes == ("no", "yes")
+    assert dataset.n_in == 6
+    assert [len(part.x) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        87,
+        9,
+        24,
+    ]
+    frame = shop()
+    towns = np.column_stack([frame.town == name for name in ("Bonn", "Köln", "Ulm")])
+    whole = np.column_stack([frame.age, frame.income, towns, frame.member]).astype(np.float32)
+    found = np.concatenate([part.x for part in (dataset.train, dataset.validation, dataset.test)])
+    orders = [np.lexsort(each.T) for each in (whole, found)]
+    np.testing.assert_array_equal(whole[orders[0]], found[orders[1]])
+
+
+def test_classes_keep_their_shares():
+    dataset = load_table("shop.csv", "bought")
+    share = (shop().bought == "yes").mean()
+    for part in (dataset.train, dataset.validation, dataset.test):
+        assert abs(part.labels.mean() - share) < 0.5 / len(part.labels) + 0.01
+
+
+def test_the_test_part_does_not_depend_on_the_data_seed():
+    one, other = (
+        load_table("shop.csv", "bought", data_seed=seed, inputs="as is") for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(one.test.x, other.test.x)
+    assert not np.array_equal(one.validation.x, other.validation.x)
+
+
+def test_parts_in_files_of_their_own():
+    shop(30, 1).to_csv("test.csv", index=False)
+    shop(20, 2)[["bought", "town", "income", "member", "age"]].to_csv("other.csv", index=False)
+    dataset = load_table(
+        "shop.csv", "bought", test="test.csv", validation="other.csv", inputs="as is"
+    )
+    assert [len(part.x) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        120, 20, 30
+    ]  # fmt: skip
+    np.testing.assert_array_equal(dataset.test.x[:, 0], shop(30, 1).age)
+    np.testing.assert_array_equal(dataset.validation.x[:, 0], shop(20, 2).age)
+
+
+def test_what_is_missing_is_imputed_by_the_training_examples():
+    frame = shop().astype({"age": float})
+    frame.loc[::4, "age"] = np.nan
+    frame.loc[1::4, "town"] = None
+    frame.to_csv("holes.csv", index=False)
+    dataset = load_table("holes.csv", "bought", missing="impute", inputs="as is")
+    assert dataset.schema
+    age, _, town, _ = dataset.schema.columns
+    assert town.categories == ("Bonn", "Köln", "Ulm", "missing")
+    known = np.isin(dataset.train.x[:, 0], frame.age.dropna())
+    filled = dataset.train.x[:, 0] == age.fill
+    assert (known | filled).all()
+    assert filled.sum() > 10
+    assert np.median(dataset.train.x[~filled, 0]) == pytest.approx(age.fill, abs=1)
+    assert from_record(as_record(dataset.schema)) == dataset.schema
+
+
+def test_from_a_table_to_predictions(capsys):
+    """Train, evaluate on the same and on other rows, predict: the same classes everywhere."""
+    flags = ["--target", "bought", "--hidden", "32", "--epochs", "60", "--batch-size", "16"]
+    assert (
+        main(["train", "--data", "shop.csv", *flags, "--learning-rate", "0.02", "--out", "r"]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "inputs      standardise: columns of very different sizes" in printed
+    assert "classes     no, yes" in printed
+    last = printed.splitlines()[-1]
+    assert float(last.split()[-1]) > 0.75
+    assert main(["evaluate", "r"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    new = shop(50, 3)
+    new.to_csv("new.csv", index=False)
+    assert main(["evaluate", "r", "--data", "new.csv"]) == 0
+    accuracy = float(capsys.readouterr().out.split()[-1])
+    new.drop(columns="bought").to_csv("unknown.csv", index=False)
+    assert main(["predict", "r", "unknown.csv", "--out", "said.csv"]) == 0
+    said = pd.read_csv("said.csv")
+    assert list(said) == ["class", "probability of no", "probability of yes"]
+    assert np.mean(said["class"] == new.bought) == pytest.approx(accuracy, abs=1e-4)
+    np.testing.assert_allclose(said.iloc[:, 1:].sum(axis=1), 1, atol=1e-5)
+    capsys.readouterr()
+    assert main(["predict", "r", "unknown.csv"]) == 0
+    assert capsys.readouterr().out == Path("said.csv").read_text()
+
+
+def changed(**columns):
+    return shop().assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("frame", "flags", "message"),
+    [
+        (shop(), [], "name the column with the classes by --target: 'age', 'income', 'town'"),
+        (shop(), ["--target", "sold"], "has no column 'sold': --target names one of 'age'"),
+        (shop(), ["--target", "income"], "column 'income' holds real numbers, such as"),
+        (shop(), ["--target", "bought", "--drop", "x"], "has no column 'x', which --drop names"),
+        (shop()[["bought"]], ["--target", "bought"], "there are no inputs"),
+        (shop()[:0], ["--target", "bought"], "has no rows"),
+        (shop()[:2], ["--target", "bought"], "nothing to tell apart|there is 1 training example"),
+        (changed(name=[f"n{i}" for i in range(ROWS)]), ["--target", "bought"],
+         "column 'name' holds 120 different texts, such as 'n0'.*--drop"),
+        (changed(age=[None, *range(ROWS - 1)]), ["--target", "bought"],
+         "row 1, column 'age': it is missing; .*--missing impute"),
+        (changed(age=["old", *range(ROWS - 1)]), ["--target", "bought"], "different texts"),
+        (changed(bought=[*["yes", "no"] * 59, "yes", None]), ["--target", "bought"],
+         "row 120, column 'bought': it is missing; leave the row out"),
+        (changed(empty=np.nan), ["--target", "bought", "--missing", "impute"],
+         "column 'empty' is empty"),
+        (shop(), ["--target", "bought", "--test-share", "1"], "test_share is 1.0"),
+        (shop(), ["--target", "bought", "--test", "nothing.csv"], "nothing.csv cannot be read"),
+    ],
+)  # fmt: skip
+def test_refuses(frame, flags, message, capsys):
+    frame.to_csv("data.csv", index=False)
+    assert re.search(message, refused(capsys, "train", "--data", "data.csv", *flags))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as a table"),
+        (b"\xff\xfe\x00", "cannot be read as a table"),
+        (b'a,b\n1,"2\n', "cannot be read as a table"),
+        (b"a,b\n1,2,3\n4,5,6,7\n", "cannot be read as a table"),
+    ],
+)
+def test_files_that_are_no_tables(content, message, capsys):
+    Path("data.csv").write_bytes(content)
+    assert message in refused(capsys, "train", "--data", "data.csv", "--target", "b")
+
+
+def test_other_rows_that_do_not_fit(capsys):
+    flags = ["--target", "bought", "--epochs", "1", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "shop.csv", *flags, "--out", "r"]) == 0
+    capsys.readouterr()
+    for frame, message in (
+        (shop().drop(columns="age"), "has no column 'age', which the training examples have"),
+        (shop().replace("Ulm", "Rom"), "column 'town': it is 'Rom', which no training example has"),
+        (shop().astype({"age": object}).replace({"age": {18: "x"}}), "column 'age': it is 'x'"),
+        (shop().astype({"age": float}).replace({"age": {18: np.nan}}), "it is missing"),
+    ):
+        frame.to_csv("new.csv", index=False)
+        assert message in refused(capsys, "predict", "r", "new.csv")
+    shop().replace("yes", "maybe").to_csv("new.csv", index=False)
+    assert "which no training example is" in refused(capsys, "evaluate", "r", "--data", "new.csv")
+    assert "give it alone" in refused(capsys, "predict", "r", "new.csv", "shop.csv")
+    assert "give one, not pictures" in refused(capsys, "predict", "r", "a.png")
