@@ -75,7 +75,7 @@ def gradients(rounds: int, cases: Iterable[Any] = (*product(*GRID), *product(*LI
             )
         }
         work = 3 * n * sum(leaf.size for leaf in jax.tree.leaves(params))
-        repeats = max(1, int(2e8 / work))
+        repeats = min(2000, max(1, int(2e8 / work)))
 
         def run(program: Any, repeats: int = repeats, params: Any = params, batch: Any = batch):
             return timed(lambda: [program(params, batch) for _ in range(repeats)]) / repeats

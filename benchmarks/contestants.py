@@ -115,8 +115,13 @@ def in_a_loop(step: Any, start: Any, predict: Any, batch_size: int, data: Arrays
     return epoch
 
 
-def plain_jax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
-    """JAX's from-scratch style: a jitted step with `jax.grad` in a Python loop."""
+def plain_jax(
+    sizes: Sequence[int], batch_size: int, data: Arrays, on_device: bool = False
+) -> Epoch:
+    """JAX's from-scratch style: a jitted step with `jax.grad` in a Python loop.
+
+    With `on_device`, the data are there, and the step gathers its batch itself.
+    """
     rng = np.random.default_rng(0)
     params: Any = [
         (jnp.asarray(rng.normal(size=(a, b), scale=(2 / a) ** 0.5), jnp.float32), jnp.zeros(b))
@@ -135,7 +140,18 @@ def plain_jax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
         return jax.tree.map(lambda p, m: p - RATE * m, params, momenta), momenta
 
     start = params, jax.tree.map(jnp.zeros_like, params)
-    return in_a_loop(step, start, jax.jit(predict), batch_size, data)
+    if not on_device:
+        return in_a_loop(step, start, jax.jit(predict), batch_size, data)
+    data = Arrays(*map(jax.device_put, data))
+    places = np.arange(len(data.x))
+
+    @jax.jit
+    def gathering(params: Any, momenta: Any, rows: Any, _: Any, x: Any, y: Any) -> Any:
+        return step(params, momenta, x[rows], y[rows])
+
+    own = partial(gathering, x=data.x, y=data.y)
+    places = data._replace(x=places, y=places)
+    return in_a_loop(own, start, jax.jit(predict), batch_size, places)
 
 
 def flax(sizes: Sequence[int], batch_size: int, data: Arrays) -> Epoch:
@@ -204,7 +220,7 @@ def pytorch(sizes: Sequence[int], batch_size: int, data: Arrays, compiled: bool)
         return torch.nn.functional.cross_entropy(net(x), y)
 
     if compiled:
-        value = torch.compile(value, mode="reduce-overhead")  # CUDA graphs; nothing on a CPU
+        value = torch.compile(value, mode="reduce-overhead", dynamic=False)  # CUDA graphs
 
     def epoch() -> Any:
         for rows in torch.randperm(len(x), device=device).split(batch_size):

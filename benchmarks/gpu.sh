@@ -11,32 +11,39 @@
 # Nothing is fetched on the machine with the GPU. It needs Python with JAX for CUDA, and takes
 # $PYTHON, or .venv/bin/python, or python3. Without Git, JAXMLP_COMMIT says which commit this is.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 
-wheels=.wheels
+wheels=$root/.wheels
 python=${PYTHON:-}
 if [ -z "$python" ]; then
-    if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=python3; fi
+    if [ -x "$root/.venv/bin/python" ]; then python=$root/.venv/bin/python; else python=python3; fi
 fi
 
 if [ "${1:-}" = --wheels ]; then
     # The command line's packages with what they need, pure Python all of them, and the run-time
     # type checks of the tests.
-    rm -rf "$wheels"
+    new=$(mktemp -d)
+    trap 'rm -rf "$new"' EXIT
     "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 \
-        -d "$wheels" tyro docstring-parser typeguard beartype rich markdown-it-py mdurl pygments \
-        typing-extensions jaxtyping wadler-lindig execnet pytest-xdist filelock
+        -d "$new" tyro docstring-parser typeguard beartype rich markdown-it-py mdurl pygments \
+        typing-extensions jaxtyping wadler-lindig filelock
+    mkdir -p "$wheels"
+    rm -f "$wheels"/*.whl
+    cp "$new"/*.whl "$wheels"
     du -sm "$wheels" | awk '{ print $1 " MiB in " $2; exit $1 > 40 }'
     exit
 fi
 
-if [ -d "$wheels" ]; then
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+shopt -s nullglob
+found=("$wheels"/*.whl)
+if [ ${#found[@]} -gt 0 ] && ! "$python" -c 'import beartype, filelock, jaxtyping, rich, tyro' 2>/dev/null
+then
     site=$(mktemp -d)
     trap 'rm -rf "$site"' EXIT
-    for wheel in "$wheels"/*.whl; do
+    for wheel in "${found[@]}"; do
         "$python" -m zipfile -e "$wheel" "$site"
     done
-    PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
+    export PYTHONPATH="$root:$site${PYTHONPATH#"$root"}"
 fi
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-"$python" -u benchmarks/gpu.py "$@"
+"$python" -u "$root/benchmarks/gpu.py" "$@"

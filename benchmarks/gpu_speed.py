@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from benchmark import gradients as one_gradient
-from contestants import Arrays, arrays_of, ours, plain_jax, prepare, pytorch
+from contestants import arrays_of, ours, plain_jax, prepare, pytorch
 from measuring import (
     PRECISIONS,
     Measure,
@@ -83,13 +82,14 @@ def epochs(record: Record, small: bool, folder: Path | None) -> None:
     sizes = SMALL if small else FULL
     dataset = data_of(folder, sizes)
     data = arrays_of(dataset)
-    on_device = Arrays(*map(jax.device_put, data))  # or the loop would wait for its batches
     for network, batch in sizes.networks.items():
         name = "-".join(map(str, network))
         makers: dict[str, Callable[[], Any]] = {
             OURS: lambda n=network, b=batch: ours(prepare(n, b, dataset)),
             "jaxmlp, jax.grad": lambda n=network, b=batch: ours(prepare(n, b, dataset, "autodiff")),
-            "a jitted step in a loop": lambda n=network, b=batch: plain_jax(n, b, on_device),
+            "a jitted step in a loop": lambda n=network, b=batch: plain_jax(
+                n, b, data, on_device=True
+            ),
             EAGER: lambda n=network, b=batch: pytorch(n, b, data, compiled=False),
             GRAPHS: lambda n=network, b=batch: pytorch(n, b, data, compiled=True),
         }
@@ -101,10 +101,15 @@ def epochs(record: Record, small: bool, folder: Path | None) -> None:
                     with record.attempt(f"an epoch of {name}, {called}"):
                         measures[called] = in_precision(precision, partial(timed, make()))
         config = prepare(network, batch, dataset).config
-        products = seconds_of_products(multiplications(config, dataset) / config.epochs)
+        work = multiplications(config, dataset) / config.epochs
+        products = seconds_of_products(work, side=512 if small else 8192)
         measures[PRODUCTS] = in_precision("float32", products)
-        seconds = in_turn(measures, sizes.rounds, record.attempt)
-        record.add(name, {"batch": batch, "seconds": seconds})
+        in_turn(
+            measures, sizes.rounds, record.attempt,
+            lambda seconds, name=name, batch=batch: record.add(
+                name, {"batch": batch, "seconds": seconds}
+            ),
+        )  # fmt: skip
 
 
 def in_precision(name: str, measure: Measure) -> Measure:
@@ -138,38 +143,47 @@ class torch_precision:  # noqa: N801
 
 
 def sweeps(record: Record, small: bool, folder: Path | None) -> None:
-    """A trial and epoch of a sweep, over numbers of trials and precisions, beside others."""
+    """A trial and epoch of a sweep, over numbers of trials and precisions, beside others.
+
+    What is most wanted comes first: all numbers of trials in float32, then PyTorch, which computes
+    in float32 throughout, then the other precisions.
+    """
     sizes = SMALL if small else FULL
     dataset = data_of(folder, sizes)
     data, arrays = place(dataset), arrays_of(dataset)
-    for width in sizes.widths:
+    found: dict[str, dict[str, list[float]]] = {f"784-{width}-10": {} for width in sizes.widths}
+
+    def add(width: int, called: str, measure: Callable[[], list[float]]) -> None:
         name = f"784-{width}-10"
-        found: dict[str, Any] = {}
-        for precision in PRECISIONS:
-            with jax.default_matmul_precision(PRECISIONS[precision]):
-                each = multiplications(config_of(width), dataset)
-                products = seconds_of_products(each, side=512 if small else 8192)
-                with record.attempt(f"{PRODUCTS}, {precision}"):
-                    found[f"{PRODUCTS}, {precision}"] = [products() for _ in range(sizes.rounds)]
+        with record.attempt(f"{name}, {called}"):
+            found[name][called] = measure()
+            record.add(name, {"seconds": found[name]})
+
+    for precision in PRECISIONS:
+        with jax.default_matmul_precision(PRECISIONS[precision]):
+            for width in sizes.widths:
+                work = multiplications(config_of(width), dataset)
+                products = seconds_of_products(work, side=512 if small else 8192)
+                add(width, f"{PRODUCTS}, {precision}", partial(repeat, products, sizes.rounds))
                 for count in sizes.trials:
-                    if precision != "float32" and count not in sizes.trials[-2:]:
-                        continue
+                    epochs = 4 if count < 4096 and precision == "float32" else 3
                     called = f"{count} trials, {precision}"
-                    with record.attempt(f"a sweep of {name}, {called}"):
-                        found[called] = per_trial(width, data, count, 4)
-        record.add(name, {"seconds": found})
-        with record.attempt(f"memory of a trial of {name}"):
-            record.add(f"memory, {name}", memory(width, data))
-        for count in sizes.trials[1:]:
-            with record.attempt(f"torch.func.vmap, {count} trials of {name}"):
-                measure = torch_vmap(width, arrays, count, steps=2 if small else 20)
-                measure()
-                found[f"torch.func.vmap, {count} trials"] = [measure() for _ in range(3)]
-        with record.attempt(f"PyTorch in a loop, {name}"):
-            epoch = pytorch((784, width, 10), BATCH, arrays, compiled=False)
-            epoch()
-            found["PyTorch in a loop"] = [timed(epoch) for _ in range(sizes.rounds)]
-        record.add(name, {"seconds": found})
+                    add(width, called, partial(per_trial, width, data, count, epochs))
+        if precision != "float32":
+            continue
+        for width in sizes.widths:
+            for count in sizes.trials[1:]:
+                measure = partial(torch_vmap, width, arrays, count, steps=2 if small else 20)
+                add(width, f"torch.func.vmap, {count} trials", lambda m=measure: repeat(m(), 3))
+            eager = partial(pytorch, (784, width, 10), BATCH, arrays, compiled=False)
+            add(width, "PyTorch in a loop", lambda e=eager: repeat(partial(timed, e()), 5))
+            with record.attempt(f"memory of a trial of 784-{width}-10"):
+                record.add(f"memory, 784-{width}-10", memory(width, data))
+
+
+def repeat(measure: Measure, times: int) -> list[float]:
+    """Seconds of a measure, again and again; the first time, which compiles, is left out."""
+    return [measure() for _ in range(1 + times)][1:]
 
 
 def per_trial(width: int, data: Data, count: int, epochs: int) -> list[float]:
@@ -185,15 +199,19 @@ def per_trial(width: int, data: Data, count: int, epochs: int) -> list[float]:
 
 
 def widths(record: Record, small: bool, _: Path | None) -> None:
-    """One gradient by hand and by JAX, over widths."""
+    """One gradient by hand and by JAX, over widths; the widest first, where a GPU is for."""
+    from benchmark import gradients  # which needs more packages than the other parts
+
     sizes = SMALL if small else FULL
-    for width in sizes.gradients:
-        with (
-            record.attempt(f"one gradient of width {width}"),
-            jax.default_matmul_precision("highest"),
-        ):
-            cases = [(width, 2, n, "relu") for n in ((16,) if small else (1, 128, 4096))]
-            record.add(str(width), one_gradient(1, cases))
+    for width in reversed(sizes.gradients):
+        cases: list[Any] = []
+        for n in (16,) if small else (4096, 128, 1):
+            with (
+                record.attempt(f"one gradient of width {width}, {n} examples"),
+                jax.default_matmul_precision("highest"),
+            ):
+                cases += gradients(1, [(width, 2, n, "relu")])
+                record.add(str(width), cases)
 
 
 def profile(record: Record, small: bool, folder: Path | None) -> None:

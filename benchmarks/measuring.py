@@ -35,11 +35,13 @@ def in_turn(
     methods: Mapping[str, Measure],
     rounds: int,
     attempt: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    on_round: Callable[[dict[str, list[float]]], None] = lambda times: None,
 ) -> dict[str, list[float]]:
     """The times of all methods, measured in turn; a first round, which compiles, is left out.
 
     Every round has an order of its own, as what comes before may heat the machine or fill a cache.
-    What fails once within `attempt`, such as `Record.attempt`, is left out.
+    What fails once within `attempt`, such as `Record.attempt`, is left out. `on_round` is given
+    what there is after every round.
     """
     times: dict[str, list[float]] = {name: [] for name in methods}
     names, rng = [*methods], random.Random(0)
@@ -53,6 +55,8 @@ def in_turn(
                     times[name].append(seconds)
                 continue
             names.remove(name)
+        if turn:
+            on_round({name: each for name, each in times.items() if name in names})
     return {name: each for name, each in times.items() if name in names}
 
 
@@ -77,7 +81,7 @@ def times_as_long(others: list[float], own: list[float]) -> float:
 
 def machine(*packages: str) -> dict[str, Any]:
     """The device, its cores, and the versions of some packages."""
-    versions = {}
+    versions = {"python": platform.python_version()}
     for package in ("jax", *packages):
         try:
             versions[package] = version(package)
@@ -104,7 +108,7 @@ def of_device() -> str:
 def _threads() -> dict[str, int]:
     """How many threads the libraries use for one product of matrices; XLA uses all cores."""
     found = {"XLA": os.cpu_count() or 1}
-    with suppress(ModuleNotFoundError):
+    with suppress(Exception):  # a broken library is no reason to measure nothing
         found["PyTorch"] = importlib.import_module("torch").get_num_threads()
         pools = importlib.import_module("threadpoolctl").threadpool_info()
         found |= {pool["internal_api"]: pool["num_threads"] for pool in pools}

@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,18 +88,24 @@ def test_what_fails_becomes_a_line(benchmarks, tmp_path):
     assert [each["absent"] for each in kept["failed"]] == [None, "no_such_package"]
 
 
-def test_a_part_that_takes_too_long_is_ended(benchmarks, tmp_path, capfd):
+def test_a_part_that_takes_too_long_is_ended(benchmarks, tmp_path, monkeypatch):
     gpu = benchmarks("gpu")
-    given = SimpleNamespace(small=True, data=None, parts=["gradients", "profile"])
-    found = gpu.results({"device": "cpu"}, given)
-    gpu.PARTS["gradients"] = gpu.PARTS["gradients"]._replace(limit=6)
-    try:
-        first = next(gpu.every_part(found, given))
-    finally:
-        importlib.reload(gpu)
-    assert first is None
+    given = SimpleNamespace(small=True, data=None, parts=["gradients"])
+    path = tmp_path / "gpu.json"
+    found = gpu.results({"device": "cpu"}, given, path)
+    monkeypatch.setitem(gpu.PARTS, "gradients", gpu.Part("gpu_core", 6))
+    next(gpu.every_part(found, given, time.monotonic()))
     assert found["failed"][-1]["error"] == "took longer than 6 s"
-    assert gpu.run_part("profile", tmp_path / "x", 1.0, given) == "no time was left"
+    assert gpu.run_part("profile", tmp_path / "x", 1.0, given, "cpu") == "no time was left"
+    wrong = gpu.run_part("profile", tmp_path / "x", 60.0, given, "another")
+    assert wrong == "ended with exit code 1"
+    path.write_text(json.dumps(found))
+    given.parts = ["profile"]  # of another run, which keeps what there is
+    again = gpu.results({"device": "cpu"}, given, path)
+    assert again["failed"] == found["failed"]
+    assert again["parts"] == {"gradients": {}}
+    given.parts = ["gradients"]
+    assert gpu.results({"device": "cpu"}, given, path)["failed"] == []
 
 
 def test_page(benchmarks):
@@ -157,7 +164,7 @@ def test_gaps_between_kernels(benchmarks):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data", "nowhere"], "--data is nowhere, which is not a folder"),
+        (["--data", "nowhere"], "nowhere is no folder"),
         (["out"], "JAX finds no GPU here"),
         (["--parts", "none"], "invalid choice"),
         (["--small", "a-file"], "a-file cannot be made"),

@@ -123,6 +123,7 @@ def test_brightness_there_and_back():
         own = np.stack([dataset.preprocessing.of_brightness(each) for each in brightness])
         np.testing.assert_allclose(own, dataset.test.x, atol=1e-4)
         back = dataset.preprocessing.brightness(np.asarray(dataset.test.x))
+        assert back is not None
         np.testing.assert_allclose(back, brightness, atol=1e-5)
     with pytest.raises(ValueError, match="from -2 to 3, which are no brightness"):
         Preprocessing(low=-2.0, high=3.0).of_brightness(np.zeros(4))
@@ -195,7 +196,7 @@ def test_labels(y, names):
         (LABELS / 2, "y_train holds real numbers, such as 0: for classes give integers or text"),
         ((LABELS / 2)[:, None], "y_train holds real numbers"),
         (np.zeros(60, int), "holds one class, 0"),
-        (np.where(LABELS == 1, None, "a"), "y_train, row 1: it is missing"),
+        (np.asarray(["a", None, "b"] * 20, object), "y_train, row 1: it is missing"),
         (np.where(LABELS == 1, "1", LABELS.astype(object)), "objects of type int, str"),
         (np.ma.masked_equal(LABELS, 2), "y_train, row 2: it is masked"),
         (np.arange(60) + np.zeros((60, 1, 1)), r"y_train has shape \(60, 1, 60\)|shape"),

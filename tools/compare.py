@@ -22,7 +22,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,11 +80,12 @@ def checkout(what: str) -> Iterator[Path]:
             raise ValueError(f"{what} has no package jaxmlp in it: name a checkout, or a commit")
         yield Path(what).resolve()
         return
-    done = subprocess.run(
-        ["git", "archive", f"{what}^{{commit}}", "jaxmlp"], cwd=ROOT, capture_output=True
-    )
-    if done.returncode:
-        raise ValueError(f"{what!r} is neither a folder nor a commit with the package jaxmlp")
+    command = ["git", "archive", f"{what}^{{commit}}", "jaxmlp"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        says = f"{what!r} is neither a folder nor a commit with the package jaxmlp"
+        raise ValueError(says) from error
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             archive.extractall(folder, filter="data")
@@ -104,10 +105,10 @@ class Workload:
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        self.folder = folder
+        self.folder, self.errors = folder, tempfile.TemporaryFile("w+")  # noqa: SIM115 (a pipe may fill)
         self.process: Any = subprocess.Popen(
             [sys.executable, str(WORKLOAD)], env=os.environ | settings, text=True, cwd=folder,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
         )  # fmt: skip
         self.names: list[str] = json.loads(self._answer())
 
@@ -117,21 +118,25 @@ class Workload:
         Raises:
             ValueError: if it cannot be measured in this checkout.
         """
-        self.process.stdin.write(name + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and the answer says why
+            self.process.stdin.write(name + "\n")
+            self.process.stdin.flush()
         return float(self._answer())
 
     def _answer(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            said = self.process.stderr.read().strip().splitlines() or ["it ended"]
+            self.errors.seek(0)
+            said = self.errors.read().strip().splitlines() or ["it ended"]
             raise ValueError(f"{self.folder} cannot be measured: {said[-1]}")
         return line
 
     def close(self) -> None:
         """End the process."""
         self.process.kill()
-        self.process.communicate()
+        with suppress(BrokenPipeError):
+            self.process.communicate()
+        self.errors.close()
 
 
 def measure(

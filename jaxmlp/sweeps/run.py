@@ -110,7 +110,7 @@ def train_together(
     filled = [*trials, *[trials[-1]] * (size - len(trials))]
     mine = _block(everyone, len(filled))  # of the trials, for this process to bring
     own = filled[mine]
-    keys = jnp.stack([jax.random.key(trial.seed) for trial in own])
+    keys = jax.vmap(jax.random.key)(np.asarray([trial.seed for trial in own], np.int32))
     hypers = jax.tree.map(lambda *each: np.asarray(each, np.float32), *[t.hyper for t in own])
     if states is None:
         states = _start(own, keys, hypers, config, data)
@@ -192,6 +192,8 @@ def _block(everyone: Mesh, count: int) -> slice:
 def _put(tree: Any, spec: PartitionSpec) -> Any:
     """What this process brings of some arrays, as arrays that span all processes."""
     sharding = NamedSharding(mesh(), spec)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
     return jax.tree.map(
         lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree
     )
@@ -278,6 +280,8 @@ def _start(
         few = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (keys, hypers))
         parts.append(_start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
         order += numbers
+    if len(parts) == 1:  # which then stays on its device
+        return parts[0]
     back = np.argsort(order)
     return jax.tree.map(lambda *each: np.concatenate(each)[back], *parts)
 
