@@ -196,6 +196,7 @@ def load_run(folder: Path) -> Run:
     try:
         decisive(record)  # for the digest
         config, framing = record["config"], record["framing"]
+        inputs = record["preprocessing"]
         run = Run(
             config=Config(**config | {"hidden": tuple(config["hidden"])}),
             hyper=Hyperparams(**record["hyperparams"]),
@@ -226,9 +227,7 @@ def load_run(folder: Path) -> Run:
             found = run._replace(
                 params=params,
                 epoch=epoch,
-                preprocessing=preprocessing.from_record(
-                    record["preprocessing"], params[0].weight.shape[0]
-                ),
+                preprocessing=preprocessing.from_record(inputs, params[0].weight.shape[0]),
             )
             _check_params(folder, found)
             check_written(path, record, arrays, written)

@@ -4,7 +4,7 @@
 
 Each file has to be read, or refused with a ValueError, within a bound on memory and on time. Where
 atheris is installed, as many again are changed by it: it keeps the files that reach code which none
-before them reached, and changes those further. There is no reader of CSV: jaxmlp only writes it.
+before them reached, and changes those further.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 LARGEST = 1 << 16  # bytes of an input
 BOUND = 1 << 28  # bytes of memory that a reader may take for it
@@ -266,7 +267,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     import jax
 
     from jaxmlp.checkpoints import decisive, load_checkpoint
-    from jaxmlp.data.loaders import load_npz
+    from jaxmlp.data.loaders import load_npz, load_table
     from jaxmlp.data.readers import read_idx
     from jaxmlp.images import read_image
     from jaxmlp.ink import Framing
@@ -290,6 +291,14 @@ def readers(folder: Path) -> dict[str, Reader]:
         assert found.shape == (784,)
         assert np.isfinite(found).all()
 
+    frames = [
+        pd.DataFrame(
+            {"a": image[:, 0], "b": image[:, 1] % 2, "c": np.where(image[:, 2] > 99, "x", "y")}
+        ),
+        pd.DataFrame({"a": image[:, 0] / 7, "b": np.where(image[:, 1] > 99, "no", "yes")}),
+    ]
+    tables = [each.to_csv(index=False).encode() for each in frames]
+    parquets = [each.to_parquet() for each in frames]
     images = idx(image[None])
     parts = {"x_train": image[:20], "y_train": image[:20, 0] % 3}
     parts |= {"x_test": image[:4], "y_test": image[:4, 0] % 3}
@@ -315,6 +324,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         Reader("IDX, gzipped", [gzip.compress(images, mtime=0)], of_gzip,
                stored("a.gz", lambda path: read_idx(path, 3))),
         Reader("npz", archives, of_npz, stored("a.npz", load_npz)),
+        Reader("CSV", tables, raw, stored("a.csv", lambda path: load_table(path, "b"))),
+        Reader("Parquet", parquets, raw, stored("a.parquet", lambda path: load_table(path, "b"))),
         Reader("npy", arrays, of_npy, stored("a.npy", picture)),
         Reader("PNG", pngs, of_png, stored("a.png", picture), BOUND_OF_PICTURES),
         Reader("JPEG and BMP", others, raw, stored("a.jpg", picture), BOUND_OF_PICTURES),

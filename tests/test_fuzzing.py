@@ -23,7 +23,7 @@ from tests.strategies import LONG
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
 
 NAMES = (
-    "IDX", "IDX, gzipped", "npz", "npy", "PNG", "JPEG and BMP", "config.json",
+    "IDX", "IDX, gzipped", "npz", "CSV", "Parquet", "npy", "PNG", "JPEG and BMP", "config.json",
     "params.safetensors", "checkpoint", "checkpoint, to go on from", "chunk of a sweep",
     "chunk in flight", "sweep.json", "a table's attributes",
 )  # fmt: skip

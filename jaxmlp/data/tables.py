@@ -11,6 +11,8 @@ from jaxmlp.files import check_regular, free_memory
 
 ENDINGS = (".csv", ".parquet")
 MOST = 100  # different texts in a column that become columns of their own
+SHARE = 64  # of the free memory: how much smaller a table has to be, as text takes more in memory
+BYTES_EACH = 8  # of an entry of a Parquet file
 ABSENT = "missing"  # the category of what is missing, where that is imputed
 IMPUTE = ("refuse", "impute")
 
@@ -63,18 +65,23 @@ def read_table(path: Path) -> Any:
     import pandas as pd
 
     try:
-        check_regular(path)
-        limit = free_memory() // 16
-        if path.stat().st_size > limit:
-            raise ValueError(f"it has more than {limit} bytes, which memory is too short for")
+        size = check_regular(path).st_size
         if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
+            from pyarrow.parquet import read_metadata
+
+            found = read_metadata(path)  # of few bytes, it may be of many rows
+            size = max(size, found.num_rows * found.num_columns * BYTES_EACH)
+        if size > (limit := free_memory() // SHARE):
+            raise ValueError(f"it has {size} bytes: memory allows {limit}")
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path, engine="pyarrow")
         else:
             frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
+        for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+            if dtype.kind not in "iufbMmc":  # text that is damaged shows only now
+                frame[name] = frame[name].astype(object)
     except (MemoryError, ModuleNotFoundError):
         raise
-    except ImportError as error:  # pandas says so where pyarrow is not installed
-        raise ModuleNotFoundError(str(error), name="pyarrow") from error
     except Exception as error:  # pandas' and pyarrow's own, of many types
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} cannot be read as a table: {reason}") from error
