@@ -32,7 +32,7 @@ def jaxmlp_(folder: str, seed: int) -> float:
 
     dataset = jaxmlp.load_idx(Path(folder), uint8=True)
     config = jaxmlp.Config(hidden=(WIDTH,), batch_size=SIZE, epochs=EPOCHS)
-    hyper = jaxmlp.Hyperparams(learning_rate=RATE)
+    hyper = jaxmlp.Hyperparams(learning_rate=RATE, label_smoothing=0.1)
     result = jaxmlp.train(jax.random.key(seed), hyper, dataset, config=config)
     return evaluate(result.params, dataset, dataset.test, config.activation).accuracy
 
@@ -100,7 +100,8 @@ def cold_starts(data: str, rounds: int) -> dict[str, list[dict[str, float]]]:
             script = [sys.executable, __file__]
             typed = [sys.executable, "-m", "jaxmlp", "train", "--data", data, "--hidden",
                      str(WIDTH), "--batch-size", str(SIZE), "--epochs", str(EPOCHS),
-                     "--learning-rate", str(RATE), "--seed", str(turn), "--out"]  # fmt: skip
+                     "--learning-rate", str(RATE), "--label-smoothing", "0.1",
+                     "--seed", str(turn), "--out"]  # fmt: skip
             own, seed = [*script, "jaxmlp", data], str(turn)
             starts: list[dict[str, list[str]]] = [  # a second start comes after the first
                 {"jaxmlp, cold": [*own, seed], "jaxmlp, second start": [*own, seed]},

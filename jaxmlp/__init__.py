@@ -6,6 +6,7 @@ from jaxmlp.data.loaders import (
     load_idx,
     load_mnist,
     load_npz,
+    load_table,
     split_dataset,
 )
 from jaxmlp.gradient import manual_grad, manual_value_and_grad

@@ -95,7 +95,7 @@ class Hyperparams(NamedTuple):
     momentum: Number = 0.9
     weight_decay: Number = 0.0
     init_scale: Number = 1.0
-    label_smoothing: Number = 0.1
+    label_smoothing: Number = 0.0
     mixup_alpha: Number = 0.2
 
 

@@ -1,5 +1,8 @@
 """How raw numbers become inputs: chosen by values, fitted on training examples, kept."""
 
+from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
 import pandas as pd
@@ -7,9 +10,12 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import jaxmlp
+from jaxmlp.cli import main
 from jaxmlp.data.preprocessing import Preprocessing, as_record, fit, from_record
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it")
@@ -236,6 +242,40 @@ def test_a_validation_part_of_ones_own():
     ]  # fmt: skip
     np.testing.assert_allclose(dataset.train.x.max(axis=0), 1)
     np.testing.assert_array_equal(dataset.validation.labels, LABELS[40:50])
+
+
+@pytest.mark.parametrize("inputs", ["standardise", "minmax", "pixels"])
+def test_predict_does_what_training_did(inputs, as_in_a_shell, capsys):
+    """Of the very test images, as picture files, as many are right as `evaluate` says."""
+    digits: Any = load_digits()
+    images = (digits.images * 255 / 16).astype(np.uint8)
+    np.savez("d.npz", x_train=images[:500], y_train=digits.target[:500],
+             x_test=images[500:560], y_test=digits.target[500:560])  # fmt: skip
+    flags = ["--inputs", inputs, "--epochs", "30", "--hidden", "32", "--out", "r"]
+    assert main(["train", "--data", "d.npz", *flags]) == 0
+    assert main(["evaluate", "r"]) == 0
+    accuracy = float(capsys.readouterr().out.split()[-1])
+    for number, image in enumerate(images[500:560]):
+        Image.fromarray(image).save(f"{number:02}.png")
+    pictures = sorted(str(path) for path in Path().glob("*.png"))
+    assert main(["predict", "r", *pictures]) == 0
+    said = [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert np.mean(np.asarray(said, int) == digits.target[500:560]) == pytest.approx(
+        accuracy, abs=0.05
+    )
+    assert accuracy > 0.7
+
+
+def test_predict_refuses_pictures_where_inputs_are_no_brightness(as_in_a_shell, capsys):
+    images = RNG.normal(size=(60, 8, 8))
+    np.savez("d.npz", x_train=images, y_train=LABELS, x_test=images, y_test=LABELS)
+    flags = ["--epochs", "1", "--hidden", "4", "--batch-size", "8", "--out", "r"]
+    assert main(["train", "--data", "d.npz", *flags]) == 0
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save("a.png")
+    assert main(["predict", "r", "a.png"]) == 2
+    assert "which are no brightness from black to white: give .npy" in capsys.readouterr().err
+    np.save("a.npy", images[0])
+    assert main(["predict", "r", "a.npy"]) == 0
 
 
 @pytest.mark.parametrize(

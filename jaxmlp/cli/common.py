@@ -77,7 +77,7 @@ def load_data(
         return load_mnist(**usual)
     if path.suffix == ".npz":
         return load_npz(path, **usual)
-    if path.is_dir():
+    if path.is_dir() or (path.parent.is_dir() and [*path.parent.glob(f"{path.name}-*")]):
         return load_idx(path, **usual)
     raise ValueError(
         f"unknown data {source!r}: give digits, mnist, a folder with MNIST's four IDX files, or "

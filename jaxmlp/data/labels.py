@@ -41,6 +41,10 @@ def encode_labels(
                 f"{name} has dtype {part.dtype}, but {own} {train.dtype}: give the same kind"
             )
     if train.ndim == 2:
+        for name, part in parts.items():
+            says, remedy = "has weight 0 for every class", "leave it out"
+            empty = np.asarray([not row.any() for row in part])
+            refuse_first(name, empty, [], says, remedy)
         return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
     known = _known(own, train, classes)
     encoded = {}

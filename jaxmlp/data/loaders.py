@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxmlp.data.arrays import as_numbers
 from jaxmlp.data.dataset import Batch, Dataset, check_counts
+from jaxmlp.data.families import read_archive, read_family
 from jaxmlp.data.labels import encode_labels
 from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fits_in_8_bits
-from jaxmlp.data.readers import read_idx, read_npz
 from jaxmlp.data.tables import fit_schema, labels_of, numbers_of, read_table
 from jaxmlp.settings import check_integer
 
@@ -92,42 +92,31 @@ def load_mnist(cache: Path | None = None, **options: Unpack[LoadOptions]) -> Dat
 
 
 def load_idx(directory: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
-    """A data set in MNIST's four IDX files, each gzipped or not.
+    """A data set in MNIST's four IDX files, each gzipped or not, or in one of its family's forms.
+
+    Args:
+        directory: the folder; where it holds several sets, as EMNIST's does, the folder with the
+            beginning of the names of one, such as emnist/emnist-letters.
+        options: see `LoadOptions`.
 
     Raises:
         ValueError: if a file is missing, truncated, corrupt or of the wrong kind, or the
             numbers of images and labels differ.
     """
-    arrays = []
-    for part in ("train", "t10k"):
-        for kind, rank in (("images", 3), ("labels", 1)):
-            arrays.append(read_idx(_find_idx(Path(directory), f"{part}-{kind}", rank), rank))
-    return split_dataset(*arrays, **options)
-
-
-def _find_idx(directory: Path, stem: str, rank: int) -> Path:
-    """The file `stem` of a folder, under any of the names that are in use for it."""
-    if not directory.is_dir():
-        raise ValueError(f"{directory} is no folder: name the one that holds the IDX files")
-    for separator in "-.":
-        for suffix in ("", ".gz"):
-            path = directory / f"{stem}{separator}idx{rank}-ubyte{suffix}"
-            if path.is_file():
-                return path
-    raise ValueError(f"{directory} has no file {stem}-idx{rank}-ubyte or {stem}-idx{rank}-ubyte.gz")
+    return split_dataset(*read_family(Path(directory)), **options)
 
 
 def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
-    """A data set in one .npz file with x_train, y_train, x_test, y_test, as Keras keeps MNIST.
+    """A data set in one .npz file: x_train, y_train, x_test, y_test, or MedMNIST's names.
 
     How the numbers become inputs is chosen as `LoadOptions` says. Nothing is ever unpickled.
 
     Raises:
-        ValueError: if the file is missing, corrupt, lacks one of the four or holds objects,
+        ValueError: if the file is missing, corrupt, lacks an array or holds objects,
             or their shapes or values do not make a data set.
     """
-    arrays = read_npz(Path(path), ("x_train", "y_train", "x_test", "y_test"))
-    return split_dataset(*arrays, **options)
+    arrays: dict[str, Any] = {**read_archive(Path(path))}
+    return split_dataset(**arrays, **options)
 
 
 def load_table(

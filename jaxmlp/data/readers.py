@@ -8,6 +8,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
@@ -19,13 +20,14 @@ NPY_HEADERS = {  # by version: how many bytes say how long the header is, and wh
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+BYTES = np.dtype(np.uint8)
 MAX_HEADER = 10_000  # bytes, which is NumPy's own limit
 MAX_DIRECTORY = 2**21  # bytes of an .npz file's directory, some fifty for each of its arrays
-IDX_UINT8 = 0x08  # the type code of unsigned bytes, the only one that MNIST's files use
+IDX_TYPES = {np.dtype(np.uint8): 0x08, np.dtype(">i4"): 0x0C}  # the codes of MNIST and QMNIST
 
 
-def read_idx(path: Path, rank: int) -> np.ndarray:
-    """The array of unsigned bytes in an IDX file, gzipped or not.
+def read_idx(path: Path, rank: int, dtype: np.dtype = BYTES) -> np.ndarray:
+    """The array in an IDX file, gzipped or not.
 
     Format: two zero bytes, a type code, the rank, then big-endian 32-bit sizes and the data
     (described by LeCun on the page of the MNIST database).
@@ -33,6 +35,7 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     Args:
         path: the file; a name that ends in .gz is decompressed.
         rank: what the array's rank must be: 3 for images, 1 for labels.
+        dtype: unsigned bytes, or big-endian integers of 32 bits.
 
     Raises:
         ValueError: if the file cannot be read, is not IDX, holds something else than bytes
@@ -41,26 +44,37 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     try:
         check_regular(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return _parse_idx(file, path, rank)
+            return _parse_idx(file, path, rank, dtype)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int) -> np.ndarray:
+def _parse_idx(file: io.BufferedIOBase, path: Path, rank: int, dtype: np.dtype) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it begins with {head!r}, not two zero bytes")
-    if (head[2], head[3]) != (IDX_UINT8, rank):
+    if (head[2], head[3]) != (code := IDX_TYPES[dtype], rank):
+        kind = "bytes" if dtype == BYTES else "integers"
         raise ValueError(
-            f"{path} has IDX type {head[2]:#04x} and rank {head[3]}: expected bytes (0x08) of "
-            f"rank {rank}; are images and labels exchanged?"
+            f"{path} has IDX type {head[2]:#04x} and rank {head[3]}: expected {kind} ({code:#04x}) "
+            f"of rank {rank}; are images and labels exchanged?"
         )
     sizes = file.read(4 * rank)
     if len(sizes) < 4 * rank:
         raise ValueError(f"{path} is truncated: it ends inside its header")
     shape = struct.unpack(f">{rank}I", sizes)
-    content = read_exactly(file, f"{path} of shape {shape}", math.prod(shape))
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    size = math.prod(shape) * dtype.itemsize
+    content = read_exactly(file, f"{path} of shape {shape}", size)
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def npz_names(path: Path) -> set[str]:
+    """The names of the arrays in an .npz file; none if it cannot be read, which `read_npz` says."""
+    with suppress(OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        check_regular(path)
+        with _Archive(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    return set()
 
 
 def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:

@@ -1,0 +1,130 @@
+"""MNIST and the data sets in its likeness, in the files that they are distributed in.
+
+MNIST and Fashion-MNIST: four IDX files. EMNIST: the same for each of its splits, with images that
+lie on their side, and a file that says which letter a class is. QMNIST: labels as rows of eight
+integers, of which the first is the class. KMNIST and K49: the same arrays as .npz files.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmlp.data.readers import npz_names, read_idx, read_npz
+
+PARTS = {"train": ("train",), "test": ("t10k", "test")}
+KINDS = {"x": ("images", "imgs"), "y": ("labels",)}
+ENDINGS = {
+    "x": ("-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz", ".npz"),
+    "y": (
+        "-idx1-ubyte", ".idx1-ubyte", "-idx1-ubyte.gz", ".idx1-ubyte.gz",
+        "-idx2-int", "-idx2-int.gz", ".npz",
+    ),
+}  # fmt: skip
+IN_ARCHIVES = (  # how the arrays of one .npz file are called: by Keras, and by MedMNIST
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
+)
+
+
+class Arrays(NamedTuple):
+    """Raw arrays: images and labels, and what the classes are called, if a file says so."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def read_family(place: Path) -> Arrays:
+    """The four files of a data set.
+
+    Args:
+        place: their folder; where it holds more than one set, the folder with the beginning of
+            the names that belong together, such as emnist/emnist-letters.
+
+    Raises:
+        ValueError: if there is none, or more than one, or a file cannot be read.
+    """
+    folder, prefix = (place, "") if place.is_dir() else (place.parent, place.name)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not folder.is_dir() or (prefix and not any(name.startswith(prefix) for name in names)):
+        raise ValueError(f"{place} is no folder: name the one that holds the IDX files")
+    sets = _sets(names, prefix)
+    whole = [name for name, files in sets.items() if len(files) == 4]
+    if len(whole) > 1:
+        choices = ", ".join(str(folder / name.rstrip("-_.")) for name in whole)
+        raise ValueError(f"{place} holds more than one data set: name one of {choices}")
+    if not whole:
+        _refuse(place, sets)
+    files = {what: folder / name for what, name in sets[whole[0]].items()}
+    arrays = {what: _read(path, what[0]) for what, path in files.items()}
+    if "emnist" in whole[0].lower():  # whose images are written column by column
+        arrays |= {what: np.swapaxes(arrays[what], 1, 2) for what in ("x_train", "x_test")}
+        arrays |= _called(folder / f"{whole[0].rstrip('-')}-mapping.txt", arrays)
+    return Arrays(**arrays)
+
+
+def _sets(names: list[str], prefix: str) -> dict[str, dict[str, str]]:
+    """By the beginning of their names, the files of each set: x_train, y_train, x_test, y_test."""
+    sets: dict[str, dict[str, str]] = {}
+    for part, called in PARTS.items():
+        for kind, kinds in KINDS.items():
+            ends = [f"{p}-{k}{e}" for p in called for k in kinds for e in ENDINGS[kind]]
+            for name in names:
+                end = next((end for end in ends if name.lower().endswith(end)), None)
+                if end and name.startswith(prefix):
+                    sets.setdefault(name[: -len(end)], {}).setdefault(f"{kind}_{part}", name)
+    return sets
+
+
+def _refuse(place: Path, sets: dict[str, dict[str, str]]) -> None:
+    """Raise ValueError that says which file is missing."""
+    found = max(sets.values(), key=len, default={})
+    usual = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images",
+             "y_test": "t10k-labels"}  # fmt: skip
+    missing = next(stem for what, stem in usual.items() if what not in found)
+    rank = 3 if "images" in missing else 1
+    raise ValueError(
+        f"{place} has no file {missing}-idx{rank}-ubyte or {missing}-idx{rank}-ubyte.gz"
+    )
+
+
+def _read(path: Path, kind: str) -> np.ndarray:
+    """The images or the labels in a file."""
+    if path.suffix == ".npz":
+        (array,) = read_npz(path, ("arr_0",))
+        return array
+    if kind == "x":
+        return read_idx(path, 3)
+    if "idx2-int" in path.name:
+        return read_idx(path, 2, np.dtype(">i4"))[:, 0].astype(np.int32)
+    return read_idx(path, 1)
+
+
+def _called(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels as characters, where a file says which: lines of a label and character codes."""
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="ascii") as file:
+            rows = [list(map(int, line.split())) for line in file.read(10_000).splitlines()]
+        names = {row[0]: chr(row[1]) for row in rows if row}
+        return {
+            what: np.asarray([names[label] for label in arrays[what].tolist()])
+            for what in ("y_train", "y_test")
+        }
+    except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
+        raise ValueError(f"{path} is no list of labels with their characters: {error!r}") from error
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of one .npz file, by the names that `split_dataset` has for them.
+
+    Raises:
+        ValueError: if the file cannot be read, or has neither Keras's nor MedMNIST's names.
+    """
+    present = npz_names(path)
+    names = next((each for each in IN_ARCHIVES if present.issuperset(each)), IN_ARCHIVES[0])
+    ours = ("x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation")
+    return dict(zip(ours, read_npz(path, names), strict=False))
