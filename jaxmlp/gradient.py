@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Scalar
 
 from jaxmlp.activations import get_activation
 from jaxmlp.data import Batch
-from jaxmlp.losses import check_batch, cross_entropy, jit_on_batch, label_rows, softmax
+from jaxmlp.losses import check_batch, get_loss, jit_on_batch, label_rows
 from jaxmlp.network import forward_pass, matmul
 from jaxmlp.params import Layer, Params
 
@@ -21,8 +21,8 @@ class Lines(NamedTuple):
 
     Attributes:
         h, z: the forward pass, as in `network.Intermediates`.
-        p: softmax probabilities, shape (n, n_out) (5).
-        loss: the mean cross-entropy, a scalar (7).
+        p: what is predicted, shape (n, n_out): softmax probabilities (5), z (33) or σ(z) (35).
+        loss: the mean of the costs, a scalar (7).
         dz: ∂loss/∂z for every layer, shapes of `z`; the note's J (12), (16).
         dh: ∂loss/∂h for every layer but the first, shapes of `h[1:]` (15).
         grad: ∂loss/∂W and ∂loss/∂b in the tree of the parameters (13), (14).
@@ -37,20 +37,25 @@ class Lines(NamedTuple):
     grad: Params
 
 
-def derivation_lines(params: Params, batch: Batch, activation: str = "relu") -> Lines:
+def derivation_lines(
+    params: Params, batch: Batch, activation: str = "relu", loss: str = "softmax"
+) -> Lines:
     """Evaluate the whole derivation, forward and backward, and keep every line of it.
 
     For the note's network these are its own lines (29), (30).
     """
     check_batch(params, batch)
-    derivative = get_activation(activation).derivative
+    derivative, (cost, predicted) = get_activation(activation).derivative, get_loss(loss)
     h, z = forward_pass(params, batch.x, activation)  # (1)–(3)
     n, last = batch.x.shape[0], len(params) - 1
     y = label_rows(batch.labels, z[last].shape[1], z[last].dtype)  # (8)
-    p = softmax(z[last])  # (4), (5)
-    mean = jnp.mean(cross_entropy(z[last], batch.labels))  # (6), (7)
+    p = predicted(z[last])  # (4), (5), or z or σ(z)
+    mean = jnp.mean(cost(z[last], batch.labels))  # (6), (7)
 
-    dz = [(p * jnp.sum(y, axis=1, keepdims=True) - y) / n]  # (12)
+    if loss == "softmax":  # noqa: SIM108  (each line is an equation)
+        dz = [(p * jnp.sum(y, axis=1, keepdims=True) - y) / n]  # (12)
+    else:
+        dz = [(p - y) / n]  # (37)
     dh: list[Array] = []
     grad = [_layer_gradient(params[last], h[last], dz[0])]
     for layer in reversed(range(last)):
@@ -71,13 +76,16 @@ def _layer_gradient(layer: Layer, h: Float[Array, "n n_in"], dz: Float[Array, "n
 
 
 @jit_on_batch
-def manual_grad(params: Params, batch: Batch, *, activation: str = "relu") -> Params:
+def manual_grad(
+    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
+) -> Params:
     """The gradient of `loss` with respect to `params` (32): a drop-in for `jax.grad(loss)`.
 
     Args:
         params: layers as made by `init_params`.
         batch: inputs and labels, as `loss` takes them.
         activation: the name of the hidden layers' activation.
+        loss: softmax, squared or sigmoid, as `loss` takes it.
 
     Returns:
         A tree like `params`, with the same shapes and dtypes, in nats per unit of parameter.
@@ -85,16 +93,16 @@ def manual_grad(params: Params, batch: Batch, *, activation: str = "relu") -> Pa
     Raises:
         ValueError: as `loss` does.
     """
-    return derivation_lines(params, batch, activation).grad
+    return derivation_lines(params, batch, activation, loss).grad
 
 
 @jit_on_batch
 def manual_value_and_grad(
-    params: Params, batch: Batch, *, activation: str = "relu"
+    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
 ) -> tuple[Float[Scalar, ""], Params]:
     """The loss and its gradient: a drop-in for `jax.value_and_grad(loss)`.
 
     Takes and raises what `manual_grad` does; the forward pass is computed once.
     """
-    lines = derivation_lines(params, batch, activation)
+    lines = derivation_lines(params, batch, activation, loss)
     return lines.loss, lines.grad

@@ -1,8 +1,9 @@
-"""Softmax cross-entropy on logits. Numbers in parentheses are equations of `derivation.md`."""
+"""The losses, on logits. Numbers in parentheses are equations of `derivation.md`."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from inspect import signature
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.core
@@ -18,44 +19,54 @@ Result = TypeVar("Result")
 
 
 def jit_on_batch(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Turn f(params, batch, *, activation) into a public, jitted function of a batch.
+    """Turn f(params, batch, *, activation, …) into a public, jitted function of a batch.
 
     Shapes and dtypes are checked while tracing, so they cost nothing later. Whether an integer
     label names a class is a question of values: it is asked before the jit, where the labels
     are known, because compiled code cannot raise; on an accelerator that waits for them.
     """
-    compiled = jax.jit(function, static_argnames="activation")
+    parameters = signature(function).parameters
+    usual = {
+        name: parameters[name].default for name in ("activation", "loss") if name in parameters
+    }
+    compiled = jax.jit(function, static_argnames=[*usual])
 
     @functools.wraps(function)
-    def on_batch(params: Params, batch: Batch, *, activation: str = "relu") -> Result:
+    def on_batch(params: Params, batch: Batch, **settings: str) -> Result:
         if not isinstance(getattr(batch, "labels", None), jax.core.Tracer):
             check_batch(params, batch)
             check_classes(batch.labels, params[-1].weight.shape[1])
-        return compiled(params, batch, activation=activation)
+        return compiled(params, batch, **usual | settings)
 
     return on_batch
 
 
 @jit_on_batch
-def loss(params: Params, batch: Batch, *, activation: str = "relu") -> Float[Scalar, ""]:
+def loss(
+    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
+) -> Float[Scalar, ""]:
     """The mean over the batch of −Σⱼ yⱼ log pⱼ with p = softmax(logits), equations (1) to (8).
 
     Args:
         params: layers as made by `init_params`.
         batch: inputs and labels; integer classes, or rows of real weights with any sum.
         activation: the name of the hidden layers' activation.
+        loss: softmax; or squared, Σⱼ (zⱼ − yⱼ)² / 2 (33), for real targets; or sigmoid,
+            −Σⱼ yⱼ log σ(zⱼ) + (1 − yⱼ) log(1 − σ(zⱼ)) (35), for several labels at once.
 
     Returns:
-        A scalar in nats, in the dtype of the parameters or float32 where that is narrower.
+        A scalar, in nats but for squared, in the dtype of the parameters, or float32 where that
+        is narrower.
 
     Raises:
-        ValueError: if shapes or dtypes of params, x and labels do not fit, or a label names
-            no class. Under a trace, where labels have no values yet, such a label counts as
-            a row of zeros. Label rows are not searched for NaN: it makes the loss NaN.
+        ValueError: if shapes or dtypes of params, x and labels do not fit, the loss is unknown,
+            or a label names no class. Under a trace, where labels have no values yet, such a
+            label counts as a row of zeros. Label rows are not searched for NaN: it makes the
+            loss NaN.
     """
     check_batch(params, batch)
     z = forward_pass(params, batch.x, activation).z[-1]
-    return jnp.mean(cross_entropy(z, batch.labels))  # (7)
+    return jnp.mean(get_loss(loss).cost(z, batch.labels))  # (7)
 
 
 def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
@@ -64,10 +75,62 @@ def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " 
     return -jnp.sum(y * jax.nn.log_softmax(z, axis=1), axis=1)
 
 
+def squared_error(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+    """Σⱼ (zⱼ − yⱼ)² / 2 of every row (33)."""
+    y = label_rows(labels, z.shape[1], z.dtype)
+    return jnp.sum((z - y) ** 2, axis=1) / 2
+
+
+def sigmoid_cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+    """−Σⱼ yⱼ log σ(zⱼ) + (1 − yⱼ) log(1 − σ(zⱼ)) of every row (35).
+
+    The sigmoid is the softmax of the two logits 0 and z. Taken so, the cost is finite for all z,
+    and JAX's own derivative is right at z = 0, where that of max(z, 0) + log(1 + exp(−|z|)) is not:
+    in jax 0.10.2 the slope of |z| at 0 is 1.
+    """
+    y = label_rows(labels, z.shape[1], z.dtype)
+    log_no, log_yes = jax.nn.log_softmax(jnp.stack([jnp.zeros_like(z), z]), axis=0)
+    return -jnp.sum(y * log_yes + (1 - y) * log_no, axis=1)
+
+
 def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
     """exp zⱼ / Σₖ exp zₖ of every row (4), shifted by the largest logit against overflow (5)."""
     exponentials = jnp.exp(z - jnp.max(z, axis=1, keepdims=True))
     return exponentials / jnp.sum(exponentials, axis=1, keepdims=True)
+
+
+def sigmoid(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+    """σ(z) of every entry: the p of (35)."""
+    return jax.lax.logistic(z)
+
+
+def unchanged(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+    """z itself: the p of (33)."""
+    return z
+
+
+class Loss(NamedTuple):
+    """A loss by the cost of every row, and p, what the network predicts, a function of the logits.
+
+    With it, ∂C/∂z = p Σy − y for softmax (11), and p − y for the others (34), (36).
+    """
+
+    cost: Callable[[Any, Any], Array]
+    predicted: Callable[[Any], Array]
+
+
+LOSSES = {
+    "softmax": Loss(cross_entropy, softmax),
+    "squared": Loss(squared_error, unchanged),
+    "sigmoid": Loss(sigmoid_cross_entropy, sigmoid),
+}
+
+
+def get_loss(name: str) -> Loss:
+    """The loss called `name`, or a ValueError that lists the names there are."""
+    if name not in LOSSES:
+        raise ValueError(f"unknown loss {name!r}: choose one of {', '.join(LOSSES)}")
+    return LOSSES[name]
 
 
 def label_rows(labels: Labels, n_out: int, dtype: DTypeLike) -> Float[Array, "n n_out"]:

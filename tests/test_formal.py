@@ -12,7 +12,8 @@ from tests.strategies import LONG
 FOLDER = Path(__file__).parent / "formal"
 # In the order in which they need each other.
 FILES = (
-    "Sums", "Network", "Backward", "Partial", "Activations", "Further", "Kinks", "Note", "Rounding",
+    "Sums", "Network", "Backward", "Partial", "Activations", "Further", "Kinks", "Note", "Losses",
+    "Rounding",
 )  # fmt: skip
 # Those of Coq's real numbers, on which its logarithm and Coquelicot rest, and that functions with
 # the same values are the same.

@@ -105,6 +105,56 @@ def test_agrees_with_central_differences(case):
         np.testing.assert_allclose(got, central, atol=2e-8, rtol=1e-6)
 
 
+@given(cases(), st.sampled_from(["squared", "sigmoid"]))
+def test_other_losses_agree_with_autodiff(case, loss):
+    """Where both are rounded; `huge logits` make squared errors beyond what float32 resolves."""
+    with jax.enable_x64(True):
+        case = ready(case._replace(dtype="float64"))
+        exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.params)
+        settings = {"activation": case.activation, "loss": loss}
+        value, grad = jaxmlp.manual_value_and_grad(exact, case.batch, **settings)
+        expected_value, expected = either_loss(exact, case.batch, **settings)
+        assert jax.tree.structure(grad) == jax.tree.structure(expected)
+        largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+        np.testing.assert_allclose(value, expected_value, rtol=1e-12, atol=1e-12)
+        for ours, theirs in zip(jax.tree.leaves(grad), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12 * (1 + largest))
+
+
+either_loss = jax.jit(jax.value_and_grad(jaxmlp.loss), static_argnames=("activation", "loss"))
+
+
+@pytest.mark.parametrize("loss", ["squared", "sigmoid"])
+@given(cases(dtypes=("float64",), numbers=("dense",), activations=("tanh", "sigmoid", "gelu")))
+def test_other_losses_agree_with_central_differences(loss, case):
+    with jax.enable_x64(True):
+        case = ready(case)
+        flat, unflatten = jax.flatten_util.ravel_pytree(case.params)
+        settings = {"activation": case.activation, "loss": loss}
+        grad = jaxmlp.manual_grad(case.params, case.batch, **settings)
+        got, _ = jax.flatten_util.ravel_pytree(grad)
+        along = np.random.default_rng(0).normal(size=len(flat))
+
+        def at(step):
+            return float(jaxmlp.loss(unflatten(flat + step * along), case.batch, **settings))
+
+        slope = (at(1e-5) - at(-1e-5)) / 2e-5
+        size = float(np.abs(np.asarray(got)) @ np.abs(along))
+        assert float(got @ along) == pytest.approx(slope, abs=1e-6 * (1 + size))
+
+
+@pytest.mark.parametrize("loss", ["squared", "sigmoid"])
+def test_other_losses_from_zero_weights(loss):
+    """Where people start: z = 0, and by hand ∂C/∂b = mean of p − y, with p = 0 or a half."""
+    params = (Layer(jnp.zeros((2, 3)), jnp.zeros(3)),)
+    y = jnp.asarray([[1.0, 0.0, 0.5], [0.0, 0.0, 2.0]])
+    batch = Batch(jnp.ones((2, 2)), y)
+    expected = (0.5 if loss == "sigmoid" else 0.0) - np.asarray(y).mean(axis=0)
+    for gradient in (jaxmlp.manual_grad, jax.grad(jaxmlp.loss)):
+        bias = np.asarray(gradient(params, batch, loss=loss)[0].bias)
+        np.testing.assert_allclose(bias, expected, rtol=1e-6)
+
+
 def test_hand_worked_value():
     """One example, one hidden unit on and one off, logits (0, 0): p = (½, ½), y = (1, 0)."""
     params = (

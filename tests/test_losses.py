@@ -137,10 +137,43 @@ def test_arguments_by_name(function):
     with pytest.raises(TypeError, match="positional"):
         function(PARAMS, batch, "tanh")
     kinds = [parameter.kind.name for parameter in inspect.signature(function).parameters.values()]
-    assert kinds == ["POSITIONAL_OR_KEYWORD", "POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"]
+    assert kinds[:3] == ["POSITIONAL_OR_KEYWORD", "POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"]
+    assert set(kinds[3:]) <= {"KEYWORD_ONLY"}
 
 
 @pytest.mark.usefixtures("as_users_see_it")
 def test_refuses_what_is_no_batch():
     with pytest.raises(ValueError, match="batch is a tuple: give jaxmlp"):
         jaxmlp.loss(PARAMS, (X, np.zeros(4, int)))
+
+
+@pytest.mark.parametrize("name", ["squared", "sigmoid"])
+def test_other_losses_are_the_formula(name):
+    """(33) and (35) as they stand, for labels within 0 and 1 and beyond."""
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    p = 1 / (1 + np.exp(-z.astype(float)))
+    costs = {
+        "squared": ((z - y) ** 2).sum(axis=1) / 2,
+        "sigmoid": -(y * np.log(p) + (1 - y) * np.log(1 - p)).sum(axis=1),
+    }
+    params = (Layer(jnp.eye(3), None),)
+    value = jaxmlp.loss(params, Batch(jnp.asarray(z), jnp.asarray(y)), loss=name)
+    np.testing.assert_allclose(value, costs[name].mean(), rtol=1e-5)
+
+
+def test_the_loss_of_sigmoids_does_not_overflow():
+    params = (Layer(jnp.eye(2), None),)
+    x = jnp.asarray([[1e30, -1e30], [-1e4, 1e4]])
+    for y, expected in (([[1.0, 0.0], [0.0, 1.0]], 0.0), ([[1.0, 0.0], [1.0, 0.0]], 1e4)):
+        value, grad = jaxmlp.manual_value_and_grad(params, Batch(x, jnp.asarray(y)), loss="sigmoid")
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        assert np.isfinite(grad[0].weight).all()
+
+
+def test_an_unknown_loss():
+    params = (Layer(jnp.eye(2), None),)
+    batch = Batch(jnp.ones((1, 2)), jnp.asarray([0]))
+    for function in (jaxmlp.loss, jaxmlp.manual_grad, jaxmlp.manual_value_and_grad):
+        with pytest.raises(ValueError, match="unknown loss 'hinge': choose one of softmax"):
+            function(params, batch, loss="hinge")

@@ -1,5 +1,6 @@
 """The program that JAX runs, executed on symbols: it is the derivative, for all numbers at once."""
 
+import functools
 from itertools import pairwise, product
 from typing import Any
 
@@ -225,3 +226,16 @@ def test_exact_along_a_random_direction(sizes):
     slope = sp.diff(run(jaxmlp.loss, moved, batch).item(), t).subs(t, 0)
     pairs = zip(jax.tree.leaves(grad), jax.tree.leaves(direction), strict=True)
     assert is_zero(slope - sum((entries * by).sum() for entries, by in pairs))
+
+
+@pytest.mark.parametrize("loss", ["squared", "sigmoid"])
+def test_other_losses(loss):
+    """The traced gradient is the derivative of the traced loss, entry by entry."""
+    params, batch = problem((2, 2, 2), True, 2)
+    of = functools.partial(jaxmlp.loss, loss=loss)
+    by_hand = functools.partial(jaxmlp.manual_grad, loss=loss)
+    run = Symbolic(in_turn((True, False, True, True)))
+    value, grad = run(of, params, batch).item(), run(by_hand, params, batch)
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(grad), strict=True)
+    for symbol, entry in ((s, e) for a, b in pairs for s, e in zip(a.flat, b.flat, strict=True)):
+        assert is_zero(sp.diff(value, symbol) - entry), symbol

@@ -25,7 +25,10 @@ import sympy as sp
 from jaxmlp.checking.jitter import evaluated, inside
 
 CONSTANTS = (sp.sqrt(2), 1 / sp.sqrt(2), sp.sqrt(2 * sp.pi), 1 / sp.sqrt(2 * sp.pi))
-MOVING = {"broadcast_in_dim", "reshape", "transpose", "squeeze", "stop_gradient"}
+MOVING = {
+    "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "stack", "concatenate",
+    "stop_gradient",
+}  # fmt: skip
 OF_REALS: dict[str, Callable[..., Any]] = {  # entry by entry
     "add": lambda a, b: a + b,
     "add_any": lambda a, b: a + b,
@@ -136,8 +139,13 @@ class Symbolic:
         if name in OF_REALS and real:
             return _by_entry(OF_REALS[name], *values)
         if name in MOVING:  # tried on numbers, which say where every entry comes from
-            numbers = jnp.arange(values[0].size).reshape(values[0].shape)
-            return values[0].ravel()[np.asarray(equation.primitive.bind(numbers, **params))]
+            ends = np.cumsum([value.size for value in values])
+            numbers = [
+                jnp.arange(end - value.size, end).reshape(value.shape)
+                for value, end in zip(values, ends, strict=True)
+            ]
+            entries = np.concatenate([value.ravel() for value in values])
+            return entries[np.asarray(equation.primitive.bind(*numbers, **params))]
         if name == "convert_element_type" and (real or kinds[0] in "bi"):
             if not jnp.issubdtype(params["new_dtype"], jnp.floating):
                 raise NotImplementedError(
