@@ -60,6 +60,7 @@ class Run(NamedTuple):
         config, hyper, seed: what `train` was told.
         data: where the data came from, as `--data` takes it.
         options: how they were read: the other flags for data.
+        fingerprint: of the data.
         preprocessing: what made inputs of raw numbers.
         classes: what the classes are called.
         schema: of the table that it was trained on, if it was.
@@ -73,6 +74,7 @@ class Run(NamedTuple):
     seed: int
     data: str
     options: dict[str, Any]
+    fingerprint: str
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     schema: Schema | None
@@ -203,6 +205,7 @@ def load_run(folder: Path) -> Run:
             seed=int(record["seed"]),
             data=str(record["data"]),
             options=dict(record["options"]),
+            fingerprint=str(record["fingerprint"]),
             preprocessing=Preprocessing(),
             classes=tuple(map(str, record["classes"])),
             schema=record["schema"] and tables.from_record(record["schema"]),

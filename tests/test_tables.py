@@ -1,12 +1,15 @@
 """Tables as people have them: CSV and Parquet, text, what is missing; trained on and predicted."""
 
 import re
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import jaxmlp
 from jaxmlp.cli import main
 from jaxmlp.data.loaders import load_table
 from jaxmlp.data.tables import as_record, from_record
@@ -102,7 +105,7 @@ def test_what_is_missing_is_imputed_by_the_training_examples():
     dataset = load_table("holes.csv", "bought", missing="impute", inputs="as is")
     assert dataset.schema
     age, _, town, _ = dataset.schema.columns
-    assert town.categories == ("Bonn", "Köln", "Ulm", "missing")
+    assert town.categories == ("Bonn", "Köln", "Ulm", "")
     known = np.isin(dataset.train.x[:, 0], frame.age.dropna())
     filled = dataset.train.x[:, 0] == age.fill
     assert (known | filled).all()
@@ -148,7 +151,7 @@ def changed(**columns):
     [
         (shop(), [], "name the column with the classes by --target: 'age', 'income', 'town'"),
         (shop(), ["--target", "sold"], "has no column 'sold': --target names one of 'age'"),
-        (shop(), ["--target", "income"], "column 'income' holds real numbers, such as"),
+        (shop(), ["--target", "income"], "row 1, column 'income': it is .*, a real number"),
         (shop(), ["--target", "bought", "--drop", "x"], "has no column 'x', which --drop names"),
         (shop()[["bought"]], ["--target", "bought"], "there are no inputs"),
         (shop()[:0], ["--target", "bought"], "has no rows"),
@@ -157,7 +160,8 @@ def changed(**columns):
          "column 'name' holds 120 different texts, such as 'n0'.*--drop"),
         (changed(age=[None, *range(ROWS - 1)]), ["--target", "bought"],
          "row 1, column 'age': it is missing; .*--missing impute"),
-        (changed(age=["old", *range(ROWS - 1)]), ["--target", "bought"], "different texts"),
+        (changed(age=["old", *range(ROWS - 1)]), ["--target", "bought"],
+         "row 1, column 'age': it is 'old', but most others are numbers"),
         (changed(bought=[*["yes", "no"] * 59, "yes", None]), ["--target", "bought"],
          "row 120, column 'bought': it is missing; leave the row out"),
         (changed(empty=np.nan), ["--target", "bought", "--missing", "impute"],
@@ -174,7 +178,11 @@ def test_refuses(frame, flags, message, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as a table"),
+        (b"", "has no rows, or no columns"),
+        (b"a,b,b\n1,2,3\n", "has the column 'b' twice"),
+        (b"a,b\n1,2,3\n4,5,6\n", "line 2 has 3 fields, but the header 2"),
+        (b"a;b\n1;2\n", "its columns are separated by ';'"),
+        (b"a,b\n" + b"x" * 2000 + b",1\n", "a text of 2000 characters: at most 1000 are read"),
         (b"\xff\xfe\x00", "cannot be read as a table"),
         (b'a,b\n1,"2\n', "cannot be read as a table"),
         (b"a,b\n1,2,3\n4,5,6,7\n", "cannot be read as a table"),
@@ -201,3 +209,119 @@ def test_other_rows_that_do_not_fit(capsys):
     assert "which no training example is" in refused(capsys, "evaluate", "r", "--data", "new.csv")
     assert "give it alone" in refused(capsys, "predict", "r", "new.csv", "shop.csv")
     assert "give one, not pictures" in refused(capsys, "predict", "r", "a.png")
+
+
+def write(name, **columns):
+    pd.DataFrame(columns).to_csv(name, index=False)
+
+
+FLAGS = ["--target", "y", "--epochs", "1", "--hidden", "4", "--batch-size", "8", "--out", "r"]
+
+
+def test_a_table_that_has_changed(capsys):
+    """Its columns in another order are the same; other rows or texts are not, without --data."""
+    rng = np.random.default_rng(0)
+    columns = {"a": rng.normal(size=60), "b": 100 * rng.normal(size=60), "c": ["x", "z"] * 30}
+    columns["y"] = np.where(columns["a"] > 0, "pos", "neg")
+    write("t.csv", **columns)
+    assert main(["train", "--data", "t.csv", *FLAGS]) == 0
+    assert main(["evaluate", "r"]) == 0
+    before = capsys.readouterr().out.splitlines()[-2:]
+    write("t.csv", **{name: columns[name] for name in ("y", "c", "b", "a")})
+    assert main(["evaluate", "r"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == before
+    write("t.csv", **columns | {"c": ["w", "z"] * 30})
+    assert "it is 'w', which no training example has" in refused(capsys, "evaluate", "r")
+    write("t.csv", **{name: [*values, *values] for name, values in columns.items()})
+    assert "t.csv has changed since the network was trained" in refused(capsys, "evaluate", "r")
+
+
+@pytest.mark.parametrize(
+    ("a", "message"),
+    [
+        (["inf", *range(29)], "row 1, column 'a': it is 'inf', but most others are numbers"),
+        ([*range(29), "1e300"], "row 30, column 'a': it is '1e300', but most"),
+        ([*range(29), "?"], "row 30, column 'a': it is '?', but most others are numbers"),
+        ([f"{n},000" for n in range(30)], None),
+    ],
+)
+def test_numbers_that_are_none(a, message, capsys):
+    write("t.csv", a=a, y=["u", "v"] * 15)
+    if message:
+        assert message in refused(capsys, "train", "--data", "t.csv", *FLAGS)
+    else:  # text, as far as it goes
+        assert main(["train", "--data", "t.csv", *FLAGS]) == 0
+
+
+def test_infinity_is_refused_by_predict_too(capsys):
+    write("t.csv", a=range(40), y=["u", "v"] * 20)
+    assert main(["train", "--data", "t.csv", *FLAGS]) == 0
+    capsys.readouterr()
+    write("p.csv", a=[1, "inf"])
+    line = refused(capsys, "predict", "r", "p.csv")
+    assert "row 2, column 'a': it is 'inf', no finite number" in line
+    write("p.csv", a=[1, 2])
+    for out in ("p.csv", "r/config.json"):
+        assert "which is read here" in refused(capsys, "predict", "r", "p.csv", "--out", out)
+
+
+def test_a_table_is_no_picture():
+    """Whatever the number of its columns."""
+    rng = np.random.default_rng(0)
+    columns = {f"c{number}": rng.integers(0, 120, 60) for number in range(16)}
+    write("t.csv", **columns, y=["u", "v"] * 30)
+    dataset = load_table("t.csv", "y")
+    assert dataset.preprocessing.kind == "standardise"
+    assert dataset.image_shape == (1, 16)
+
+
+def test_text_is_text_whatever_else_its_column_holds():
+    write("t.csv", a=["01", "02", "K1"] * 10, b=["TRUE", "MAYBE"] * 15, y=["0", "1", "x"] * 10)
+    write("test.csv", a=["01", "02"] * 5, b=["TRUE"] * 10, y=["0", "1"] * 5)
+    dataset = load_table("t.csv", "y", test="test.csv")
+    assert dataset.classes == ("0", "1", "x")
+    np.testing.assert_array_equal(dataset.test.labels, [0, 1] * 5)
+    assert dataset.schema
+    assert [column.categories for column in dataset.schema.columns] == [
+        ("01", "02", "K1"), ("MAYBE", "TRUE")
+    ]  # fmt: skip
+
+
+def test_rows_are_those_of_the_file():
+    labels = ["u", "v"] * 20
+    labels[2] = "solo"
+    write("t.csv", a=range(40), y=labels)
+    said = []
+    for seed in range(60):  # until chance takes it out of the training part
+        try:
+            load_table("t.csv", "y", data_seed=seed)
+        except ValueError as error:
+            said.append(str(error))
+    assert said
+    assert all("t.csv, row 3, column 'y': it is 'solo', which no training" in each for each in said)
+
+
+def test_gaps_where_the_training_examples_have_none():
+    """Under impute they are a category of their own; a text `missing` is another one."""
+    write("t.csv", a=["missing", "u"] * 20, y=["0", "1"] * 20)
+    write("test.csv", a=["missing", None] * 5, y=["0", "1"] * 5)
+    dataset = load_table("t.csv", "y", test="test.csv", missing="impute", inputs="as is")
+    np.testing.assert_array_equal(dataset.test.x, [[1, 0, 0], [0, 0, 1]] * 5)
+
+
+def test_parquet_keeps_its_types(capsys):
+    pytest.importorskip("pyarrow")
+    rows = {"y": ["u", "v"] * 15, "a": [Decimal(n) / 4 for n in range(30)]}
+    pd.DataFrame(rows).to_parquet("t.parquet")
+    dataset = load_table("t.parquet", "y", inputs="as is")
+    assert dataset.n_in == 1
+    for values in ([[1, 2]] * 30, [date(2020, 1, 1 + n) for n in range(30)]):
+        pd.DataFrame(rows | {"a": values}).to_parquet("t.parquet")
+        line = refused(capsys, "train", "--data", "t.parquet", *FLAGS)
+        assert "its column 'a' holds" in line
+
+
+def test_tables_of_pandas_with_other_columns():
+    frame, y = pd.DataFrame({"a": range(20), "b": range(20)}), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"x_test has the columns \['b', 'a'\], but x_train"):
+        jaxmlp.split_dataset(frame, y, frame[["b", "a"]], y)

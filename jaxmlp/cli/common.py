@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import encode_labels
 from jaxmlp.data.loaders import (
@@ -19,7 +21,7 @@ from jaxmlp.data.loaders import (
     load_npz,
     load_table,
 )
-from jaxmlp.data.tables import is_table, labels_of, numbers_of, read_table
+from jaxmlp.data.tables import check_known, is_table, labels_of, numbers_of, read_table
 from jaxmlp.runs import Run, load_run
 
 TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")
@@ -126,7 +128,9 @@ def table_for(run: Run, path: Path) -> Dataset:
     assert run.schema
     frame = read_table(path)
     x = run.preprocessing(numbers_of(frame, path, run.schema))
-    given = {str(path): labels_of(frame, path, run.schema.target)}
+    found = labels_of(frame, path, run.schema.target)
+    check_known(found, np.arange(len(found)), {*run.classes}, path, run.schema.target)
+    given = {str(path): found.astype(str)}
     labels, _ = encode_labels(given, run.classes)
     part = Batch(x, labels[str(path)])
     return Dataset(part, part, part, (1, x.shape[1]), class_names=run.classes)

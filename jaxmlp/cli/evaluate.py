@@ -7,6 +7,7 @@ import tyro
 
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import DataOptions, load_data, options_of, table_for, trained
+from jaxmlp.data import fingerprint
 from jaxmlp.data.loaders import Fitted
 from jaxmlp.data.tables import is_table
 from jaxmlp.evaluation import evaluate
@@ -34,8 +35,12 @@ class Evaluate:
             dataset = table_for(run, Path(source))
         else:
             options = DataOptions() if self.data else options_of(run)
-            fitted = Fitted(run.preprocessing, run.classes)
+            fitted = Fitted(run.preprocessing, run.classes, run.schema)
             dataset = load_data(source, run.config.data_seed, options, fitted)
+            if not self.data and run.fingerprint not in ("", fingerprint(dataset)):
+                raise ValueError(
+                    f"{shown} has changed since the network was trained: give it by --data"
+                )
         shapes = dataset.n_in, dataset.n_out
         sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
         if shapes != sizes:

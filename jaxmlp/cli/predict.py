@@ -65,6 +65,9 @@ class Predict:
         if not run.schema:
             raise ValueError(f"{self.run_folder} was trained on no table, but {path} is one")
         if self.out:
+            inside = self.out.resolve().is_relative_to(self.run_folder.resolve())
+            if inside or self.out.resolve() == path.resolve():
+                raise ValueError(f"--out is {self.out}, which is read here: give another file")
             check_writable(self.out)
         frame = read_table(path)
         rows = _probabilities(run, run.preprocessing(numbers_of(frame, path, run.schema)))

@@ -184,7 +184,7 @@ def _describe(dataset: Dataset, config: Config) -> None:
     print(f"examples    {examples}")
     print(f"inputs      {dataset.preprocessing}")
     if dataset.class_names:
-        names = ", ".join(printable(name) for name in dataset.class_names[:10])
+        names = ", ".join(printable(name)[:40] for name in dataset.class_names[:10])
         more = f" … {dataset.n_out} in all" if dataset.n_out > 10 else ""
         print(f"classes     {names}{more}")
     print(f"network     {_shape(dataset, config)}, on {device.device_kind}")

@@ -34,7 +34,7 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}: give (n, …) with at least one example")
     if array.dtype.kind == "f":
-        wrong = ~(np.abs(array) <= LARGEST)
+        wrong = ~(np.abs(array.astype(np.float64)) <= LARGEST)
         refuse_first(name, wrong, columns, "is {}", "give finite numbers below 3.4e38", array)
     return array
 
@@ -89,7 +89,7 @@ def _parsed(name: str, array: np.ndarray, columns: list[str]) -> np.ndarray:
     """Python objects and text as numbers."""
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         wrong = np.reshape([not _is_number(each) for each in array.ravel()], array.shape)
     text = np.reshape([str(each) in MISSING for each in array.ravel()], array.shape)
     refuse_first(name, wrong & text, columns, "is missing", "fill it, or leave the row out")
@@ -100,6 +100,6 @@ def _parsed(name: str, array: np.ndarray, columns: list[str]) -> np.ndarray:
 def _is_number(value: Any) -> bool:
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True

@@ -13,7 +13,14 @@ from jaxmlp.data.dataset import Batch, Dataset, check_counts
 from jaxmlp.data.families import read_archive, read_family
 from jaxmlp.data.labels import encode_labels
 from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fits_in_8_bits
-from jaxmlp.data.tables import fit_schema, labels_of, numbers_of, read_table
+from jaxmlp.data.tables import (
+    Schema,
+    check_known,
+    fit_schema,
+    labels_of,
+    numbers_of,
+    read_table,
+)
 from jaxmlp.settings import check_integer
 
 
@@ -22,6 +29,7 @@ class Fitted(NamedTuple):
 
     preprocessing: Preprocessing
     classes: tuple[str, ...]
+    schema: Schema | None = None
 
 
 class LoadOptions(TypedDict, total=False):
@@ -165,13 +173,20 @@ def load_table(
     if validation is None:
         held, seed = _validation_size(len(rows["train"]), size), options.get("data_seed", 0)
         rows["train"], rows["validation"] = _stratified(rows["train"], labels["train"], held, seed)
-    schema = fit_schema(frames["train"], rows["train"], files["train"], target, missing, drop)
+    fitted = options.get("fitted")
+    schema = fitted.schema if fitted else None
+    if schema is None:
+        schema = fit_schema(frames["train"], rows["train"], files["train"], target, missing, drop)
     x = {name: numbers_of(frame, files[name], schema) for name, frame in frames.items()}
+    known = {*labels["train"][rows["train"]]}
+    whole = all(text.lstrip("-").isdecimal() and str(int(text)) == text for text in known)
     given: dict[str, Any] = {}
     for name, part in rows.items():
         source = name if name in frames else "train"
-        given |= {f"x_{name}": x[source][part], f"y_{name}": labels[source][part]}
-    dataset = split_dataset(**given, **options)
+        check_known(labels[source], part, known, files[source], target)
+        found = labels[source][part].astype(np.int64 if whole else str)
+        given |= {f"x_{name}": x[source][part], f"y_{name}": found}
+    dataset = split_dataset(**given, **options, table=True)
     return replace(dataset, schema=schema, image_shape=(1, schema.n_in))
 
 
@@ -205,6 +220,7 @@ def split_dataset(
     *,
     x_validation: Any = None,
     y_validation: Any = None,
+    table: bool = False,
     inputs: str = "auto",
     fitted: Fitted | None = None,
     pixel_max: int | None = None,
@@ -219,6 +235,7 @@ def split_dataset(
             sparse or masked ones, or tables of pandas. What is masked or missing is refused.
         y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out).
         x_validation, y_validation: likewise; by default a part of the training examples.
+        table: whether columns have meanings of their own, so that they are no pixels.
         inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
             without the validation part, and applied to all parts.
         pixel_max: the number that pixels are divided by: 255, or 65535 for images of 16 bits.
@@ -234,6 +251,7 @@ def split_dataset(
     given = {"train": (x_train, y_train), "test": (x_test, y_test)}
     if x_validation is not None:
         given["validation"] = (x_validation, y_validation)
+    _check_columns({f"x_{name}": part for name, (part, _) in given.items()})
     x = {name: as_numbers(f"x_{name}", part) for name, (part, _) in given.items()}
     n = len(x["train"])
     held = 0 if x_validation is not None else _validation_size(n, validation_size)
@@ -254,7 +272,7 @@ def split_dataset(
         )
         rows = rows[held:]
         x["train"], labels["y_train"] = (part[rows] for part in (x["train"], labels["y_train"]))
-    preprocessing = fitted.preprocessing if fitted else fit(x["train"], inputs, pixel_max)
+    preprocessing = fitted.preprocessing if fitted else fit(x["train"], inputs, pixel_max, table)
     kept = uint8 and all(fits_in_8_bits(part, preprocessing) for part in x.values())
     parts: dict[str, Any] = {
         name: Batch(as_bytes(part) if kept else preprocessing(part), labels[f"y_{name}"])
@@ -267,6 +285,17 @@ def split_dataset(
         preprocessing=preprocessing,
         class_names=names,
     )
+
+
+def _check_columns(parts: dict[str, Any]) -> None:
+    """Raise ValueError unless the tables among some parts have the same columns in one order."""
+    columns = {name: list(part.columns) for name, part in parts.items() if hasattr(part, "columns")}
+    for name, found in columns.items():
+        if found != next(iter(columns.values())):
+            raise ValueError(
+                f"{name} has the columns {found[:10]}, but {next(iter(columns))} "
+                f"{next(iter(columns.values()))[:10]}: give the same in the same order"
+            )
 
 
 def _validation_size(n: int, asked: Any) -> int:

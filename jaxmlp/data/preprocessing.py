@@ -41,7 +41,8 @@ class Preprocessing:
         inputs = np.empty(flat.shape, np.float32)
         for start in range(0, len(flat), BLOCK):  # in float64, which takes twice the memory
             some = flat[start : start + BLOCK].astype(np.float64)
-            inputs[start : start + BLOCK] = (some - self.offset) * self.scale
+            with np.errstate(over="ignore"):
+                inputs[start : start + BLOCK] = (some - self.offset) * self.scale
         return inputs
 
     def of_brightness(self, brightness: np.ndarray) -> np.ndarray:
@@ -84,13 +85,16 @@ class Preprocessing:
         return f"{self.kind}{by}: {self.reason}"
 
 
-def fit(x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None) -> Preprocessing:
+def fit(
+    x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None, table: bool = False
+) -> Preprocessing:
     """Choose and fit the preprocessing of training examples.
 
     Args:
         x: raw numbers, shape (n, …).
         inputs: one of `INPUTS`; "auto" chooses by the values, whatever their dtype.
         pixel_max: the number that becomes 1; by default 65535 for larger whole numbers than 255.
+        table: whether columns have meanings of their own, so that they are no pixels.
 
     Raises:
         ValueError: if `inputs` is none of those, or numbers are no pixels that ought to be.
@@ -98,7 +102,7 @@ def fit(x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None) -> Pr
     if inputs not in INPUTS:
         raise ValueError(f"inputs is {inputs!r}: give one of {', '.join(INPUTS)}")
     low, high = float(x.min()), float(x.max())
-    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max)
+    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max, table)
     zero, one = np.zeros(()), np.ones(())
     if kind == "as is":
         return Preprocessing(kind, zero, one, low, high, reason)
@@ -123,7 +127,7 @@ def fit(x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None) -> Pr
     return Preprocessing(kind, offset, scale, low, high, reason)
 
 
-def choose(x: np.ndarray, pixel_max: int | None = None) -> tuple[str, str]:
+def choose(x: np.ndarray, pixel_max: int | None = None, table: bool = False) -> tuple[str, str]:
     """The kind of preprocessing that the values ask for, and why."""
     low, high = float(x.min()), float(x.max())
     if low >= 0 and high <= 1:
@@ -133,7 +137,7 @@ def choose(x: np.ndarray, pixel_max: int | None = None) -> tuple[str, str]:
     if low >= 0 and high <= white and np.array_equal(x, np.floor(x)):
         if x.ndim > 2:
             return "pixels", f"images of whole numbers up to {white}"
-        square = int(n_in**0.5) ** 2 == n_in >= SQUARE
+        square = not table and int(n_in**0.5) ** 2 == n_in >= SQUARE
         if pixel_max or (square and BRIGHT <= high <= 255):
             return "pixels", f"squares of whole numbers up to {white}"
     if x.ndim > 2 and max(-low, high) <= LARGE:

@@ -1,19 +1,25 @@
 """Tables with named columns, as CSV or Parquet: text becomes 0 and 1, and is kept with the run."""
 
+import csv
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.data.arrays import refuse_first
+from jaxmlp.data.arrays import LARGEST, refuse_first
 from jaxmlp.files import check_regular, free_memory
 
 ENDINGS = (".csv", ".parquet")
 MOST = 100  # different texts in a column that become columns of their own
 SHARE = 64  # of the free memory: how much smaller a table has to be, as text takes more in memory
 BYTES_EACH = 8  # of an entry of a Parquet file
-ABSENT = "missing"  # the category of what is missing, where that is imputed
+ABSENT = ""  # the category of what is missing, where that is imputed: no text is empty
+NEARLY_ALL = 0.9  # of the entries of a column: if as many are numbers, the others are mistakes
+LONGEST = 1000  # characters of a text
+SAY_NOTHING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null"}
+TRUTH = {"true": 1.0, "false": 0.0}
 IMPUTE = ("refuse", "impute")
 
 
@@ -57,44 +63,102 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path) -> Any:
-    """A pandas DataFrame of a CSV or a Parquet file.
+    """A pandas DataFrame of a CSV or a Parquet file: text as it stands in the file, or numbers.
+
+    What is missing is None. Of a CSV all is text, so that the same text is the same everywhere,
+    whatever else its column holds.
 
     Raises:
-        ValueError: if it cannot be read, is empty, too large, or has a column name twice.
+        ValueError: if it cannot be read, is empty or too large, has a column name twice, or a row
+            of another number of fields than the header.
     """
-    import pandas as pd
-
     try:
         size = check_regular(path).st_size
-        if path.suffix.lower() == ".parquet":
+        parquet = path.suffix.lower() == ".parquet"
+        if parquet:
             from pyarrow.parquet import read_metadata
 
             found = read_metadata(path)  # of few bytes, it may be of many rows
             size = max(size, found.num_rows * found.num_columns * BYTES_EACH)
         if size > (limit := free_memory() // SHARE):
             raise ValueError(f"it has {size} bytes: memory allows {limit}")
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path, engine="pyarrow")
-        else:
-            frame = pd.read_csv(path, skipinitialspace=True, low_memory=False)
-        for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
-            if dtype.kind not in "iufbMmc":  # text that is damaged shows only now
-                frame[name] = frame[name].astype(object)
+        frame = _read_parquet(path) if parquet else _read_csv(path)
     except (MemoryError, ModuleNotFoundError):
         raise
     except Exception as error:  # pandas' and pyarrow's own, of many types
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} cannot be read as a table: {reason}") from error
-    frame.columns = [str(name) for name in frame.columns]
     if frame.empty:
         raise ValueError(f"{path} has no rows, or no columns: give a table with a header line")
-    if twice := [name for name in frame.columns if (frame.columns == name).sum() > 1]:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice: give each a name of its own")
     return frame
 
 
+def _read_csv(path: Path) -> Any:
+    import pandas as pd
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, skipinitialspace=True, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+        if len(header) == 1 and (other := next((c for c in ";\t" if c in header[0]), None)):
+            raise ValueError(f"its columns are separated by {other!r}: write it with commas")
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise ValueError(f"it has the column {twice[0]!r} twice: give each a name of its own")
+        columns: list[list[str | None]] = [[] for _ in header]
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise ValueError(
+                    f"line {rows.line_num} has {len(row)} fields, but the header {len(header)}: "
+                    "give every column a name and every row a field for it"
+                )
+            for column, text in zip(columns, row, strict=True):
+                column.append(_text(text))
+    found = {
+        name: pd.Series(column, dtype=object) for name, column in zip(header, columns, strict=True)
+    }
+    return pd.DataFrame(found)
+
+
+def _read_parquet(path: Path) -> Any:
+    import pandas as pd
+
+    frame = pd.read_parquet(path, engine="pyarrow")
+    frame.columns = [str(name) for name in frame.columns]
+    found = {}
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype.kind in "iufb":
+            found[name] = column.to_numpy()
+            continue
+        values = [None if _is_missing(each) else each for each in column.tolist()]
+        kinds = {type(each) for each in values if each is not None}
+        if not kinds <= {str, bool, int, float, Decimal}:
+            strange = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise ValueError(f"its column {name!r} holds {strange}: give numbers or text")
+        found[name] = pd.Series(
+            [_text(v) if isinstance(v, str) else v for v in values], dtype=object
+        )
+    return pd.DataFrame(found)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it is one of the ways to say nothing."""
+    import pandas as pd
+
+    return value is None or (not isinstance(value, (list, dict, np.ndarray)) and pd.isna(value))
+
+
+def _text(text: str) -> str | None:
+    """A field without spaces around it; None if it says that there is nothing."""
+    text = text.strip()
+    if len(text) > LONGEST:
+        raise ValueError(f"it holds a text of {len(text)} characters: at most {LONGEST} are read")
+    return None if text in SAY_NOTHING else text
+
+
 def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
-    """The labels of a table: integers, or text.
+    """The labels of a table, as text.
 
     Raises:
         ValueError: if there is no such column, or a label is missing or a real number.
@@ -104,15 +168,23 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
             f"{path} has no column {target!r}: --target names one of {_listed(frame.columns)}"
         )
     column = frame[target]
-    missing = column.isna().to_numpy()[:, None]
-    _refuse_first(path, missing, [target], "is missing", "leave the row out")
-    kind = column.dtype.kind
-    if kind == "f":
-        raise ValueError(
-            f"{path}, column {target!r} holds real numbers, such as {column.iloc[0]:g}: classes "
-            "are integers or text"
-        )
-    return column.to_numpy() if kind in "iub" else column.astype(str).to_numpy().astype(str)
+    remedy = f"leave the row out; the texts {', '.join(sorted(SAY_NOTHING - {''}))} say so too"
+    _refuse_first(path, column.isna().to_numpy()[:, None], [target], "is missing", remedy)
+    numbers = _as_numbers(column)
+    real = np.isfinite(numbers) & (numbers != np.floor(numbers))
+    says, remedy = "is {}, a real number", "classes are integers or text"
+    _refuse_first(path, real[:, None], [target], says, remedy, column.to_numpy(object)[:, None])
+    return np.asarray([str(each) for each in column], object)
+
+
+def check_known(
+    labels: np.ndarray, rows: np.ndarray, known: set[str], path: Path, target: str
+) -> None:
+    """Raise ValueError for the first of some rows whose label no training example has."""
+    wrong = np.zeros((len(labels), 1), bool)
+    wrong[rows, 0] = [each not in known for each in labels[rows]]
+    says = "is {!r}, which no training example is"
+    _refuse_first(path, wrong, [target], says, "leave it out, or train with it", labels[:, None])
 
 
 def fit_schema(
@@ -143,26 +215,29 @@ def fit_schema(
         if name == target or name in drop:
             continue
         column, categories, fill = frame[name], (), None
-        if column.isna().all():
-            raise ValueError(f"{path}, column {name!r} is empty: leave it out with --drop")
-        if column.dtype.kind in "iufb":
-            median = column.iloc[rows].astype(float).median()
-            fill = float(np.nan_to_num(median)) if missing == "impute" else None
-        elif column.dtype.kind in "Mmc":
+        if column.iloc[rows].isna().all():
             raise ValueError(
-                f"{path}, column {name!r} has dtype {column.dtype}: give numbers, or text, or "
-                "leave it out with --drop"
+                f"{path}, column {name!r} is empty in all training examples: leave it out by --drop"
             )
+        numbers = _as_numbers(column)
+        number, there = np.isfinite(numbers), column.notna().to_numpy()
+        if number[there].all():
+            known = numbers[rows][number[rows]]
+            fill = float(np.median(known)) if missing == "impute" else None
         else:
-            texts = column.dropna().astype(str)
-            if missing == "impute" and column.isna().any():
-                texts = [*texts, ABSENT]
-            categories = tuple(sorted({*texts}))
-            if len(categories) > MOST:
+            truth = np.asarray([str(each).lower() in TRUTH for each in column])
+            if (number & ~truth).sum() > NEARLY_ALL * there.sum():
+                wrong = (there & ~number)[:, None]
+                says, remedy = "is {!r}, but most others are numbers", "correct it, or use --drop"
+                values = column.to_numpy(object)[:, None]
+                _refuse_first(path, wrong, [name], says, remedy, values)
+            texts = {str(each) for each in column[there]}
+            if len(texts) > MOST:
                 raise ValueError(
-                    f"{path}, column {name!r} holds {len(categories)} different texts, such as "
-                    f"{categories[0]!r}: at most {MOST} become inputs; leave it out with --drop"
+                    f"{path}, column {name!r} holds {len(texts)} different texts, such as "
+                    f"{min(texts)!r}: at most {MOST} become inputs; leave it out with --drop"
                 )
+            categories = (*sorted(texts), *([ABSENT] if missing == "impute" else []))
         columns.append(Column(name, categories, fill))
     if not columns:
         raise ValueError(f"{path} has no column beside {target!r}: there are no inputs")
@@ -173,8 +248,8 @@ def numbers_of(frame: Any, path: Path, schema: Schema) -> np.ndarray:
     """The raw numbers (n, n_in) of a table, by the schema of the training examples.
 
     Raises:
-        ValueError: if a column is not there, or an entry is missing, not a number where the
-            training examples have numbers, or a text that none of them has.
+        ValueError: if a column is not there, or an entry is missing, not a finite number where
+            the training examples have numbers, or a text that none of them has.
     """
     parts = []
     for name, categories, fill in schema.columns:
@@ -182,7 +257,7 @@ def numbers_of(frame: Any, path: Path, schema: Schema) -> np.ndarray:
             raise ValueError(f"{path} has no column {name!r}, which the training examples have")
         column = frame[name]
         absent = column.isna().to_numpy()[:, None]
-        if schema.missing == "refuse" or (categories and ABSENT not in categories):
+        if schema.missing == "refuse":
             remedy = "fill it, leave the row out, or train with --missing impute"
             _refuse_first(path, absent, [name], "is missing", remedy)
         parts.append(
@@ -195,24 +270,39 @@ def numbers_of(frame: Any, path: Path, schema: Schema) -> np.ndarray:
 
 def _one_hot(column: Any, path: Path, name: str, categories: tuple[str, ...]) -> np.ndarray:
     """A column of 0 and 1 for each category."""
-    texts = column.astype(str).where(column.notna(), ABSENT).to_numpy().astype(str)
-    found = texts[:, None] == np.asarray(categories)[None, :]
-    strange = ~found.any(axis=1, keepdims=True)
+    places = {text: place for place, text in enumerate(categories)}
+    texts = [ABSENT if each is None or each != each else str(each) for each in column]
+    found = np.asarray([places.get(text, -1) for text in texts])
     says, remedy = "is {!r}, which no training example has", "correct it, or train with it"
-    _refuse_first(path, strange, [name], says, remedy, texts[:, None])
-    return found.astype(float)
+    values = np.asarray(texts, object)[:, None]
+    _refuse_first(path, found[:, None] < 0, [name], says, remedy, values)
+    return np.eye(len(categories))[found]
 
 
 def _as_float(column: Any, path: Path, name: str, fill: float | None) -> np.ndarray:
     """A column of numbers."""
-    import pandas as pd
-
-    numeric: Any = pd.to_numeric(column, errors="coerce")
-    numbers = numeric.to_numpy(float, na_value=np.nan)
-    wrong = (np.isnan(numbers) & column.notna().to_numpy())[:, None]
+    numbers = _as_numbers(column)
+    wrong = (~np.isfinite(numbers) & column.notna().to_numpy())[:, None]
     values = column.to_numpy(object)[:, None]
-    _refuse_first(path, wrong, [name], "is {!r}, no number", "correct it", values)
+    _refuse_first(path, wrong, [name], "is {!r}, no finite number", "correct it", values)
     return numbers if fill is None else np.where(np.isnan(numbers), fill, numbers)
+
+
+def _as_numbers(column: Any) -> np.ndarray:
+    """A column as numbers: true is 1 and false 0; NaN where there is none, or it is no number."""
+    if column.dtype.kind in "iufb":
+        return column.to_numpy(np.float64)
+    return np.asarray([_as_number(each) for each in column])
+
+
+def _as_number(value: Any) -> float:
+    if isinstance(value, str) and value.lower() in TRUTH:
+        return TRUTH[value.lower()]
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+    return number if abs(number) <= LARGEST else np.inf
 
 
 def _refuse_first(path: Path, *arguments: Any) -> None:
