@@ -105,9 +105,9 @@ def test_agrees_with_central_differences(case):
         np.testing.assert_allclose(got, central, atol=2e-8, rtol=1e-6)
 
 
-@given(cases(), st.sampled_from(["squared", "sigmoid"]))
+@given(cases(activations=("relu", "gelu")), st.sampled_from(["squared", "sigmoid"]))
 def test_other_losses_agree_with_autodiff(case, loss):
-    """Where both are rounded; `huge logits` make squared errors beyond what float32 resolves."""
+    """In float64, on kinks, zeros, huge logits and every kind of label."""
     with jax.enable_x64(True):
         case = ready(case._replace(dtype="float64"))
         exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.params)
