@@ -89,7 +89,8 @@ def sigmoid_cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[A
     in jax 0.10.2 the slope of |z| at 0 is 1.
     """
     y = label_rows(labels, z.shape[1], z.dtype)
-    log_no, log_yes = jax.nn.log_softmax(jnp.stack([jnp.zeros_like(z), z]), axis=0)
+    both = jax.nn.log_softmax(jnp.stack([jnp.zeros_like(z), z]), axis=0)
+    log_no, log_yes = (jax.lax.index_in_dim(both, place, keepdims=False) for place in (0, 1))
     return -jnp.sum(y * log_yes + (1 - y) * log_no, axis=1)
 
 
