@@ -26,6 +26,7 @@ from contestants import arrays_of, pytorch
 from measuring import (
     PRECISIONS,
     Measure,
+    in_precision,
     in_turn,
     machine,
     middle,
@@ -55,16 +56,6 @@ from jaxmlp.sweeps.run import place
 ROUNDS = 5
 GROWTH = (1, 4, 16, 64, 256, 1024)
 OURS, PRODUCTS = "sweep", "bare matrix products"
-
-
-def in_precision(name: str, measure: Measure) -> Measure:
-    """The same with JAX's products of matrices in another precision."""
-
-    def measured() -> float:
-        with jax.default_matmul_precision(PRECISIONS[name]):
-            return measure()
-
-    return measured
 
 
 def main() -> None:

@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = 3  # with other weights, that are trained side by side under vmap
 LABELS = ("classes", "soft rows", "rows of any sum")
 CORE = ("activations", "losses", "params", "network", "gradient", "training")  # modules of tests
-FIRST_EPOCH = 1e-4  # relative difference of the first epoch's losses from those of a CPU
 
 
 class Mode(NamedTuple):

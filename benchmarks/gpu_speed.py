@@ -16,6 +16,7 @@ from measuring import (
     PRECISIONS,
     Measure,
     Record,
+    in_precision,
     in_turn,
     seconds_of_products,
     timed,
@@ -110,36 +111,6 @@ def epochs(record: Record, small: bool, folder: Path | None) -> None:
                 name, {"batch": batch, "seconds": seconds}
             ),
         )  # fmt: skip
-
-
-def in_precision(name: str, measure: Measure) -> Measure:
-    """The same with products of matrices in a precision, JAX's and PyTorch's."""
-
-    def measured() -> float:
-        with jax.default_matmul_precision(PRECISIONS[name]), torch_precision(name):
-            return measure()
-
-    return measured
-
-
-class torch_precision:  # noqa: N801
-    """PyTorch's precision of float32 products while it is open; without PyTorch, nothing."""
-
-    def __init__(self, name: str) -> None:
-        self.name = {"TF32": "high", "bfloat16": "medium"}.get(name, "highest")
-
-    def __enter__(self) -> None:
-        self._set(self.name)
-
-    def __exit__(self, *_: object) -> None:
-        self._set("highest")
-
-    def _set(self, name: str) -> None:
-        try:
-            import torch  # pyright: ignore[reportMissingImports]
-        except ModuleNotFoundError:
-            return
-        torch.set_float32_matmul_precision(name)
 
 
 def sweeps(record: Record, small: bool, folder: Path | None) -> None:

@@ -60,6 +60,31 @@ def in_turn(
     return {name: each for name, each in times.items() if name in names}
 
 
+def in_precision(name: str, measure: Measure) -> Measure:
+    """The same with float32 products of matrices in a precision, JAX's and PyTorch's."""
+
+    def measured() -> float:
+        with jax.default_matmul_precision(PRECISIONS[name]), _torch_precision(name):
+            return measure()
+
+    return measured
+
+
+@contextmanager
+def _torch_precision(name: str) -> Iterator[None]:
+    """PyTorch's precision while it is open, highest after it; without PyTorch, nothing."""
+    try:
+        torch = importlib.import_module("torch")
+    except ModuleNotFoundError:
+        yield
+        return
+    torch.set_float32_matmul_precision({"TF32": "high", "bfloat16": "medium"}.get(name, "highest"))
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def seconds_of_products(multiplications: float, side: int = 2048) -> Measure:
     """How long so many multiplications take at the rate of one large product, on all cores."""
     a = jax.random.normal(jax.random.key(0), (side, side), jnp.float32)

@@ -37,7 +37,7 @@ class Evaluate:
             options = DataOptions() if self.data else options_of(run)
             fitted = Fitted(run.preprocessing, run.classes, run.schema)
             dataset = load_data(source, run.config.data_seed, options, fitted)
-            if not self.data and run.fingerprint not in ("", fingerprint(dataset)):
+            if not self.data and run.fingerprint != fingerprint(dataset):
                 raise ValueError(
                     f"{shown} has changed since the network was trained: give it by --data"
                 )

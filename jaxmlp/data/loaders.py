@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -186,8 +185,7 @@ def load_table(
         check_known(labels[source], part, known, files[source], target)
         found = labels[source][part].astype(np.int64 if whole else str)
         given |= {f"x_{name}": x[source][part], f"y_{name}": found}
-    dataset = split_dataset(**given, **options, table=True)
-    return replace(dataset, schema=schema, image_shape=(1, schema.n_in))
+    return split_dataset(**given, **options, schema=schema)
 
 
 def _stratified(
@@ -220,7 +218,7 @@ def split_dataset(
     *,
     x_validation: Any = None,
     y_validation: Any = None,
-    table: bool = False,
+    schema: Schema | None = None,
     inputs: str = "auto",
     fitted: Fitted | None = None,
     pixel_max: int | None = None,
@@ -235,7 +233,7 @@ def split_dataset(
             sparse or masked ones, or tables of pandas. What is masked or missing is refused.
         y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out).
         x_validation, y_validation: likewise; by default a part of the training examples.
-        table: whether columns have meanings of their own, so that they are no pixels.
+        schema: of the table that the numbers come from, if they do: then they are no pixels.
         inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
             without the validation part, and applied to all parts.
         pixel_max: the number that pixels are divided by: 255, or 65535 for images of 16 bits.
@@ -272,7 +270,11 @@ def split_dataset(
         )
         rows = rows[held:]
         x["train"], labels["y_train"] = (part[rows] for part in (x["train"], labels["y_train"]))
-    preprocessing = fitted.preprocessing if fitted else fit(x["train"], inputs, pixel_max, table)
+    preprocessing = (
+        fitted.preprocessing
+        if fitted
+        else fit(x["train"], inputs, pixel_max, table=schema is not None)
+    )
     kept = uint8 and all(fits_in_8_bits(part, preprocessing) for part in x.values())
     parts: dict[str, Any] = {
         name: Batch(as_bytes(part) if kept else preprocessing(part), labels[f"y_{name}"])
@@ -280,10 +282,11 @@ def split_dataset(
     }
     return Dataset(
         **parts,
-        image_shape=_image_shape(x["train"].shape),
+        image_shape=(1, schema.n_in) if schema else _image_shape(x["train"].shape),
         scale=float(preprocessing.scale) if kept else 1.0,
         preprocessing=preprocessing,
         class_names=names,
+        schema=schema,
     )
 
 
