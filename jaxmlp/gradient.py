@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Scalar
 
 from jaxmlp.activations import get_activation
 from jaxmlp.data import Batch
-from jaxmlp.losses import check_batch, get_loss, jit_on_batch, label_rows
+from jaxmlp.losses import Weights, check_batch, get_loss, jit_on_batch, label_rows, mean_cost
 from jaxmlp.network import forward_pass, matmul
 from jaxmlp.params import Layer, Params
 
@@ -38,24 +38,30 @@ class Lines(NamedTuple):
 
 
 def derivation_lines(
-    params: Params, batch: Batch, activation: str = "relu", loss: str = "softmax"
+    params: Params,
+    batch: Batch,
+    activation: str = "relu",
+    loss: str = "softmax",
+    weights: Weights = None,
 ) -> Lines:
     """Evaluate the whole derivation, forward and backward, and keep every line of it.
 
     For the note's network these are its own lines (29), (30).
     """
-    check_batch(params, batch)
+    check_batch(params, batch, weights)
     derivative, (cost, predicted) = get_activation(activation).derivative, get_loss(loss)
     h, z = forward_pass(params, batch.x, activation)  # (1)–(3)
     n, last = batch.x.shape[0], len(params) - 1
     y = label_rows(batch.labels, z[last].shape[1], z[last].dtype)  # (8)
     p = predicted(z[last])  # (4), (5), or z or σ(z)
-    mean = jnp.mean(cost(z[last], batch.labels))  # (6), (7)
+    mean = mean_cost(cost(z[last], batch.labels), weights)  # (6), (7)
 
     if loss == "softmax":  # noqa: SIM108  (each line is an equation)
         dz = [(p * jnp.sum(y, axis=1, keepdims=True) - y) / n]  # (12)
     else:
         dz = [(p - y) / n]  # (37)
+    if weights is not None:
+        dz[0] *= jnp.asarray(weights, dz[0].dtype)[:, None]  # (38)
     dh: list[Array] = []
     grad = [_layer_gradient(params[last], h[last], dz[0])]
     for layer in reversed(range(last)):
@@ -77,7 +83,12 @@ def _layer_gradient(layer: Layer, h: Float[Array, "n n_in"], dz: Float[Array, "n
 
 @jit_on_batch
 def manual_grad(
-    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
+    params: Params,
+    batch: Batch,
+    *,
+    activation: str = "relu",
+    loss: str = "softmax",
+    weights: Weights = None,
 ) -> Params:
     """The gradient of `loss` with respect to `params` (32): a drop-in for `jax.grad(loss)`.
 
@@ -86,6 +97,7 @@ def manual_grad(
         batch: inputs and labels, as `loss` takes them.
         activation: the name of the hidden layers' activation.
         loss: softmax, squared or sigmoid, as `loss` takes it.
+        weights: of the examples, as `loss` takes them.
 
     Returns:
         A tree like `params`, with the same shapes and dtypes, in nats per unit of parameter.
@@ -93,16 +105,21 @@ def manual_grad(
     Raises:
         ValueError: as `loss` does.
     """
-    return derivation_lines(params, batch, activation, loss).grad
+    return derivation_lines(params, batch, activation, loss, weights).grad
 
 
 @jit_on_batch
 def manual_value_and_grad(
-    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
+    params: Params,
+    batch: Batch,
+    *,
+    activation: str = "relu",
+    loss: str = "softmax",
+    weights: Weights = None,
 ) -> tuple[Float[Scalar, ""], Params]:
     """The loss and its gradient: a drop-in for `jax.value_and_grad(loss)`.
 
     Takes and raises what `manual_grad` does; the forward pass is computed once.
     """
-    lines = derivation_lines(params, batch, activation, loss)
+    lines = derivation_lines(params, batch, activation, loss, weights)
     return lines.loss, lines.grad

@@ -15,6 +15,7 @@ from jaxmlp.network import check_network, forward_pass
 from jaxmlp.params import Params
 
 Labels = Integer[AnyArray, " n"] | Real[AnyArray, "n n_out"]
+Weights = Float[AnyArray, " n"] | None
 Result = TypeVar("Result")
 
 
@@ -32,7 +33,7 @@ def jit_on_batch(function: Callable[..., Result]) -> Callable[..., Result]:
     compiled = jax.jit(function, static_argnames=[*usual])
 
     @functools.wraps(function)
-    def on_batch(params: Params, batch: Batch, **settings: str) -> Result:
+    def on_batch(params: Params, batch: Batch, **settings: Any) -> Result:
         if not isinstance(getattr(batch, "labels", None), jax.core.Tracer):
             check_batch(params, batch)
             check_classes(batch.labels, params[-1].weight.shape[1])
@@ -43,7 +44,12 @@ def jit_on_batch(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @jit_on_batch
 def loss(
-    params: Params, batch: Batch, *, activation: str = "relu", loss: str = "softmax"
+    params: Params,
+    batch: Batch,
+    *,
+    activation: str = "relu",
+    loss: str = "softmax",
+    weights: Weights = None,
 ) -> Float[Scalar, ""]:
     """The mean over the batch of −Σⱼ yⱼ log pⱼ with p = softmax(logits), equations (1) to (8).
 
@@ -53,6 +59,8 @@ def loss(
         activation: the name of the hidden layers' activation.
         loss: softmax; or squared, Σⱼ (zⱼ − yⱼ)² / 2 (33), for real targets; or sigmoid,
             −Σⱼ yⱼ log σ(zⱼ) + (1 − yⱼ) log(1 − σ(zⱼ)) (35), for several labels at once.
+        weights: by which the costs of the examples are multiplied, before the mean over all n
+            of them is taken (38); by default 1.
 
     Returns:
         A scalar, in nats but for squared, in the dtype of the parameters, or float32 where that
@@ -64,9 +72,14 @@ def loss(
             label counts as a row of zeros. Label rows are not searched for NaN: it makes the
             loss NaN.
     """
-    check_batch(params, batch)
+    check_batch(params, batch, weights)
     z = forward_pass(params, batch.x, activation).z[-1]
-    return jnp.mean(get_loss(loss).cost(z, batch.labels))  # (7)
+    return mean_cost(get_loss(loss).cost(z, batch.labels), weights)
+
+
+def mean_cost(costs: Float[Array, " n"], weights: Weights) -> Float[Scalar, ""]:
+    """The mean over the batch of the costs (7), or of the weighted costs (38)."""
+    return jnp.mean(costs if weights is None else jnp.asarray(weights, costs.dtype) * costs)
 
 
 def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
@@ -155,7 +168,7 @@ def classes(labels: Labels) -> Integer[Array, " n"]:
     return jnp.asarray(labels) if labels.ndim == 1 else jnp.argmax(labels, axis=1)
 
 
-def check_batch(params: Params, batch: Batch) -> None:
+def check_batch(params: Params, batch: Batch, weights: Any = None) -> None:
     """Raise ValueError unless `params` takes `batch`: shapes and dtypes only."""
     if not isinstance(batch, Batch):
         raise ValueError(f"batch is a {type(batch).__name__}: give jaxmlp.Batch(x, labels)")
@@ -172,4 +185,8 @@ def check_batch(params: Params, batch: Batch) -> None:
             f"labels have dtype {labels.dtype} and shape {labels.shape}, x has shape "
             f"{batch.x.shape} and the network has {n_out} outputs: give integer classes of "
             f"shape ({n},) or real rows of shape ({n}, {n_out})"
+        )
+    if weights is not None and jnp.shape(weights) != (n,):
+        raise ValueError(
+            f"weights have shape {jnp.shape(weights)}, but there are {n} examples: give one each"
         )

@@ -12,6 +12,7 @@ import jaxmlp
 from jaxmlp import Batch, Layer
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.gradient import derivation_lines
+from jaxmlp.losses import label_rows
 from tests.strategies import DTYPES, LONG, Case, as_arrays, cases
 from tests.tolerances import assert_close, gradient_bound
 
@@ -153,6 +154,43 @@ def test_other_losses_from_zero_weights(loss):
     for gradient in (jaxmlp.manual_grad, jax.grad(jaxmlp.loss)):
         bias = np.asarray(gradient(params, batch, loss=loss)[0].bias)
         np.testing.assert_allclose(bias, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared", "sigmoid"])
+@given(cases(dtypes=("float64",), activations=("relu", "tanh")), st.integers(0, 2**32 - 1))
+def test_weights(loss, case, seed):
+    """(38): against autodiff; as labels of another sum; and 0 leaves an example out."""
+    weights = np.random.default_rng(seed).choice([0.0, 0.5, 3.0], len(case.batch.x))
+    with jax.enable_x64(True):
+        case = ready(case)
+        settings = {"activation": case.activation, "loss": loss}
+        found = jaxmlp.manual_value_and_grad(case.params, case.batch, weights=weights, **settings)
+        expected = either_loss(case.params, case.batch, weights=weights, **settings)
+        largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+        close = {"rtol": 1e-9, "atol": 1e-12 * (1 + largest)}
+        jax.tree.map(lambda *both: np.testing.assert_allclose(*both, **close), found, expected)
+        if loss == "softmax":
+            y = label_rows(case.batch.labels, case.params[-1].weight.shape[1], np.float64)
+            batch = Batch(case.batch.x, weights[:, None] * y)
+            other = jaxmlp.manual_value_and_grad(case.params, batch, activation=case.activation)
+            jax.tree.map(lambda *both: np.testing.assert_allclose(*both, **close), found, other)
+        kept = np.flatnonzero(weights)
+        if len(kept):  # the mean and its gradient are those of a batch of these alone
+            few = Batch(*(array[kept] for array in case.batch))
+            alone = jaxmlp.manual_value_and_grad(case.params, few, **settings)
+            shares = (weights > 0) * len(weights) / len(kept)
+            found = jaxmlp.manual_value_and_grad(
+                case.params, case.batch, weights=shares, **settings
+            )
+            jax.tree.map(lambda *both: np.testing.assert_allclose(*both, **close), found, alone)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_weights_of_another_number():
+    params, x = (Layer(jnp.eye(2), None),), jnp.ones((3, 2))
+    for function in (jaxmlp.loss, jaxmlp.manual_grad, jaxmlp.manual_value_and_grad):
+        with pytest.raises(ValueError, match=r"weights have shape \(2,\), but there are 3 examples"):
+            function(params, Batch(x, jnp.asarray([0, 1, 1])), weights=np.ones(2))
 
 
 def test_hand_worked_value():

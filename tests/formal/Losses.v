@@ -1,6 +1,6 @@
 (** The two other losses: half the squared error, and a sigmoid for each output. *)
 
-From Coq Require Import Reals List Lia Lra.
+From Coq Require Import Reals List Arith Lia Lra.
 From Coquelicot Require Import Coquelicot.
 Require Import Sums Network Backward Activations.
 Open Scope R_scope.
@@ -125,4 +125,46 @@ Proof.
   apply (eq_36 k (fun t => z t n)); auto.
 Qed.
 
+(** ** Weights of the examples
+
+    (38)  L = Σ w_n C_n / N, and the row n of ∂L / ∂z is w_n / N times that of ∂C_n / ∂z. *)
+Lemma eq_38 (cost : (nat -> R) -> (nat -> R) -> R) (w : nat -> R) (slope : array) :
+  (forall n, (n < N)%nat ->
+     is_derive (fun t => cost (z t n) (y n)) 0 (Σ (j < k) (slope n j * dz n j))) ->
+  is_derive (fun t => / INR N * Σ (n < N) (w n * cost (z t n) (y n))) 0
+    (Σ (n < N) Σ (j < k) (w n * / INR N * slope n j * dz n j)).
+Proof.
+  intros each.
+  rewrite (sum_ext N (fun n => Σ (j < k) (w n * / INR N * slope n j * dz n j))
+             (fun n => / INR N * (w n * Σ (j < k) (slope n j * dz n j)))).
+  2: { intros n _; rewrite <- !sum_scal; apply sum_ext; intros; ring. }
+  rewrite sum_scal.
+  apply (is_derive_scal (fun t => Σ (n < N) (w n * cost (z t n) (y n)))).
+  apply (is_derive_sum N (fun n t => w n * cost (z t n) (y n))); intros n small.
+  apply (is_derive_scal (fun t => cost (z t n) (y n))); auto.
+Qed.
+
 End Mean.
+
+(** For the cross-entropy, a weight is another sum of the labels: (12) has w y in the place of y. *)
+Lemma weights_are_label_sums k (z y : nat -> R) w j :
+  w * (softmax k z j * Σ (i < k) y i - y j)
+  = softmax k z j * Σ (i < k) (w * y i) - w * y j.
+Proof. rewrite (sum_scal k w (fun i => y i)); ring. Qed.
+
+(** The first M of N examples have the weight N / M, and the others 0: the mean is that of the M. *)
+Lemma left_out N M (costs : nat -> R) :
+  (0 < M <= N)%nat ->
+  / INR N * Σ (n < N) ((if n <? M then INR N / INR M else 0) * costs n)
+  = / INR M * Σ (n < M) costs n.
+Proof.
+  intros sizes.
+  assert (some : INR M <> 0) by (apply not_0_INR; lia).
+  assert (all : INR N <> 0) by (apply not_0_INR; lia).
+  replace N with (M + (N - M))%nat at 2 by lia.
+  rewrite sum_padded.
+  - rewrite (sum_ext M _ (fun n => INR N / INR M * costs n)).
+    + rewrite (sum_scal M _ (fun n => costs n)); field; auto.
+    + intros n small; apply Nat.ltb_lt in small; now rewrite small.
+  - intros n beyond; apply Nat.ltb_ge in beyond; rewrite beyond; ring.
+Qed.
