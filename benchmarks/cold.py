@@ -34,7 +34,7 @@ def jaxmlp_(folder: str, seed: int) -> float:
     config = jaxmlp.Config(hidden=(WIDTH,), batch_size=SIZE, epochs=EPOCHS)
     hyper = jaxmlp.Hyperparams(learning_rate=RATE, label_smoothing=0.1)
     result = jaxmlp.train(jax.random.key(seed), hyper, dataset, config=config)
-    return evaluate(result.params, dataset, dataset.test, config.activation).accuracy
+    return evaluate(result.params, dataset, dataset.test, config).score
 
 
 def pytorch(folder: str, seed: int) -> float:

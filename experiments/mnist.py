@@ -118,7 +118,7 @@ def validation_error(each: Candidate, dataset: jaxmlp.Dataset) -> float:
 def test_error(best: Candidate, dataset: jaxmlp.Dataset, seed: int) -> float:
     """Percent of the test images that a network with this seed gets wrong."""
     result = jaxmlp.train(jax.random.key(seed), best.hyper, dataset, config=best.config)
-    accuracy = evaluate(result.params, dataset, dataset.test, best.config.activation).accuracy
+    accuracy = evaluate(result.params, dataset, dataset.test, best.config).score
     print(f"{best.name}, seed {seed}: test error {100 * (1 - accuracy):.2f} %", flush=True)
     return round(100 * (1 - accuracy), 4)
 

@@ -79,8 +79,8 @@ def thousand(picture: Path) -> dict[str, Any]:
     figure = new_figure(11.0, 3.4, "1,000 random settings of a 64-16-10 network on digits")
     for axes, name in zip(figure.subplots(1, len(space), sharey=True), space, strict=True):
         x = [row.names[name] for row in rows]
-        axes.scatter(x, [row.accuracy for row in rows], s=5, alpha=0.5, color=COLOURS[0])
-        axes.plot(rows[0].names[name], rows[0].accuracy, "o", color=COLOURS[1])
+        axes.scatter(x, [row.score for row in rows], s=5, alpha=0.5, color=COLOURS[0])
+        axes.plot(rows[0].names[name], rows[0].score, "o", color=COLOURS[1])
         if space[name].kind == "loguniform":
             axes.set_xscale("log")
         axes.set_xlabel(name.replace("_", " "))
@@ -108,9 +108,9 @@ def swept(
     return rows_of(table), {
         "trials": table.diverged.size,
         "seconds": round(seconds),
-        "validation": found.accuracy,
+        "validation": found.score,
         "optimism": found.optimism if np.isfinite(found.optimism) else None,
-        "test": float(np.mean(found.tested.accuracies)) if found.tested else None,
+        "test": float(np.mean(found.tested.scores)) if found.tested else None,
     }
 
 
@@ -123,11 +123,11 @@ def against_rate(
     chosen = {}
     for value, colour in zip(values, COLOURS, strict=False):
         some = sorted(
-            (row for row in rows if row.names[by] == value and np.isfinite(row.accuracy)),
+            (row for row in rows if row.names[by] == value and np.isfinite(row.score)),
             key=lambda row: row.names["learning_rate"],
         )
         rates = [row.names["learning_rate"] for row in some]
-        errors = 100 * (1 - np.asarray([row.accuracy for row in some]))
+        errors = 100 * (1 - np.asarray([row.score for row in some]))
         spread = 100 * np.asarray([row.deviation for row in some])
         axes.errorbar(rates, errors, spread, color=colour, marker="o", ms=4, lw=2, label=value)
         least = int(np.argmin(errors))

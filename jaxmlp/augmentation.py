@@ -20,15 +20,20 @@ def training_batch(
 ) -> Batch:
     """Some rows of the training part as the network sees them: real inputs and soft labels.
 
-    Labels are smoothed; with mixup, each example is then mixed with its neighbour in `rows`,
-    which the shuffling makes a random other one. 8-bit pixels become real numbers only here.
+    Labels are smoothed: classes towards the mean of the row, each of several labels at once towards
+    a half, and real targets not at all. With mixup, each example is then mixed with its neighbour
+    in `rows`, which the shuffling makes a random other one. 8-bit pixels become real numbers only
+    here.
     """
     x = jnp.asarray(part.x)[rows]
     if x.dtype == jnp.uint8:
         x = x.astype(jnp.float32) * scale
     y = label_rows(jnp.asarray(part.labels)[rows], n_out, x.dtype)
     smoothing = hyper.label_smoothing
-    y = (1 - smoothing) * y + smoothing * jnp.mean(y, axis=1, keepdims=True)
+    if config.loss == "softmax":
+        y = (1 - smoothing) * y + smoothing * jnp.mean(y, axis=1, keepdims=True)
+    elif config.loss == "sigmoid":
+        y = (1 - smoothing) * y + smoothing / 2
     if config.augmentation == "mixup":
         share = jax.random.beta(key, hyper.mixup_alpha, hyper.mixup_alpha, (len(x), 1))
         x, y = (share * a + (1 - share) * jnp.roll(a, 1, axis=0) for a in (x, y))

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxmlp.data import Batch, Dataset
-from jaxmlp.losses import classes, cross_entropy, softmax
+from jaxmlp.losses import Labels, classes, get_loss, mean_cost
+from jaxmlp.metrics import score
 from jaxmlp.network import forward_pass
 from jaxmlp.params import Params
+from jaxmlp.settings import Config
 
 CHUNK = 10_000  # examples at a time, so that the activations fit in memory
 
@@ -20,33 +22,46 @@ class Evaluation(NamedTuple):
     """How a network does on some examples.
 
     Attributes:
-        probabilities: softmax outputs, shape (n, n_out).
-        labels: the true classes, shape (n,).
-        loss: mean cross-entropy in nats.
-        accuracy: share of examples whose most probable class is the true one.
+        predictions: shape (n, n_out): probabilities, or real targets as they are trained on.
+        labels: the true classes, shape (n,), or the true rows (n, n_out).
+        loss: the mean of the costs; for classes, in nats.
+        score: the metric that is measured; by default the accuracy, the share of examples whose
+            most probable class is the true one.
     """
 
-    probabilities: np.ndarray
+    predictions: np.ndarray
     labels: np.ndarray
     loss: float
-    accuracy: float
+    score: float
 
 
-def evaluate(params: Params, dataset: Dataset, part: Batch, activation: str) -> Evaluation:
-    """Evaluate a network on one part of a data set, in chunks."""
+def evaluate(params: Params, dataset: Dataset, part: Batch, config: Config) -> Evaluation:
+    """Evaluate a network on one part of a data set, in chunks.
+
+    Args:
+        params: of the network.
+        dataset: of which the examples are a part.
+        part: the examples.
+        config: of the network.
+    """
     chunks = (
         dataset.inputs(Batch(*(array[start : start + CHUNK] for array in part)))
         for start in range(0, len(part.x), CHUNK)
     )
-    found = [_by_example(params, chunk, activation) for chunk in chunks]
-    probabilities, costs, right = (np.concatenate(each) for each in zip(*found, strict=True))
-    labels = np.asarray(classes(part.labels))
-    return Evaluation(probabilities, labels, loss=float(costs.mean()), accuracy=float(right.mean()))
+    z = np.concatenate([_logits(params, chunk.x, config.activation) for chunk in chunks])
+    loss, found = figures(z, part.labels, config=config)
+    labels = classes(part.labels) if config.loss == "softmax" else part.labels
+    predictions = get_loss(config.loss).predicted(jnp.asarray(z))
+    return Evaluation(np.asarray(predictions), np.asarray(labels), float(loss), float(found))
+
+
+@partial(jax.jit, static_argnames="config")
+def figures(z: Float[Array, "n n_out"], labels: Labels, *, config: Config) -> tuple[Array, Array]:
+    """The loss and the metric of some logits."""
+    loss = mean_cost(get_loss(config.loss).cost(z, labels), None)
+    return loss, score(z, labels, metric=config.measured, loss=config.loss)
 
 
 @partial(jax.jit, static_argnames="activation")
-def _by_example(params: Params, batch: Batch, activation: str) -> tuple[Array, Array, Array]:
-    """Probabilities, cross-entropy and whether the largest logit is at the label, row by row."""
-    z = forward_pass(params, batch.x, activation).z[-1]
-    right = jnp.argmax(z, axis=1) == classes(batch.labels)
-    return softmax(z), cross_entropy(z, batch.labels), right
+def _logits(params: Params, x: Float[Array, "n n_in"], activation: str) -> Array:
+    return forward_pass(params, x, activation).z[-1]

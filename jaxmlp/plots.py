@@ -1,4 +1,4 @@
-"""Pictures of a training run: its curves, its confusions and its most confident mistakes."""
+"""Pictures of a training run: its curves, its confusions, its mistakes and its predictions."""
 
 import io
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
+
+from jaxmlp.settings import spoken
 
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#E8E8E8"
 MOST_ANNOTATED = 30  # classes: with more, numbers in the cells cannot be read
@@ -34,24 +36,30 @@ def learning_curves(
     epochs: np.ndarray,
     train_loss: np.ndarray,
     validation_loss: np.ndarray,
-    validation_accuracy: np.ndarray,
+    validation_score: np.ndarray,
     title: str,
     training: str = "training",
+    metric: str = "accuracy",
+    loss: str = "softmax",
 ) -> Figure:
-    """The losses, and the validation error with its best epoch.
+    """The losses, and the metric with its best epoch, of an accuracy the error.
 
     Args:
         epochs: epoch numbers (n,), n ≥ 1.
-        train_loss, validation_loss: mean cross-entropies (n,). Where a run diverged they are
+        train_loss, validation_loss: mean losses (n,). Where a run diverged they are
             not finite and the lines end.
-        validation_accuracy: share of right answers in [0, 1], (n,).
+        validation_score: the metric (n,); of an accuracy, a share in [0, 1].
         title: what was trained.
         training: the name of the first curve; a loss on softened labels is another quantity
             than the validation loss, and the picture should say so.
+        metric, loss: which they are.
     """
     figure = new_figure(10.0, 4.0, title)
     left, right = figure.subplots(1, 2)
-    for axes, name in ((left, "loss (mean cross-entropy, nats)"), (right, "validation error (%)")):
+    of = "half the squared error" if loss == "squared" else "mean cross-entropy, nats"
+    share = metric == "accuracy"
+    second = "validation error (%)" if share else f"validation {spoken(metric)}"
+    for axes, name in ((left, f"loss ({of})"), (right, second)):
         axes.set_title(name, loc="left", color=GREY, fontsize=11)
         axes.set_xlabel("epoch")
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
@@ -67,11 +75,16 @@ def learning_curves(
     upper = int(ends[1][1] > ends[0][1])  # its name stands above its end, the other's below
     for which, name in enumerate((training, "validation")):
         _name_end(left, ends[which], name, (BLUE, ORANGE)[which], above=which == upper)
-    error = 100 * (1 - np.asarray(validation_accuracy, float))
-    _line(right, epochs, error, ORANGE)
-    if np.isfinite(error).any():
-        right.set_ylim(0, 1.15 * max(np.nanmax(error), 0.01))
-        _mark_best(right, epochs, error)
+    score = np.asarray(validation_score, float)
+    shown = 100 * (1 - score) if share else score
+    _line(right, epochs, shown, ORANGE)
+    if np.isfinite(score).any():
+        if share:
+            right.set_ylim(0, 1.15 * max(np.nanmax(shown), 0.01))
+        best = int(np.nanargmax(score))
+        _mark_best(
+            right, int(epochs[best]), float(shown[best]), f"{shown[best]:.2f} %" if share else None
+        )
     return figure
 
 
@@ -97,13 +110,56 @@ def _name_end(axes: Axes, end: tuple[float, float], name: str, colour: str, *, a
     )
 
 
-def _mark_best(axes: Axes, epochs: np.ndarray, error: np.ndarray) -> None:
-    """A ring around the lowest error, with its value; the first, where several are lowest."""
-    best = int(np.nanargmin(error))
-    axes.plot(epochs[best], error[best], "o", color=INK, markersize=8, fillstyle="none")
+def _mark_best(axes: Axes, epoch: int, value: float, text: str) -> None:
+    """A ring around the best epoch, with its value."""
+    axes.plot(epoch, value, "o", color=INK, markersize=8, fillstyle="none")
     # in the margin: inside, it would cover a line somewhere
-    text = f"best: {error[best]:.2f} % at epoch {epochs[best]}"
-    axes.set_title(text, loc="right", color=INK, fontsize=11)
+    axes.set_title(f"best: {text} at epoch {epoch}", loc="right", color=INK, fontsize=11)
+
+
+def predictions(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    names: Sequence[str],
+    title: str,
+    probabilities: bool = False,
+    most: int = 6,
+) -> Figure:
+    """What was predicted against what is true, for each of the first few outputs.
+
+    Args:
+        true, predicted: rows (n, n_out), of real targets; or labels 0 and 1, and probabilities.
+        names: what the outputs are called.
+        title: of what.
+        probabilities: whether they are: then there is a histogram for the examples that have the
+            label, and one for those without it.
+        most: outputs that are shown.
+    """
+    count = min(most, true.shape[1])
+    columns = min(3, count)
+    more = f" (the first {count} of {true.shape[1]} outputs)" if count < true.shape[1] else ""
+    height = 4.3 * -(-count // columns) + 0.6
+    figure = new_figure(max(6.0, 4.4 * columns), height, f"{title}: predictions{more}")
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    for axes, y, p, name in zip(grid, true.T, predicted.T, names, strict=False):
+        axes.set_title(shortened(name, 40), loc="left", color=GREY, fontsize=11, parse_math=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        if probabilities:
+            kinds = ((y > 0.5, ORANGE, "with the label"), (y <= 0.5, BLUE, "without it"))
+            for which, colour, label in kinds:
+                bins = np.linspace(0, 1, 21).tolist()
+                axes.hist(p[which], bins, color=colour, alpha=0.6, label=label)
+            axes.set(xlabel="probability", ylabel="examples")
+            axes.legend(frameon=False)
+            continue
+        ends = [float(min(y.min(), p.min())), float(max(y.max(), p.max()))]
+        axes.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
+        axes.scatter(y, p, s=12, color=BLUE, alpha=0.5, linewidths=0)
+        axes.set(xlabel="true", ylabel="predicted")
+        axes.set_aspect("equal", adjustable="box")
+    return figure
 
 
 def confusion_matrix(

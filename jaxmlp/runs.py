@@ -43,7 +43,7 @@ from jaxmlp.ink import Framing, framing
 from jaxmlp.network import check_network
 from jaxmlp.params import Params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
-from jaxmlp.training import Metrics
+from jaxmlp.training import metric_names
 
 SETTINGS = "config.json"
 PARAMETERS = "params.safetensors"
@@ -64,6 +64,7 @@ class Run(NamedTuple):
         preprocessing: what made inputs of raw numbers.
         classes: what the classes are called.
         schema: of the table that it was trained on, if it was.
+        targets: what made the real targets that it was trained on, if they were standardised.
         framing: how the training images lie in their frame.
         params: the trained parameters.
         epoch: after which they are, if the run is not finished.
@@ -78,6 +79,7 @@ class Run(NamedTuple):
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     schema: Schema | None
+    targets: Preprocessing
     framing: Framing
     params: Params
     epoch: int | None
@@ -144,6 +146,7 @@ def describe(
         "preprocessing": preprocessing.as_record(dataset.preprocessing),
         "classes": list(dataset.classes),
         "schema": dataset.schema and tables.as_record(dataset.schema),
+        "targets": preprocessing.as_record(dataset.targets),
         "fingerprint": fingerprint(dataset),
         "seed": seed,
         "config": asdict(config),
@@ -155,10 +158,10 @@ def describe(
 
 def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    write_tensors(folder / PARAMETERS, decisive(record), tensors(last.state.params))
+    write_tensors(folder / PARAMETERS, decisive(record), tensors(last.state.chosen))
     table = io.StringIO(newline="")
     rows = csv.writer(table)
-    rows.writerow(("epoch", *Metrics._fields))
+    rows.writerow(("epoch", *metric_names(Config(**_with_tuple(record["config"])))))
     columns = (np.asarray(values).tolist() for values in last.metrics)
     rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
     write_text(folder / "metrics.csv", table.getvalue())
@@ -166,8 +169,8 @@ def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[
     remove_checkpoints(folder)
 
 
-def accuracy_of(folder: Path) -> float | None:
-    """The test accuracy of a run that is finished.
+def score_of(folder: Path) -> float | None:
+    """How a run that is finished does on the test part, by its metric.
 
     Raises:
         ValueError: if it is said to be finished, but its parameters are gone.
@@ -176,13 +179,14 @@ def accuracy_of(folder: Path) -> float | None:
     found = read_json(path, AS_WRITTEN).get("result")
     if found is None:
         return None
-    accuracy = found.get("test_accuracy") if isinstance(found, dict) else None
-    if not isinstance(accuracy, float):
+    figures = found.values() if isinstance(found, dict) else ()
+    score = next(iter(figures), None)
+    if not isinstance(score, float):
         raise ValueError(f"{path} is not {AS_WRITTEN}: its result is {found!r}")
     if not (folder / PARAMETERS).exists():
         raise ValueError(f"{folder} is finished, but has no {PARAMETERS}: remove it, train again")
     remove_checkpoints(folder)  # if it was killed before it had done so
-    return accuracy
+    return score
 
 
 def load_run(folder: Path) -> Run:
@@ -200,7 +204,7 @@ def load_run(folder: Path) -> Run:
         config, framing = record["config"], record["framing"]
         inputs = record["preprocessing"]
         run = Run(
-            config=Config(**config | {"hidden": tuple(config["hidden"])}),
+            config=Config(**_with_tuple(config)),
             hyper=Hyperparams(**record["hyperparams"]),
             seed=int(record["seed"]),
             data=str(record["data"]),
@@ -209,6 +213,7 @@ def load_run(folder: Path) -> Run:
             preprocessing=Preprocessing(),
             classes=tuple(map(str, record["classes"])),
             schema=record["schema"] and tables.from_record(record["schema"]),
+            targets=preprocessing.from_record(record["targets"], len(record["classes"])),
             framing=Framing(
                 _pair(framing["image_shape"], int),
                 *(_pair(framing[name], float, int) for name in ("box", "centre")),
@@ -241,6 +246,11 @@ def load_run(folder: Path) -> Run:
             continue
         return found
     raise ValueError(errors[0])
+
+
+def _with_tuple(config: dict[str, Any]) -> Any:
+    """The fields of `Config` from JSON, which knows no tuples."""
+    return config | {"hidden": tuple(config["hidden"])}
 
 
 def _pair(value: Any, *types: type) -> tuple[Any, Any]:

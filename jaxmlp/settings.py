@@ -11,6 +11,13 @@ from jaxtyping import Float
 from jaxmlp.params import check_sizes
 
 Number = float | Float[jax.Array, "..."]
+# What can be measured where a loss is trained; the first one is measured by default.
+METRICS = {
+    "softmax": ("accuracy", "balanced_accuracy", "f1_macro", "auc", "loss"),
+    "squared": ("r2", "loss"),
+    "sigmoid": ("accuracy", "f1_macro", "auc", "loss"),
+}
+SPOKEN = {"f1_macro": "macro F1", "auc": "AUC", "r2": "R²"}  # the others as they are
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Config:
         hidden: widths of the hidden layers, from the input on; none makes a linear classifier.
         activation: of the hidden layers.
         bias: whether the layers have a bias.
+        loss: softmax, for classes; squared, for real targets; sigmoid, for several labels at once.
         optimizer: from optax. `adam` adds the weight decay to the gradient, `adamw` decays
             the weights directly (Loshchilov and Hutter 2019).
         schedule: of the learning rate over the whole run: constant; cosine down to zero; or
@@ -29,6 +37,11 @@ class Config:
         epochs: passes over the training examples.
         augmentation: mixup trains on λx + (1−λ)x', with the labels mixed alike, where x' is
             another example of the batch (Zhang et al. 2018).
+        metric: what is measured on the validation part, and decides which epoch or setting is
+            the best; by default accuracy, or r2 for real targets (`metrics.score`).
+        patience: stop after so many epochs in which the monitored number did not improve, and
+            keep the parameters of the best epoch; 0 trains all epochs and keeps the last ones.
+        monitor: what patience looks at: the metric on the validation part, or the training loss.
         gradient: of the loss: the hand-written one, or JAX's for comparison.
         data_seed: of the validation split and of the order of the examples.
 
@@ -39,11 +52,17 @@ class Config:
     hidden: tuple[int, ...] = (256,)
     activation: Literal["relu", "tanh", "sigmoid", "gelu", "identity"] = "relu"
     bias: bool = True
+    loss: Literal["softmax", "squared", "sigmoid"] = "softmax"
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     schedule: Literal["constant", "cosine", "warmup_cosine"] = "cosine"
     batch_size: int = 64
     epochs: int = 40
     augmentation: Literal["none", "mixup"] = "none"
+    metric: Literal["default", "accuracy", "balanced_accuracy", "f1_macro", "auc", "r2", "loss"] = (
+        "default"
+    )
+    patience: int = 0
+    monitor: Literal["validation", "training"] = "validation"
     gradient: Literal["manual", "autodiff"] = "manual"
     data_seed: int = 0
 
@@ -52,6 +71,7 @@ class Config:
         check_integer("batch_size", self.batch_size, least=1)
         check_integer("epochs", self.epochs, least=1)
         check_integer("data_seed", self.data_seed)
+        check_integer("patience", self.patience)
         if not isinstance(self.bias, bool):
             raise ValueError(f"bias is {self.bias!r}: give True or False")
         hints = get_type_hints(Config)
@@ -61,6 +81,21 @@ class Config:
                 raise ValueError(
                     f"unknown {field.name} {value!r}: choose one of {', '.join(choices)}"
                 )
+        if self.metric not in ("default", *METRICS[self.loss]):
+            raise ValueError(
+                f"metric is {self.metric!r}, but with the {self.loss} loss there is no such: "
+                f"choose one of {', '.join(METRICS[self.loss])}"
+            )
+
+    @property
+    def measured(self) -> str:
+        """The metric that is measured beside the loss."""
+        return METRICS[self.loss][0] if self.metric in ("default", "loss") else self.metric
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric by which an epoch or a setting is the best."""
+        return "loss" if self.metric == "loss" else self.measured
 
 
 def check_integer(name: str, value: Any, least: int = 0) -> None:
@@ -89,6 +124,7 @@ class Hyperparams(NamedTuple):
         init_scale: multiplies the standard deviation of the initial weights.
         label_smoothing: ε in (1−ε)y + ε/n_out (Szegedy et al. 2016).
         mixup_alpha: α of λ ~ Beta(α, α), for `augmentation="mixup"`.
+        tolerance: by how much the monitored number has to improve, for `patience`.
     """
 
     learning_rate: Number = 4e-3
@@ -97,6 +133,7 @@ class Hyperparams(NamedTuple):
     init_scale: Number = 1.0
     label_smoothing: Number = 0.0
     mixup_alpha: Number = 0.2
+    tolerance: Number = 0.0
 
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -107,6 +144,7 @@ _RANGES = {
     "init_scale": (0.0, _LARGEST),
     "label_smoothing": (0.0, 1.0),
     "mixup_alpha": (1e-3, _LARGEST),  # below, Beta samples underflow to 0/0
+    "tolerance": (0.0, _LARGEST),
 }
 
 
@@ -133,3 +171,8 @@ def check_hyperparams(hyper: Any) -> None:
                 f"at least {low:g}" if high == _LARGEST and small else f"from {low:g} to {high:g}"
             )
             raise ValueError(f"{name} is {value}: give a number {bound}")
+
+
+def spoken(metric: str) -> str:
+    """A metric's name for people, such as balanced accuracy."""
+    return SPOKEN.get(metric, metric.replace("_", " "))

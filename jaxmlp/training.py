@@ -7,18 +7,25 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, Key, Scalar
 
 from jaxmlp.augmentation import training_batch
 from jaxmlp.data import Batch, Dataset
+from jaxmlp.data.labels import KINDS
 from jaxmlp.gradient import manual_value_and_grad
-from jaxmlp.losses import accuracy, loss
+from jaxmlp.losses import Weights, get_loss, loss, mean_cost
+from jaxmlp.metrics import score
+from jaxmlp.network import forward_pass
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.shuffling import permutation
+
+TINY = 1e-30  # a sum of weights that is smaller counts as that
 
 
 class Metrics(NamedTuple):
@@ -26,29 +33,68 @@ class Metrics(NamedTuple):
 
     Attributes:
         train_loss: mean over the epoch's examples, each at the parameters that its step
-            started from and with its augmented label, in nats.
-        validation_loss: on the validation part after the epoch, in nats.
-        validation_accuracy: likewise, a share in [0, 1].
+            started from and with its augmented label, in nats, or as the loss has it.
+        validation_loss: on the validation part after the epoch.
+        validation_score: likewise, the metric that is measured: by default the accuracy, a share
+            in [0, 1], or R² for real targets.
     """
 
     train_loss: Float[Array, "..."]
     validation_loss: Float[Array, "..."]
-    validation_accuracy: Float[Array, "..."]
+    validation_score: Float[Array, "..."]
+
+    @property
+    def validation_accuracy(self) -> Float[Array, "..."]:
+        """The score by its usual name."""
+        return self.validation_score
+
+
+def metric_names(config: Config) -> tuple[str, ...]:
+    """What the fields of `Metrics` are called in files and tables."""
+    return ("train_loss", "validation_loss", f"validation_{config.measured}")
+
+
+class Best(NamedTuple):
+    """The best epoch so far, for `Config.patience`.
+
+    Attributes:
+        params: after it.
+        score: of it: the validation score, or less the loss that decides.
+        since: how many epochs there were without an improvement; it counts no further than
+            the patience.
+    """
+
+    params: Params
+    score: Float[Scalar, ""]
+    since: Integer[Scalar, ""]
 
 
 class TrainState(NamedTuple):
-    """What one step hands to the next: parameters, optax's state, steps taken."""
+    """What one step hands to the next: parameters, optax's state, steps taken, the best epoch."""
 
     params: Params
     opt_state: Any
     step: Integer[Scalar, ""]
+    best: Best | None = None
+
+    @property
+    def chosen(self) -> Params:
+        """The parameters that a run ends with."""
+        return self.params if self.best is None else self.best.params
 
 
 class Result(NamedTuple):
-    """A finished run: the last parameters and the metrics of every epoch."""
+    """A finished run.
+
+    Attributes:
+        params: after the last epoch; with patience, after the best one.
+        metrics: of every epoch.
+        best_epoch: with patience, which one was the best, from 1.
+    """
 
     params: Params
     metrics: Metrics
+    best_epoch: int | None = None
 
 
 def train(
@@ -74,17 +120,18 @@ def train(
         on_epoch: called with the epoch's number, from 1, and its metrics after each epoch.
 
     Raises:
-        ValueError: if a hyperparameter is out of range, `key` is no key, or the batch size
-            exceeds the number of training examples.
+        ValueError: if a hyperparameter is out of range, `key` is no key, the batch size exceeds
+            the number of training examples, or the loss does not fit the labels.
     """
     params: Params = ()
     history: list[Metrics] = []
     for state, metrics in each_epoch(key, hyper, dataset, config=config):
-        params = state.params
+        params = state.chosen
         history.append(metrics)
         if on_epoch:
             on_epoch(len(history), metrics)
-    return Result(params, jax.tree.map(lambda *values: jnp.stack(values), *history))
+    metrics = jax.tree.map(lambda *values: jnp.stack(values), *history)
+    return Result(params, metrics, best_epoch_of(metrics, config))
 
 
 def each_epoch(
@@ -107,17 +154,44 @@ def each_epoch(
     check_run(key, hyper, dataset, config)
     n = len(dataset.train.x)
     hyper = _as_arrays(hyper)
-    parts = jax.device_put((dataset.train, dataset.inputs(dataset.validation)))
+    parts = dataset.train, dataset.inputs(dataset.validation), dataset.scale, dataset.weights
+    parts = jax.device_put(parts)
     keys = run_keys(key, config)
     sizes = dataset.n_in, n, dataset.n_out
     now = initial_state(keys.init, hyper, config, *sizes) if state is None else state
     program = replace(config, data_seed=0)  # which is an argument, so no reason to recompile
     for epoch in range(done, config.epochs):
+        if ended(now, config):
+            return
         epoch_key = jax.random.fold_in(keys.order, epoch)
-        now, metrics = run_epoch(
-            now, hyper, epoch_key, keys.noise, *parts, dataset.scale, config=program
-        )
+        now, metrics = run_epoch(now, hyper, epoch_key, keys.noise, *parts, config=program)
         yield now, metrics
+
+
+def ended(state: TrainState, config: Config) -> bool:
+    """Whether the patience is over."""
+    best = state.best
+    if best is None:
+        return False
+    if isinstance(best.since, jax.core.Tracer):
+        raise ValueError(
+            f"patience is {config.patience}: when to stop is decided by values, which there are "
+            "none of under jax.vmap or jax.jit; use jaxmlp.sweep, or patience 0"
+        )
+    return int(best.since) >= config.patience
+
+
+def decisive(metrics: Metrics, config: Config) -> Any:
+    """What decides about the best epoch, the larger, the better."""
+    if config.monitor == "training":
+        return -metrics.train_loss
+    return -metrics.validation_loss if config.metric == "loss" else metrics.validation_score
+
+
+def best_epoch_of(metrics: Metrics, config: Config) -> int | None:
+    """The best epoch of some curves, from 1; None without patience, or if all is NaN."""
+    values = np.asarray(decisive(metrics, config)) if config.patience else np.empty(0)
+    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
 
 def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
@@ -126,6 +200,7 @@ def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
     for name, value, kind in (("dataset", dataset, Dataset), ("config", config, Config)):
         if not isinstance(value, kind):
             raise ValueError(f"{name} is a {type(value).__name__}: give a jaxmlp.{kind.__name__}")
+    check_loss(hyper, dataset, config)
     n = len(dataset.train.x)
     if config.batch_size > n:
         raise ValueError(
@@ -134,6 +209,20 @@ def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
         )
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise ValueError(f"key is a {type(key).__name__}: give jax.random.key(seed)")
+
+
+def check_loss(hyper: Hyperparams, dataset: Dataset, config: Config) -> None:
+    """Raise ValueError unless the loss is that of the labels, and the other settings suit it."""
+    if config.loss != dataset.loss:
+        raise ValueError(
+            f"loss is {config.loss!r}, but the data set has {KINDS[dataset.loss]}: give Config("
+            f"loss={dataset.loss!r}), or the loader of the data loss={config.loss!r}"
+        )
+    smoothing = hyper.label_smoothing
+    if config.loss == "squared" and not isinstance(smoothing, jax.core.Tracer) and smoothing:
+        raise ValueError(f"label_smoothing is {smoothing}: real targets have none, give 0")
+    if config.augmentation == "mixup" and dataset.weights is not None:
+        raise ValueError("mixup mixes examples, so it knows no weights: leave out one of the two")
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
@@ -149,7 +238,9 @@ def initial_state(
 def fresh_state(params: Params, hyper: Hyperparams, config: Config, n: int) -> TrainState:
     """Given parameters and a fresh optimizer state for `n` training examples."""
     opt_state = make_optimizer(hyper, config, n).init(cast(Any, params))
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32))
+    step = jnp.zeros((), jnp.int32)
+    best = Best(params, jnp.full((), -jnp.inf, jnp.float32), step) if config.patience else None
+    return TrainState(params, opt_state, step, best)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -161,6 +252,7 @@ def run_epoch(
     train_part: Batch,
     validation_part: Batch,
     scale: Float[Scalar, ""],
+    weights: Weights = None,
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
@@ -170,25 +262,33 @@ def run_epoch(
     def step(
         state: TrainState, rows: Integer[Array, " size"]
     ) -> tuple[TrainState, Float[Scalar, ""]]:
-        value, grad = gradient(state.params, state.step, hyper, noise_key, rows)
+        value, grad = gradient(state.params, state.step, hyper, noise_key, weights, rows)
         return update(state, grad, hyper, config, len(train_part.x)), value
 
     order = permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
-    measured = by_batches(partial(measure, state.params, config=config), validation_part, config)
-    return state, Metrics(train_loss, *measured)
+    metrics = Metrics(train_loss, *measure(state.params, validation_part, config))
+    return keep_best(state, metrics, hyper, config), metrics
 
 
 def make_gradient(
     train_part: Batch, scale: float | Float[Scalar, ""], config: Config
 ) -> Callable[..., tuple[Float[Scalar, ""], Params]]:
-    """Of (params, step, hyper, noise key, rows): the loss on some rows, and its gradient."""
+    """Of (params, step, hyper, noise key, weights, rows): the loss on some rows, its gradient.
+
+    Where the examples have weights, the mean divides by their sum over the rows, as scikit-learn's
+    does: an example with weight 0 is left out, and what is left is the mean over the others (38).
+    """
     gradient = manual_value_and_grad if config.gradient == "manual" else jax.value_and_grad(loss)
 
-    def at(params: Any, step: Any, hyper: Any, noise_key: Any, rows: Any) -> Any:
+    def at(params: Any, step: Any, hyper: Any, noise_key: Any, weights: Any, rows: Any) -> Any:
         key, n_out = jax.random.fold_in(noise_key, step), params[-1].weight.shape[1]
         batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
-        return gradient(params, batch, activation=config.activation)
+        if weights is not None:
+            some = weights[rows]
+            weights = some * (len(rows) / jnp.maximum(jnp.sum(some), TINY))
+        settings = {"activation": config.activation, "loss": config.loss}
+        return gradient(params, batch, weights=weights, **settings)
 
     return at
 
@@ -199,7 +299,22 @@ def update(state: TrainState, grad: Any, hyper: Hyperparams, config: Config, n: 
     optimizer = make_optimizer(hyper, config, n)
     changes, opt_state = optimizer.update(grad, state.opt_state, params)
     params = optax.apply_updates(params, changes)
-    return TrainState(params, opt_state, state.step + 1)
+    return state._replace(params=params, opt_state=opt_state, step=state.step + 1)
+
+
+def keep_best(
+    state: TrainState, metrics: Metrics, hyper: Hyperparams, config: Config
+) -> TrainState:
+    """The state after an epoch, which may be the best one so far; not once the patience is over."""
+    if state.best is None:
+        return state
+    params, highest, since = state.best
+    now = jnp.asarray(decisive(metrics, config), jnp.float32)
+    going = since < config.patience
+    better, enough = going & (now > highest), going & (now > highest + hyper.tolerance)
+    params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, params)
+    since = jnp.where(enough, 0, jnp.minimum(since + 1, config.patience))
+    return state._replace(best=Best(params, jnp.where(better, now, highest), since))
 
 
 def over_batches(
@@ -219,25 +334,23 @@ def over_batches(
     return state, total / n
 
 
-def measure(params: Params, batch: Batch, config: Config) -> Float[Array, "2"]:
-    """The loss and the accuracy on a batch."""
-    values = (of(params, batch, activation=config.activation) for of in (loss, accuracy))
-    return jnp.stack([*values])
-
-
-def by_batches(
-    measure_batch: Callable[[Batch], Float[Array, "... 2"]], part: Batch, config: Config
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The loss and the accuracy on a part, which takes no more memory than a step of training."""
-
-    def step(_: Any, rows: Array) -> tuple[Any, Array]:
-        first, size = rows[0], len(rows)  # slices take less time than gathering
-        batch = Batch(*(jax.lax.dynamic_slice_in_dim(array, first, size) for array in part))
-        return (), measure_batch(batch)
-
+def measure(
+    params: Params, part: Batch, config: Config
+) -> tuple[Float[Scalar, ""], Float[Scalar, ""]]:
+    """The loss and the metric on a part: its layers take no more memory than a step of training."""
     n = len(part.x)
-    _, means = over_batches(step, (), jnp.arange(n), min(n, config.batch_size))
-    return means[..., 0], means[..., 1]
+    size = min(n, config.batch_size)
+
+    def some(z: Array, first: Array) -> tuple[Array, None]:
+        x = jax.lax.dynamic_slice_in_dim(jnp.asarray(part.x), first, size)  # faster than gathering
+        new = forward_pass(params, x, config.activation).z[-1]
+        return jax.lax.dynamic_update_slice_in_dim(z, new, first, axis=0), None
+
+    firsts = jnp.minimum(jnp.arange(0, n, size), n - size)  # the last one may overlap
+    empty = jnp.zeros((n, params[-1].weight.shape[1]), jnp.float32)
+    z, _ = jax.lax.scan(some, empty, firsts)
+    cost = mean_cost(get_loss(config.loss).cost(z, part.labels), None)
+    return cost, score(z, part.labels, metric=config.measured, loss=config.loss)
 
 
 def first_batch(

@@ -271,7 +271,7 @@ def test_damaged_run_folder(trained, name, content, message, capsys):
 
 def test_evaluate_refuses_other_shapes(trained, capsys):
     line = refused(["evaluate", trained[0], "--data", npz()], capsys)
-    assert "64 inputs and 10 classes, but small.npz has 6 inputs and 2 classes" in line
+    assert "64 inputs and 10 outputs, but small.npz has 6 inputs and 2 outputs" in line
 
 
 def test_predict_refuses(trained, capsys):

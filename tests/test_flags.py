@@ -25,6 +25,10 @@ SETTINGS = {
     "--activation": NAMES,
     "--bias": NOTHING,
     "--no-bias": NOTHING,
+    "--loss": NAMES,
+    "--metric": ["r2", *NAMES],
+    "--patience": INTEGERS,
+    "--monitor": NAMES,
     "--optimizer": NAMES,
     "--schedule": NAMES,
     "--batch-size": ["1295", *POSITIVE],
@@ -38,6 +42,7 @@ SETTINGS = {
     "--init-scale": NUMBERS,
     "--label-smoothing": ["1.01", *NUMBERS],
     "--mixup-alpha": ["0", *NUMBERS],
+    "--tolerance": NUMBERS,
     "--data": DATA,
     "--inputs": NAMES,
     "--target": ["label", ""],  # the data are no table
@@ -46,6 +51,8 @@ SETTINGS = {
     "--validation": ["other.csv", ""],
     "--missing": ["impute", *NAMES],
     "--drop": ["name", ""],
+    "--targets": ["standardise", *NAMES],
+    "--class-weight": NAMES,
     "--out": OUT,
     "--seed": INTEGERS,
 }
@@ -54,8 +61,9 @@ RIGHT = {
     "--batch-size": "32", "--epochs": "2", "--augmentation": "mixup", "--gradient": "autodiff",
     "--data-seed": "3", "--learning-rate": "0.1", "--momentum": "0.5", "--weight-decay": "1e-3",
     "--init-scale": "2", "--label-smoothing": "0", "--mixup-alpha": "1", "--data": "digits",
-    "--inputs": "minmax", "--out": "new", "--seed": "1", "--halving": "3",
-    "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both", "--at-kink": "any",
+    "--inputs": "minmax", "--metric": "auc", "--patience": "2", "--monitor": "training",
+    "--tolerance": "1e-4", "--class-weight": "balanced", "--out": "new", "--seed": "1",
+    "--halving": "3", "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both", "--at-kink": "any",
     "--report": "report.md", "--time-limit": "9",
 }  # fmt: skip
 COMMANDS = {
@@ -100,7 +108,7 @@ FLAGS = {
     "evaluate": {"--data": DATA},
     "predict": {"--out": ["new.csv", *OUT]},
 }
-MANY = {"--drop", "--hidden", "--set", "--setting"}  # values; no layer is a network too
+MANY = {"--drop", "--target", "--hidden", "--set", "--setting"}  # values; no layer is a network too
 CASES = [
     pytest.param(command, flag, values, id=f"{command} {flag}")
     for command, flags in FLAGS.items()

@@ -189,7 +189,7 @@ def test_weights(loss, case, seed):
 def test_weights_of_another_number():
     params, x = (Layer(jnp.eye(2), None),), jnp.ones((3, 2))
     for function in (jaxmlp.loss, jaxmlp.manual_grad, jaxmlp.manual_value_and_grad):
-        with pytest.raises(ValueError, match=r"weights have shape \(2,\), but there are 3 examples"):
+        with pytest.raises(ValueError, match=r"weights have shape \(2,\), but there are 3"):
             function(params, Batch(x, jnp.asarray([0, 1, 1])), weights=np.ones(2))
 
 

@@ -295,8 +295,8 @@ def test_missing_and_corrupt_idx(folder):
             "there is 1 training example: give at least 2",
         ),
         (
-            {"y_train": LABELS[:20].astype(float)},
-            "y_train holds real numbers, such as .: for classes give",
+            {"y_train": LABELS[:20] + 0.5},
+            "y_train holds real numbers, such as ..5: to predict numbers",
         ),
         (
             {"y_train": LABELS[:20].astype(int) - 1},

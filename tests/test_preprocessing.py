@@ -200,7 +200,10 @@ def test_labels(y, names):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (LABELS / 2, "y_train holds real numbers, such as 0: for classes give integers or text"),
+        (
+            LABELS / 2,
+            "y_train holds real numbers, such as 0.5: to predict numbers, give the loss squared",
+        ),
         ((LABELS / 2)[:, None], "y_train holds real numbers"),
         (np.zeros(60, int), "holds one class, 0"),
         (np.asarray(["a", None, "b"] * 20, object), "y_train, row 1: it is missing"),

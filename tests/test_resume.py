@@ -80,7 +80,7 @@ def test_a_finished_run_has_nothing_left_to_do(capsys):
     accuracy, before = capsys.readouterr().out.splitlines()[-1], files("run")
     train("--out", "run", "--resume")
     printed = capsys.readouterr().out
-    assert "the run is finished: 6 epochs" in printed
+    assert "the run is finished: there is nothing to go on with" in printed
     assert printed.splitlines()[-1] == accuracy
     assert files("run") == before
 

@@ -35,7 +35,7 @@ from jaxmlp.sweeps.reading import space_of, view
 from jaxmlp.sweeps.run import mesh, place, sharded_epoch, state_like
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, make_table
-from jaxmlp.training import Metrics
+from jaxmlp.training import Metrics, metric_names
 from tests.strategies import LONG, tiny_dataset
 
 CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)
@@ -63,7 +63,7 @@ def assert_contract(table, space, dataset, **point):
     """A trial of a sweep has the curves of `train` with the same settings."""
     trial = space.trials[0]
     alone = jaxmlp.train(jax.random.key(trial.seed), trial.hyper, dataset, config=trial.config)
-    for name, values in alone.metrics._asdict().items():
+    for name, values in zip(metric_names(trial.config), alone.metrics, strict=True):
         together = table[name].sel(point).values[: trial.config.epochs]
         np.testing.assert_allclose(together, values, rtol=BOUND, atol=1e-6, err_msg=name)
 
@@ -249,7 +249,7 @@ def test_best():
     found = best(table_of([[0.5, 0.7, 0.6], [0.8, 0.9, 0.7], [0.85, 0.5, 0.6]]))
     assert found.setting == {"learning_rate": 1.0}
     assert found.trial.hyper.learning_rate == 1.0
-    assert found.accuracy == pytest.approx(0.8)
+    assert found.score == pytest.approx(0.8)
     # t of 2 degrees of freedom at 97.5 % is 4.303, the deviation 0.1
     half = 4.303 * 0.1 / 3**0.5
     assert found.interval == pytest.approx((0.8 - half, 1), abs=1e-4)  # no share is above 1
@@ -264,7 +264,7 @@ def test_the_best_is_the_setting_whose_parameters_are_kept():
     for _ in range(20):
         accuracies = rng.permuted(np.tile(rng.integers(120, 144, 9) / 144, (12, 1)), axis=1)
         table = table_of(accuracies.astype(np.float32))
-        space, last = space_of(table), view(table).accuracies()
+        space, last = space_of(table), view(table).scores()
         kept = worth_keeping(space, last.ravel(), set())
         found = best(table)
         assert {space.trials[trial].hyper for trial in kept} == {found.trial.hyper}
@@ -276,7 +276,7 @@ def test_the_best_of_many_is_not_so_good():
     rng = np.random.default_rng(0)
     tables = [rng.normal(0.9, 0.01, (30, 4)) for _ in range(20)]
     found = [best(table_of(accuracies)) for accuracies in tables]
-    excess = np.mean([each.accuracy - 0.9 for each in found])
+    excess = np.mean([each.score - 0.9 for each in found])
     assert excess > 0.005
     assert np.mean([each.optimism for each in found]) == pytest.approx(excess, abs=0.003)
     assert np.isnan(best(table_of(tables[0][:, :1])).optimism)
@@ -292,10 +292,10 @@ def test_a_part_of_a_table(dataset):
     assert best(turned) == best(table)
     few = best(table.sel(learning_rate=[2.0, 0.0], seed=[0]))
     assert few.setting == {"learning_rate": 2.0}
-    assert (few.accuracy, few.settings) == (0.85, 2)
+    assert (few.score, few.settings) == (0.85, 2)
     assert str(few).endswith("best of 2, which flatters it by an unknown amount")
     one = best(table.sel(learning_rate=1.0))
-    assert one.accuracy == best(table).accuracy
+    assert one.score == best(table).score
     assert "best of" not in str(one)
     whole = sweep({"learning_rate": [0.1, 0.01], "seed": [0, 1]}, dataset, config=CONFIG)
     point = {"learning_rate": 0.1, "seed": 1}
@@ -357,10 +357,10 @@ def test_orders_of_the_data_are_repetitions(dataset):
     assert found.setting == {"learning_rate": 0.1}
     assert found.settings == 2
     assert found.tested is not None
-    assert len(found.tested.accuracies) == 6
+    assert len(found.tested.scores) == 6
     (first, second) = rows_of(table)
     assert (first.seeds, second.seeds) == (6, 6)
-    assert first.accuracy == pytest.approx(found.accuracy)
+    assert first.score == pytest.approx(found.score)
 
 
 def test_a_replay(dataset):
@@ -399,7 +399,7 @@ def test_a_validation_loss_that_is_not_finite_is_divergence_too(dataset):
     metrics[0, 1, 1] = np.inf
     table = make_table(space, [Chunk((0, 1, 2), 0, Metrics(*metrics))], dataset, {}, "data")
     assert table.diverged.values.tolist() == [3, 2, 0]
-    assert np.isnan(view(table).accuracies()).tolist() == [True, True, False]
+    assert np.isnan(view(table).scores()).tolist() == [True, True, False]
 
 
 class StoppedError(Exception):
@@ -575,8 +575,8 @@ def worsen(folder, space, point):
     place = space["learning_rate"].index(point.fields["learning_rate"])
     (path,) = folder.glob(f"chunk-00000-{place:06d}-1.safetensors")
     arrays, _ = read_tensors(path)
-    nothing = np.zeros_like(arrays["validation_accuracy"])
-    write_tensors(path, decisive, arrays | {"validation_accuracy": nothing})
+    nothing = np.zeros_like(arrays["validation_score"])
+    write_tensors(path, decisive, arrays | {"validation_score": nothing})
 
 
 @pytest.mark.parametrize("halving", [None, 2])
@@ -755,9 +755,9 @@ def test_an_ensemble(dataset):
     p = [jax.nn.softmax(jaxmlp.forward(each, dataset.test.x)) for each in networks]
     labels = dataset.test.labels
     alone = [np.mean(np.argmax(each, axis=1) == labels) for each in p]
-    np.testing.assert_allclose(found.accuracies, alone)
+    np.testing.assert_allclose(found.scores, alone)
     mean = np.mean(p, axis=0)
-    assert found.accuracy_together == np.mean(np.argmax(mean, axis=1) == labels)
+    assert found.score_together == pytest.approx(np.mean(np.argmax(mean, axis=1) == labels))
     cost = -np.mean(np.log(mean[np.arange(10), labels]))
     assert found.loss_together == pytest.approx(cost, rel=1e-5)
     assert found.loss_together <= found.loss  # −log is convex
@@ -810,7 +810,7 @@ def test_a_halved_sweep_that_was_stopped_goes_on(dataset, tmp_path):
         sweep(space, dataset, **settings, out=tmp_path, on_progress=stop_after(3))
     table = sweep(space, dataset, **settings, out=tmp_path)
     np.testing.assert_allclose(table.train_loss, whole.train_loss, rtol=BOUND)
-    assert best(table, dataset).accuracy == best(whole).accuracy
+    assert best(table, dataset).score == best(whole).score
 
 
 @pytest.mark.parametrize("keep", ["best", "all"])

@@ -75,7 +75,7 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
     assert len(rows) == 6
     accuracies = [float(row[2]) for row in rows]
     assert accuracies == sorted(accuracies, reverse=True)  # the best first
-    assert accuracies[0] == pytest.approx(found.accuracy, abs=1e-4)
+    assert accuracies[0] == pytest.approx(found.score, abs=1e-4)
     heads = browser.find_elements("css selector", "#heads button")
     assert [head.text for head in heads][:3] == ["learning rate", "hidden", "accuracy"]
     for reverse in (True, False):  # a head sorts, and once more the other way round
@@ -144,7 +144,7 @@ def test_pictures(table, tmp_path):
     cells = [text.get_text() for text in found["heat_map"].axes[0].texts]
     rows = {(row.names["learning_rate"], row.names["hidden"]): row for row in rows_of(table)}
     in_order = [rows[rate, width] for width in ("3", "12") for rate in SPACE["learning_rate"]]
-    assert cells == [f"{row.accuracy:.3f}" for row in in_order]
+    assert cells == [f"{row.score:.3f}" for row in in_order]
     bars = found["accuracy_learning_rate"].axes[0]
     assert bars.get_xscale() == "log"
     assert bars.get_legend_handles_labels()[1] == ["hidden 3", "hidden 12"]
@@ -152,9 +152,9 @@ def test_pictures(table, tmp_path):
 
 def test_rows(table):
     rows = rows_of(table)
-    assert [row.accuracy for row in rows] == sorted((row.accuracy for row in rows), reverse=True)
+    assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
     assert rows[0].names == best(table).setting
-    assert rows[0].accuracy == best(table).accuracy
+    assert rows[0].score == best(table).score
     assert varied(rows) == {"learning_rate": [0.001, 0.01, 0.1], "hidden": ["3", "12"]}
     assert is_logarithmic([0.001, 0.01, 0.1])
     assert not is_logarithmic([1, 2, 3])
@@ -165,5 +165,5 @@ def test_rows(table):
 def test_stopped_settings_come_last():
     rows = rows_of(table_of({"learning_rate": [0.001, 0.01, 0.1, 1.0]}, halving=2))
     assert [row.trained for row in rows] == [2, 2, 1, 1]
-    assert all(len(row.accuracies) == row.trained for row in rows)
-    assert np.isnan([row.accuracy for row in rows[2:]]).all()
+    assert all(len(row.scores) == row.trained for row in rows)
+    assert np.isnan([row.score for row in rows[2:]]).all()

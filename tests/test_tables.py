@@ -149,7 +149,7 @@ def changed(**columns):
 @pytest.mark.parametrize(
     ("frame", "flags", "message"),
     [
-        (shop(), [], "name the column with the classes by --target: 'age', 'income', 'town'"),
+        (shop(), [], "name the column with the labels by --target: 'age', 'income', 'town'"),
         (shop(), ["--target", "sold"], "has no column 'sold': --target names one of 'age'"),
         (shop(), ["--target", "income"], "row 1, column 'income': it is .*, a real number"),
         (shop(), ["--target", "bought", "--drop", "x"], "has no column 'x', which --drop names"),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxmlp.data import Batch, Dataset
-from jaxmlp.data.labels import encode_labels
+from jaxmlp.data.labels import encode_labels, encode_rows
 from jaxmlp.data.loaders import (
     Fitted,
     load_digits,
@@ -21,7 +21,14 @@ from jaxmlp.data.loaders import (
     load_npz,
     load_table,
 )
-from jaxmlp.data.tables import check_known, is_table, labels_of, numbers_of, read_table
+from jaxmlp.data.tables import (
+    check_known,
+    is_table,
+    labels_of,
+    numbers_of,
+    read_table,
+    targets_of,
+)
 from jaxmlp.runs import Run, load_run
 
 TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")
@@ -37,21 +44,26 @@ class DataOptions:
         inputs: how raw numbers become inputs: as they are; pixels, divided by the largest; with
             mean 0 and deviation 1 in every column of the training examples, or from 0 to 1 there;
             auto chooses by the values, and says so.
-        target: of a table: the column with the classes.
+        target: of a table: the column with the classes; with other losses, one or more columns
+            of numbers.
         test: of a table: a file with the examples for testing.
         test_share: of a table without one: the share of its examples that are for testing.
         validation: of a table: a file with the examples for validation.
         missing: of a table: refuse what is missing, or impute the median of its column.
         drop: of a table: columns that are no inputs.
+        targets: real targets as they are, or with mean 0 and deviation 1 in the training examples.
+        class_weight: balanced lets all classes count alike, however many examples they have.
     """
 
     inputs: Literal["auto", "as is", "pixels", "standardise", "minmax"] = "auto"
-    target: str | None = None
+    target: tuple[str, ...] = ()
     test: str | None = None
     test_share: float = 0.2
     validation: str | None = None
     missing: Literal["refuse", "impute"] = "refuse"
     drop: tuple[str, ...] = ()
+    targets: Literal["as is", "standardise"] = "as is"
+    class_weight: Literal["none", "balanced"] = "none"
 
 
 def load_data(
@@ -59,6 +71,7 @@ def load_data(
     data_seed: int = 0,
     options: DataOptions = DataOptions(),
     fitted: Fitted | None = None,
+    loss: str = "softmax",
 ) -> Dataset:
     """The data set that `--data` names, pixels kept as 8 bits.
 
@@ -66,7 +79,15 @@ def load_data(
         ValueError: if it is no known name, folder, table or .npz file, or its content is unsound.
     """
     path = Path(source)
-    usual: Any = {"data_seed": data_seed, "inputs": options.inputs, "uint8": True, "fitted": fitted}
+    usual: Any = {
+        "data_seed": data_seed,
+        "inputs": options.inputs,
+        "uint8": True,
+        "fitted": fitted,
+        "loss": loss,
+        "targets": options.targets,
+        "class_weight": None if options.class_weight == "none" else options.class_weight,
+    }
     if is_table(path):
         return _load_table(path, options, usual)
     for name in TABLE_OPTIONS:
@@ -88,11 +109,9 @@ def load_data(
 
 
 def _load_table(path: Path, options: DataOptions, usual: dict[str, Any]) -> Dataset:
-    if options.target is None:
+    if not options.target:
         names = ", ".join(map(repr, read_table(path).columns[:20]))
-        raise ValueError(
-            f"{path} is a table: name the column with the classes by --target: {names}"
-        )
+        raise ValueError(f"{path} is a table: name the column with the labels by --target: {names}")
     table = {name: getattr(options, name) for name in TABLE_OPTIONS}
     return load_table(path, **table, **usual)
 
@@ -113,7 +132,8 @@ def options_of(run: Run) -> DataOptions:
         ValueError: if its record tells of no such options.
     """
     try:
-        options: Any = run.options | {"drop": tuple(run.options.get("drop", ()))}
+        several = {name: tuple(run.options.get(name, ())) for name in ("drop", "target")}
+        options: Any = run.options | several
         return DataOptions(**options)
     except TypeError as error:
         raise ValueError(f"the options for data {run.options} are none: {error}") from error
@@ -128,12 +148,17 @@ def table_for(run: Run, path: Path) -> Dataset:
     assert run.schema
     frame = read_table(path)
     x = run.preprocessing(numbers_of(frame, path, run.schema))
-    found = labels_of(frame, path, run.schema.target)
-    check_known(found, np.arange(len(found)), {*run.classes}, path, run.schema.target)
-    given = {str(path): found.astype(str)}
-    labels, _ = encode_labels(given, run.classes)
-    part = Batch(x, labels[str(path)])
-    return Dataset(part, part, part, (1, x.shape[1]), class_names=run.classes)
+    targets, loss = run.schema.targets, run.config.loss
+    if loss == "softmax":
+        found = labels_of(frame, path, targets[0])
+        check_known(found, np.arange(len(found)), {*run.classes}, path, targets[0])
+        labels, _ = encode_labels({str(path): found.astype(str)}, run.classes)
+    else:
+        labels, _ = encode_rows({str(path): targets_of(frame, path, targets)}, loss)
+    rows = labels[str(path)]
+    part = Batch(x, run.targets(rows) if loss == "squared" else rows)
+    settings: Any = {"class_names": run.classes, "loss": loss, "targets": run.targets}
+    return Dataset(part, part, part, (1, x.shape[1]), **settings)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from jaxmlp.data import fingerprint
 from jaxmlp.data.loaders import Fitted
 from jaxmlp.data.tables import is_table
 from jaxmlp.evaluation import evaluate
+from jaxmlp.settings import spoken
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Evaluate:
             dataset = table_for(run, Path(source))
         else:
             options = DataOptions() if self.data else options_of(run)
-            fitted = Fitted(run.preprocessing, run.classes, run.schema)
-            dataset = load_data(source, run.config.data_seed, options, fitted)
+            fitted = Fitted(run.preprocessing, run.classes, run.schema, run.targets)
+            config = run.config
+            dataset = load_data(source, config.data_seed, options, fitted, config.loss)
             if not self.data and run.fingerprint != fingerprint(dataset):
                 raise ValueError(
                     f"{shown} has changed since the network was trained: give it by --data"
@@ -45,12 +47,13 @@ class Evaluate:
         sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
         if shapes != sizes:
             raise ValueError(
-                f"{self.run_folder} is a network of {sizes[0]} inputs and {sizes[1]} classes, "
-                f"but {shown} has {shapes[0]} inputs and {shapes[1]} classes: give --data of the "
+                f"{self.run_folder} is a network of {sizes[0]} inputs and {sizes[1]} outputs, "
+                f"but {shown} has {shapes[0]} inputs and {shapes[1]} outputs: give --data of the "
                 "same kind"
             )
-        test = evaluate(run.params, dataset, dataset.test, run.config.activation)
-        wrong = round((1 - test.accuracy) * len(test.labels))
-        print(f"{wrong} of {len(test.labels):,} test examples of {shown} are wrong")
+        test = evaluate(run.params, dataset, dataset.test, run.config)
+        if run.config.measured == "accuracy":
+            wrong = round((1 - test.score) * len(test.labels))
+            print(f"{wrong} of {len(test.labels):,} test examples of {shown} are wrong")
         print(f"test loss {test.loss:.4f}")
-        print(f"test accuracy {test.accuracy:.4f}")
+        print(f"test {spoken(run.config.measured)} {test.score:.4f}")

@@ -1,33 +1,35 @@
-"""`jaxmlp predict`: which class a trained network sees in pictures, or in the rows of a table."""
+"""`jaxmlp predict`: what a trained network says of pictures, or of the rows of a table."""
 
 import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
+from jaxmlp.data.preprocessing import undone
 from jaxmlp.data.tables import is_table, numbers_of, read_table
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.images import read_image
+from jaxmlp.losses import get_loss
 from jaxmlp.network import forward
 from jaxmlp.runs import Run
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Say which class a trained network sees in pictures of any size, or in the rows of a table.
+    """Say what a trained network predicts for pictures of any size, or for the rows of a table.
 
     Attributes:
         run_folder: a folder that `jaxmlp train` made.
         files: PNG files or .npy arrays, dark ink on light paper or the reverse; or one table,
             FILE.csv or FILE.parquet, with the columns of the training examples.
-        out: of a table: the CSV file to write, with class and probabilities; by default printed.
+        out: of a table: the CSV file to write, with class and probabilities, or the
+            predicted numbers; by default printed.
     """
 
     run_folder: tyro.conf.Positional[Path]
@@ -52,7 +54,12 @@ class Predict:
         if run.schema:
             raise ValueError(f"{self.run_folder} was trained on a table: give one, not pictures")
         inputs = [read_image(path, run.framing, run.preprocessing) for path in self.files]
-        for path, row in zip(self.files, _probabilities(run, np.stack(inputs)), strict=True):
+        for path, row in zip(self.files, _predictions(run, np.stack(inputs)), strict=True):
+            if run.config.loss != "softmax":
+                figures = zip(run.classes, row, strict=True)
+                text = ", ".join(f"{printable(name)} {value:.6g}" for name, value in figures)
+                print(f"{printable(str(path))}: {text}")
+                continue
             first, *others = np.argsort(row)[::-1]
             names = [printable(name) for name in run.classes]
             line = f"{printable(str(path))}: {names[first]} with probability {row[first]:.3f}"
@@ -61,7 +68,10 @@ class Predict:
             print(line)
 
     def _table(self, run: Run, path: Path) -> None:
-        """Write a CSV with a line for each row: the class, and the probability of each class."""
+        """Write a CSV with a line for each row: the class, and the probability of each class.
+
+        Of several labels at once, the probability of each; of real targets, the numbers.
+        """
         if not run.schema:
             raise ValueError(f"{self.run_folder} was trained on no table, but {path} is one")
         if self.out:
@@ -70,12 +80,15 @@ class Predict:
                 raise ValueError(f"--out is {self.out}, which is read here: give another file")
             check_writable(self.out)
         frame = read_table(path)
-        rows = _probabilities(run, run.preprocessing(numbers_of(frame, path, run.schema)))
+        rows = _predictions(run, run.preprocessing(numbers_of(frame, path, run.schema)))
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["class", *(f"probability of {name}" for name in run.classes)])
+        classes = run.config.loss == "softmax"
+        what = "" if run.config.loss == "squared" else "probability of "
+        writer.writerow([*["class"] * classes, *(f"{what}{name}" for name in run.classes)])
         writer.writerows(
-            [run.classes[row.argmax()], *(f"{value:.6g}" for value in row)] for row in rows
+            [*[run.classes[row.argmax()]] * classes, *(f"{value:.6g}" for value in row)]
+            for row in rows
         )
         if self.out:
             write_text(self.out, text.getvalue())
@@ -83,6 +96,7 @@ class Predict:
             print(text.getvalue(), end="")
 
 
-def _probabilities(run: Run, inputs: np.ndarray) -> np.ndarray:
+def _predictions(run: Run, inputs: np.ndarray) -> np.ndarray:
+    """Probabilities, or real targets as they were given, of shape (n, n_out)."""
     logits = forward(run.params, jnp.asarray(inputs), activation=run.config.activation)
-    return np.asarray(jax.nn.softmax(logits, axis=1))
+    return undone(run.targets, np.asarray(get_loss(run.config.loss).predicted(logits)))

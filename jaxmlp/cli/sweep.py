@@ -24,11 +24,11 @@ from jaxmlp.cli.common import DataOptions, load_data, stoppable
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
-from jaxmlp.settings import Config, Hyperparams, check_integer
+from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
-from jaxmlp.sweeps.ranking import Row, rows_of, varied
+from jaxmlp.sweeps.ranking import Row, figure, rows_of, varied
 from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
 
@@ -157,7 +157,7 @@ class Sweep:
 
     def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
         hyper, first = Hyperparams(**vars(self.numbers)), processes.is_first()
-        dataset = load_data(self.data, self.config.data_seed, self.options)
+        dataset = load_data(self.data, self.config.data_seed, self.options, loss=self.config.loss)
         drawn = {"seed": self.seed, "trials": self.trials, "draw_seed": self.draw_seed}
         plan = make_plan(
             make_space(space, self.config, hyper, **drawn), dataset, self.at_once,
@@ -209,14 +209,14 @@ class Sweep:
         if wild:
             print(f"{wild} of {table.diverged.size} trials diverged: see `diverged` in the table")
         found = None
-        if math.isfinite(rows[0].accuracy):
+        if math.isfinite(rows[0].score):
             found = sweeps.best(table, dataset)
         names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
         title = f"{names} on {printable(Path(self.data).name)}"
         write_text(self.out / "report.html", report(table, title, found))
-        drawn = {f"{name}.png": figure for name, figure in pictures(table)}
-        for name, figure in drawn.items():
-            write_bytes(self.out / name, png(figure))
+        drawn = {f"{name}.png": picture for name, picture in pictures(table)}
+        for name, picture in drawn.items():
+            write_bytes(self.out / name, png(picture))
         names = ", ".join(["report.html", *drawn, "table.nc, table.csv"])
         print(f"written to {printable(str(self.out))}: {names}")
         print(f"best: {found}" if found else NO_BEST)
@@ -312,16 +312,16 @@ def _plan_lines(plan: Plan) -> list[str]:
 def _ranked(rows: list[Row]) -> Table:
     """The best settings, with the mean and the deviation over the seeds."""
     names = [name for name in varied(rows) if name != TRIAL]
-    grid = Table("", *names, "validation accuracy", box=None, header_style="dim")
+    grid = Table("", *names, f"validation {spoken(rows[0].metric)}", box=None, header_style="dim")
     for rank, row in enumerate(rows[:SHOWN], start=1):
         deviation = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
-        accuracy = f"{row.accuracy:.4f}{deviation}"
+        score = f"{figure(row, row.score):.4f}{deviation}"
         if row.diverged:
             of = f"{row.diverged} of {row.seeds} seeds " if row.seeds > 1 else ""
-            accuracy = f"{of}diverged, in epoch {row.wild}"
-        elif math.isnan(row.accuracy):
-            accuracy = f"stopped after epoch {row.trained}"
-        grid.add_row(str(rank), *(escape(shown(row.names[name])) for name in names), accuracy)
+            score = f"{of}diverged, in epoch {row.wild}"
+        elif math.isnan(row.score):
+            score = f"stopped after epoch {row.trained}"
+        grid.add_row(str(rank), *(escape(shown(row.names[name])) for name in names), score)
     if len(rows) > SHOWN:
         grid.caption = f"and {len(rows) - SHOWN:,} more, in the report"
     return grid

@@ -20,13 +20,23 @@ from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save
 from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import DataOptions, load_data, stoppable
 from jaxmlp.data import Dataset
+from jaxmlp.data.preprocessing import undone
 from jaxmlp.evaluation import Evaluation, evaluate
 from jaxmlp.files import began_otherwise, read_json, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
-from jaxmlp.runs import AS_WRITTEN, SETTINGS, accuracy_of, describe, finish, run_folder
-from jaxmlp.settings import Config, Hyperparams, check_integer
-from jaxmlp.training import Metrics, check_run, each_epoch, first_batch, initial_state, wait
+from jaxmlp.runs import AS_WRITTEN, SETTINGS, describe, finish, run_folder, score_of
+from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
+from jaxmlp.training import (
+    Metrics,
+    best_epoch_of,
+    check_run,
+    each_epoch,
+    ended,
+    first_batch,
+    initial_state,
+    wait,
+)
 
 # On the command line a hyperparameter is always a number, in Python it may be a traced array.
 Numbers = make_dataclass(
@@ -66,22 +76,23 @@ class Train:
         check_integer("seed", self.seed)
         if self.resume and self.out is None:
             raise ValueError("--resume goes on with the run in a folder: name it with --out")
-        dataset = load_data(self.data, self.config.data_seed, self.options)
+        config = self.config
+        dataset = load_data(self.data, config.data_seed, self.options, loss=config.loss)
         check_run(jax.random.key(self.seed), hyper, dataset, self.config)
         record = describe(self.config, hyper, self.seed, self.data, dataset, asdict(self.options))
         out = self.out or _unused(
             Path("runs") / f"{_name(self.data)}-{datetime.now():%Y%m%d-%H%M%S}"
         )
         with run_folder(out, record, self.resume) as folder:
-            accuracy = accuracy_of(folder)
-            if accuracy is None:
+            score = score_of(folder)
+            if score is None:
                 with self._kept(folder):
-                    accuracy = self._train(folder, record, hyper, dataset)
+                    score = self._train(folder, record, hyper, dataset)
             else:
-                print(f"the run is finished: {self.config.epochs} epochs")
+                print("the run is finished: there is nothing to go on with")
         print(f"run folder  {printable(str(out))}")
         print(f"{time.perf_counter() - start:.1f} s in all")
-        print(f"test accuracy {accuracy:.4f}")
+        print(f"test {spoken(config.measured)} {score:.4f}")
 
     def _train(
         self, folder: Path, record: dict[str, Any], hyper: Hyperparams, dataset: Dataset
@@ -103,13 +114,17 @@ class Train:
             if not (self.keep_going or np.isfinite(last.metrics).all()):
                 raise ValueError(f"{folder} has diverged: only --keep-going goes on with it")
         last = self._epochs(folder, record, hyper, dataset, last)
-        test = evaluate(last.state.params, dataset, dataset.test, config.activation)
+        best = best_epoch_of(last.metrics, config)
+        if best is not None:
+            print(f"epoch {best} of {last.epoch} was the best: its parameters are kept")
+        test = evaluate(last.state.chosen, dataset, dataset.test, config)
         title = f"{_name(self.data)}, {_shape(dataset, config)}, seed {self.seed}"
         softened = bool(hyper.label_smoothing > 0) or config.augmentation != "none"
-        _save_pictures(folder, title, softened, dataset, last.metrics, test)
+        _save_pictures(folder, title, softened, dataset, config, last.metrics, test)
         test_loss = test.loss if np.isfinite(test.loss) else None  # JSON has no other name
-        finish(folder, record, last, {"test_accuracy": test.accuracy, "test_loss": test_loss})
-        return test.accuracy
+        result = {f"test_{config.measured}": test.score, "test_loss": test_loss}
+        finish(folder, record, last, result | ({"best_epoch": best} if best else {}))
+        return test.score
 
     @contextmanager
     def _kept(self, folder: Path) -> Iterator[None]:
@@ -134,7 +149,7 @@ class Train:
         key, config = jax.random.key(self.seed), self.config
         state, done = (last.state, last.epoch) if last else (None, 0)
         nothing: Any = np.empty(0, np.float32)
-        with stoppable() as asked, _progress(config.epochs) as show:
+        with stoppable() as asked, _progress(config) as show:
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)
@@ -144,7 +159,7 @@ class Train:
                 last = Checkpoint(now, jax.tree.map(np.append, before, metrics))
                 save_checkpoint(folder, record, last)
                 show(epoch, metrics)
-                if asked() and epoch < config.epochs:
+                if asked() and epoch < config.epochs and not ended(now, config):
                     raise KeyboardInterrupt
         assert last is not None  # a run has at least one epoch
         return last
@@ -186,16 +201,16 @@ def _describe(dataset: Dataset, config: Config) -> None:
     if dataset.class_names:
         names = ", ".join(printable(name)[:40] for name in dataset.class_names[:10])
         more = f" … {dataset.n_out} in all" if dataset.n_out > 10 else ""
-        print(f"classes     {names}{more}")
+        print(f"{'classes' if config.loss == 'softmax' else 'outputs'}     {names}{more}")
     print(f"network     {_shape(dataset, config)}, on {device.device_kind}")
 
 
 def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Config) -> None:
     """Say how closely the hand-written gradient and JAX's agree, where training begins."""
     params, batch = first_batch(key, hyper, dataset, config)
-    manual = manual_grad(params, batch, activation=config.activation)
-    by_jax = jax.jit(jax.grad(loss), static_argnames="activation")
-    autodiff = by_jax(params, batch, activation=config.activation)
+    settings = {"activation": config.activation, "loss": config.loss}
+    manual = manual_grad(params, batch, **settings)
+    autodiff = jax.jit(jax.grad(loss), static_argnames=[*settings])(params, batch, **settings)
     jax.block_until_ready((manual, autodiff))  # raises where there is not enough memory
     pairs = [
         [np.asarray(leaf) for leaf in leaves]
@@ -210,9 +225,10 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
 
 
 @contextmanager
-def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
+def _progress(config: Config) -> Iterator[Callable[[int, Metrics], None]]:
     """A progress bar on a terminal, a line an epoch elsewhere."""
-    numbers = "loss {:.4f} train {:.4f} validation  accuracy {:.4f}"
+    numbers = f"loss {{:.4f}} train {{:.4f}} validation  {spoken(config.measured)} {{:.4f}}"
+    epochs = config.epochs
     console = Console(file=sys.stdout)
     columns = (
         TextColumn("epoch {task.completed}/{task.total}"),
@@ -233,7 +249,13 @@ def _progress(epochs: int) -> Iterator[Callable[[int, Metrics], None]]:
 
 
 def _save_pictures(
-    folder: Path, title: str, softened: bool, dataset: Dataset, metrics: Metrics, test: Evaluation
+    folder: Path,
+    title: str,
+    softened: bool,
+    dataset: Dataset,
+    config: Config,
+    metrics: Metrics,
+    test: Evaluation,
 ) -> None:
     from jaxmlp import plots  # Matplotlib takes a while, and most commands need no picture
 
@@ -243,21 +265,37 @@ def _save_pictures(
             *map(np.asarray, metrics),
             title=title,
             training="training, soft labels" if softened else "training",
+            metric=config.measured,
+            loss=config.loss,
         ),
+    }
+    if config.loss == "softmax":
+        pictures |= _pictures_of_classes(dataset, test)
+    else:
+        true, found = (undone(dataset.targets, each) for each in (test.labels, test.predictions))
+        pictures["predictions.png"] = plots.predictions(
+            true, found, dataset.classes, "Test part", probabilities=config.loss == "sigmoid"
+        )
+    for name, figure in pictures.items():
+        write_bytes(folder / name, plots.png(figure))
+
+
+def _pictures_of_classes(dataset: Dataset, test: Evaluation) -> dict[str, Any]:
+    from jaxmlp import plots
+
+    return {
         "confusion.png": plots.confusion_matrix(
             test.labels,
-            test.probabilities.argmax(axis=1),
+            test.predictions.argmax(axis=1),
             dataset.classes,
             title="Test part",
         ),
         "mistakes.png": plots.confident_mistakes(
             np.asarray(dataset.inputs(dataset.test).x),
             test.labels,
-            test.probabilities,
+            test.predictions,
             dataset.image_shape,
             title="The most confident mistakes of the test part",
             names=dataset.classes,
         ),
     }
-    for name, figure in pictures.items():
-        write_bytes(folder / name, plots.png(figure))

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Integer, Real
 
-from jaxmlp.data.labels import MAX_CLASSES
+from jaxmlp.data.arrays import refuse_first
+from jaxmlp.data.labels import KINDS, MAX_CLASSES
 from jaxmlp.data.preprocessing import BLOCK, Preprocessing
 from jaxmlp.data.tables import Schema
 
@@ -39,12 +40,18 @@ class Dataset:
         scale: what a stored number is multiplied by to become an input: 1 for real inputs,
             1/255, say, for pixels kept as uint8, which take a quarter of the memory.
         preprocessing: what has made inputs of raw numbers, for others like them.
-        class_names: what the classes 0 … n_out − 1 are called; none if they are called that.
+        class_names: what the outputs, classes, labels or targets, are called; none if they are
+            called 0 … n_out − 1.
         schema: of the table that raw numbers were made of, if they were.
+        loss: what the labels are for: softmax (classes, or rows of weights), squared (real
+            targets, as rows) or sigmoid (several labels at once, as rows from 0 to 1).
+        targets: what has made the rows of real targets, if they were standardised.
+        weights: of the training examples, shape (n,); none if they count alike.
 
     Raises:
-        ValueError: if a part is empty, shapes do not fit, an input is not finite, or a label
-            is not finite or names no class of the training part.
+        ValueError: if a part is empty, shapes do not fit, an input is not finite, a label is not
+            finite, names no class of the training part or does not suit the loss, or a weight is
+            negative.
     """
 
     train: Batch
@@ -55,10 +62,17 @@ class Dataset:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     class_names: tuple[str, ...] = ()
     schema: Schema | None = None
+    loss: str = "softmax"
+    targets: Preprocessing = field(default_factory=Preprocessing)
+    weights: Float[AnyArray, " n"] | None = None
 
     def __post_init__(self) -> None:
+        if self.loss not in KINDS:
+            raise ValueError(f"loss is {self.loss!r}: give one of {', '.join(KINDS)}")
         for name in ("train", "validation", "test"):
             _check_part(name, getattr(self, name), self)
+        if self.weights is not None:
+            check_weights("weights", self.weights, len(self.train.x))
         if np.prod(self.image_shape) != self.n_in:
             raise ValueError(f"image_shape is {self.image_shape}, but there are {self.n_in} inputs")
 
@@ -74,7 +88,7 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What each class is called."""
+        """What each output is called."""
         return self.class_names or tuple(map(str, range(self.n_out)))
 
     def inputs(self, part: Batch) -> Batch:
@@ -87,6 +101,10 @@ class Dataset:
 def fingerprint(dataset: Dataset) -> str:
     """A short name for the numbers of a data set, whether pixels are kept as 8 bits or not."""
     digest = hashlib.sha256()
+    if dataset.loss != "softmax":
+        digest.update(dataset.loss.encode())
+    if dataset.weights is not None:
+        digest.update(np.ascontiguousarray(dataset.weights, np.float32).data)
     for part in (dataset.train, dataset.validation, dataset.test):
         digest.update(f"{part.x.shape}{part.labels.shape}".encode())
         for start in range(0, len(part.x), BLOCK):
@@ -116,7 +134,10 @@ def _check_part(name: str, part: Batch, dataset: Dataset) -> None:
         )
     _check_finite(f"{name}.x", x)
     check_counts(name, x, labels)
-    _check_labels(f"{name}.labels", labels, dataset)
+    if dataset.loss == "softmax":
+        _check_labels(f"{name}.labels", labels, dataset)
+    else:
+        _check_rows(f"{name}.labels", labels, dataset)
 
 
 def _check_labels(name: str, labels: AnyArray, dataset: Dataset) -> None:
@@ -137,6 +158,36 @@ def _check_labels(name: str, labels: AnyArray, dataset: Dataset) -> None:
             "the same kind everywhere"
         )
     check_classes(labels, dataset.n_out, name)
+
+
+def _check_rows(name: str, labels: AnyArray, dataset: Dataset) -> None:
+    """Raise ValueError unless `labels` are rows like those of the training part."""
+    of_train = dataset.train.labels.shape
+    if labels.ndim != 2 or not labels.shape[1] or labels.shape[1:] != of_train[1:]:
+        raise ValueError(
+            f"{name} have shape {labels.shape}, and those of the training part {of_train}: with "
+            f"the loss {dataset.loss!r} give rows of shape (n, n_out), n_out the same everywhere"
+        )
+    if not np.issubdtype(labels.dtype, np.floating):
+        raise ValueError(f"{name} have dtype {labels.dtype}: give real numbers")
+    _check_finite(name, labels)
+    if dataset.loss == "sigmoid" and not (labels.min() >= 0 and labels.max() <= 1):
+        raise ValueError(
+            f"{name} run from {labels.min():g} to {labels.max():g}: several labels at once are "
+            "0 or 1 each, or shares between them"
+        )
+
+
+def check_weights(name: str, weights: Any, n: int) -> None:
+    """Raise ValueError unless there is a weight ≥ 0 for each of n examples, some of them more."""
+    if np.shape(weights) != (n,):
+        raise ValueError(
+            f"{name} has shape {np.shape(weights)}, but there are {n} examples: give one each"
+        )
+    wrong = ~((np.asarray(weights) >= 0) & np.isfinite(weights))
+    refuse_first(name, wrong, [], "is {}", "give a finite number, 0 or more", np.asarray(weights))
+    if not np.any(weights):
+        raise ValueError(f"{name} is 0 for every example: there is nothing to train on")
 
 
 def _n_out(dataset: Dataset) -> int:

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.data.arrays import MISSING, plain, refuse_first
+from jaxmlp.data.arrays import MISSING, as_numbers, plain, refuse_first
 
 MAX_CLASSES = 1_000  # more different labels than these are no classes
+# by the loss that they are for
+KINDS = {"softmax": "classes", "squared": "real targets", "sigmoid": "several labels at once"}
 
 
 def encode_labels(
-    given: Mapping[str, Any], classes: tuple[str, ...] = ()
+    given: Mapping[str, Any], classes: tuple[str, ...] = (), unlabelled: bool = False
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Number the classes of the training part in sorted order; rows stay rows.
 
@@ -20,6 +22,7 @@ def encode_labels(
             integers, booleans or text, of shape (n,) or (n, 1); or rows of real numbers or
             integers (n, n_out).
         classes: what they are called, if that is known: other labels are refused.
+        unlabelled: whether rows of zeros in the training part are examples without a label.
 
     Returns:
         Classes 0 … K − 1 of shape (n,), int32, or rows in float32 or int32; and what the classes
@@ -42,9 +45,10 @@ def encode_labels(
             )
     if train.ndim == 2:
         for name, part in parts.items():
-            says, remedy = "has weight 0 for every class", "leave it out"
-            empty = np.asarray([not row.any() for row in part])
-            refuse_first(name, empty, [], says, remedy)
+            says = "has weight 0 for every class"
+            remedy = "leave it out, or say unlabelled=True if it is to train without a label"
+            if not (unlabelled and part is train):
+                refuse_first(name, np.asarray(~part.any(axis=1)), [], says, remedy)
         return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
     known = _known(own, train, classes)
     encoded = {}
@@ -58,6 +62,45 @@ def encode_labels(
         encoded[name] = places.astype(np.int32)
     counted = np.array_equal(known.astype(str), np.arange(len(known)).astype(str))
     return encoded, () if counted else tuple(str(each) for each in known)
+
+
+def encode_rows(
+    given: Mapping[str, Any], loss: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Real targets, or several labels at once, as rows (n, n_out) in float32.
+
+    Args:
+        given: by the user's own name of them, those of the training part first: shape (n,) or
+            (n, n_out), of numbers; for several labels at once, 0 or 1 or shares between them.
+        loss: squared or sigmoid.
+
+    Returns:
+        The rows, and what the columns are called, if the training part says so.
+
+    Raises:
+        ValueError: if an entry is missing, no finite number, or none that suits the loss.
+    """
+    rows = {}
+    own = next(iter(given.values()))
+    names = getattr(own, "columns", None)
+    if names is None and isinstance(getattr(own, "name", None), str):  # a pandas Series
+        names = [own.name]
+    for name, labels in given.items():
+        if hasattr(labels, "to_frame") and not hasattr(labels, "columns"):
+            labels = labels.to_frame()
+        elif not hasattr(labels, "toarray") and np.ndim(labels) == 1:
+            labels = np.ma.asanyarray(plain(labels))[:, None]
+        array = as_numbers(name, labels).astype(np.float32)
+        if array.ndim != 2 or array.shape[1:] != next(iter(rows.values()), array).shape[1:]:
+            raise ValueError(
+                f"{name} has shape {np.shape(labels)}: give ({len(array)},) or ({len(array)}, "
+                "n_out), n_out the same everywhere"
+            )
+        if loss == "sigmoid":
+            says, remedy = "is {}", "several labels at once are 0 or 1 each"
+            refuse_first(name, ~((array >= 0) & (array <= 1)), [], says, remedy, array)
+        rows[name] = array
+    return rows, tuple(map(str, names)) if names is not None else ()
 
 
 def _known(own: str, train: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
@@ -91,10 +134,12 @@ def _as_array(name: str, labels: Any) -> np.ndarray:
     if kind == "f":
         wrong = ~np.isfinite(array)
         refuse_first(name, wrong, [], "is {}", "every label must be finite", array)
+    if array.ndim == 1 and kind == "f" and np.array_equal(array, np.floor(array)):
+        array, kind = array.astype(np.int64), "i"  # pandas makes 0.0 and 1.0 of integers
     if array.ndim == 1 and kind == "f":
         raise ValueError(
-            f"{name} holds real numbers, such as {array[0]:g}: for classes give integers or text, "
-            "for weights rows of shape (n, n_out)"
+            f"{name} holds real numbers, such as {_real(array):g}: to predict numbers, give the "
+            "loss squared; classes are integers or text, weights rows of shape (n, n_out)"
         )
     if kind not in ("iufb" if array.ndim == 2 else "iubUS"):
         raise ValueError(
@@ -102,8 +147,14 @@ def _as_array(name: str, labels: Any) -> np.ndarray:
             "text of shape (n,), or rows of real numbers (n, n_out)"
         )
     if kind == "S":
-        return np.char.decode(array, "utf-8", "replace")
+        return np.char.decode(array.astype(bytes), "utf-8", "replace")
     return array.astype(np.int32) if kind == "b" and array.ndim == 2 else array
+
+
+def _real(array: np.ndarray) -> float:
+    """One of some numbers, if there is one that is not whole."""
+    broken = array[array != np.floor(array)]
+    return float(broken[0] if len(broken) else array[0])
 
 
 def _of_objects(name: str, array: np.ndarray) -> np.ndarray:

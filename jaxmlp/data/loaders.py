@@ -1,17 +1,18 @@
 """Where data sets come from: scikit-learn, OpenML, IDX files, .npz files and arrays."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from jaxmlp.data.arrays import as_numbers
-from jaxmlp.data.dataset import Batch, Dataset, check_counts
+from jaxmlp.data.dataset import Batch, Dataset, check_counts, check_weights
 from jaxmlp.data.families import read_archive, read_family
-from jaxmlp.data.labels import encode_labels
-from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fits_in_8_bits
+from jaxmlp.data.labels import KINDS, encode_labels, encode_rows
+from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fit_targets, fits_in_8_bits
 from jaxmlp.data.tables import (
     Schema,
     check_known,
@@ -19,6 +20,7 @@ from jaxmlp.data.tables import (
     labels_of,
     numbers_of,
     read_table,
+    targets_of,
 )
 from jaxmlp.settings import check_integer
 
@@ -29,6 +31,7 @@ class Fitted(NamedTuple):
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     schema: Schema | None = None
+    targets: Preprocessing = Preprocessing()
 
 
 class LoadOptions(TypedDict, total=False):
@@ -40,6 +43,12 @@ class LoadOptions(TypedDict, total=False):
     inputs: how raw numbers become inputs: "as is", "pixels" (divided by the largest), "standardise"
         or "minmax" by the training examples, or "auto", which chooses by the values (default).
     fitted: what a network was trained with, instead of fitting anew: preprocessing and class names.
+    loss: what the labels are for: softmax (classes, default), squared (real targets) or sigmoid
+        (several labels at once).
+    targets: "as is" (default), or "standardise" for real targets with mean 0 and deviation 1 in the
+        training examples; predictions are turned back.
+    class_weight: "balanced", for classes that count alike however many examples they have, or a
+        weight by the name of the class; None for examples that count alike (default).
     """
 
     data_seed: int
@@ -47,6 +56,9 @@ class LoadOptions(TypedDict, total=False):
     uint8: bool
     inputs: str
     fitted: "Fitted | None"
+    loss: str
+    targets: str
+    class_weight: "str | Mapping[Any, int | float] | None"
 
 
 def load_digits(**options: Unpack[LoadOptions]) -> Dataset:
@@ -128,7 +140,7 @@ def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
 
 def load_table(
     path: str | Path,
-    target: str,
+    target: str | Sequence[str],
     *,
     test: str | Path | None = None,
     test_share: float = 0.2,
@@ -144,7 +156,8 @@ def load_table(
 
     Args:
         path: the file with the training examples.
-        target: the column with the classes, integers or text.
+        target: the column with the classes, integers or text; for the other losses, one or more
+            columns of numbers.
         test, validation: files with the same columns; by default a part of the first file.
         test_share: of the examples for testing, where there is no file for it; the same whatever
             the data seed.
@@ -162,7 +175,9 @@ def load_table(
     files |= {name: Path(file) for name, file in (("test", test), ("validation", validation))
               if file is not None}  # fmt: skip
     frames = {name: read_table(file) for name, file in files.items()}
-    labels = {name: labels_of(frame, files[name], target) for name, frame in frames.items()}
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    loss = options.get("loss", "softmax")
+    labels = {name: _labels_of(frame, files[name], targets, loss) for name, frame in frames.items()}
     rows = {name: np.arange(len(frame)) for name, frame in frames.items()}
     size = options.pop("validation_size", None)
     if test is None:
@@ -175,17 +190,33 @@ def load_table(
     fitted = options.get("fitted")
     schema = fitted.schema if fitted else None
     if schema is None:
-        schema = fit_schema(frames["train"], rows["train"], files["train"], target, missing, drop)
+        schema = fit_schema(frames["train"], rows["train"], files["train"], targets, missing, drop)
     x = {name: numbers_of(frame, files[name], schema) for name, frame in frames.items()}
-    known = {*labels["train"][rows["train"]]}
-    whole = all(text.lstrip("-").isdecimal() and str(int(text)) == text for text in known)
+    known, kind = {*labels["train"][rows["train"]].ravel()}, np.float64
+    if loss == "softmax":
+        whole = all(text.lstrip("-").isdecimal() and str(int(text)) == text for text in known)
+        kind = np.int64 if whole else str
     given: dict[str, Any] = {}
     for name, part in rows.items():
         source = name if name in frames else "train"
-        check_known(labels[source], part, known, files[source], target)
-        found = labels[source][part].astype(np.int64 if whole else str)
+        if loss == "softmax":
+            check_known(labels[source], part, known, files[source], targets[0])
+        found = labels[source][part].astype(kind)
         given |= {f"x_{name}": x[source][part], f"y_{name}": found}
-    return split_dataset(**given, **options, schema=schema)
+    dataset = split_dataset(**given, **options, schema=schema)
+    return dataset if loss == "softmax" else replace(dataset, class_names=targets)
+
+
+def _labels_of(frame: Any, path: Path, targets: tuple[str, ...], loss: str) -> np.ndarray:
+    """The labels of a table: classes (n,) as text, or rows of numbers (n, n_out)."""
+    if loss != "softmax":
+        return targets_of(frame, path, targets)
+    if len(targets) != 1:
+        raise ValueError(
+            f"--target names {len(targets)} columns: classes are in one; for several labels at "
+            "once give --loss sigmoid, for numbers --loss squared"
+        )
+    return labels_of(frame, path, targets[0])
 
 
 def _stratified(
@@ -199,6 +230,8 @@ def _stratified(
     from sklearn.model_selection import train_test_split
 
     classes = labels[rows]
+    if classes.ndim == 2:  # numbers, which have no classes to keep in their shares
+        classes = np.zeros(len(rows))
     _, counts = np.unique(classes, return_counts=True)
     fits = counts.min() > 1 and len(counts) <= min(held, len(rows) - held)
     try:
@@ -225,19 +258,27 @@ def split_dataset(
     data_seed: int = 0,
     validation_size: int | None = None,
     uint8: bool = False,
+    loss: str = "softmax",
+    targets: str = "as is",
+    class_weight: str | Mapping[Any, int | float] | None = None,
+    sample_weight: Any = None,
+    unlabelled: bool = False,
 ) -> Dataset:
     """A `Dataset` from arrays of one's own: images are flattened and a validation part split off.
 
     Args:
         x_train, x_test: shape (n, …): booleans, integers or real numbers; arrays of any dtype,
             sparse or masked ones, or tables of pandas. What is masked or missing is refused.
-        y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out).
+        y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out); for
+            the other losses, numbers (n,) or (n, n_out).
         x_validation, y_validation: likewise; by default a part of the training examples.
         schema: of the table that the numbers come from, if they do: then they are no pixels.
         inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
             without the validation part, and applied to all parts.
         pixel_max: the number that pixels are divided by: 255, or 65535 for images of 16 bits.
-        data_seed, validation_size, uint8, fitted: see `LoadOptions`.
+        data_seed, validation_size, uint8, fitted, loss, targets, class_weight: see `LoadOptions`.
+        sample_weight: of the training examples, shape (n,), beside their classes' weight.
+        unlabelled: whether rows of zeros in y_train are examples without a label.
 
     Raises:
         ValueError: as `Dataset`, or if an entry cannot be used, by its row and column, or if the
@@ -245,6 +286,8 @@ def split_dataset(
     """
     if pixel_max is not None:
         check_integer("pixel_max", pixel_max, least=1)
+    if loss not in KINDS:
+        raise ValueError(f"loss is {loss!r}: give one of {', '.join(KINDS)}")
     check_integer("data_seed", data_seed)
     given = {"train": (x_train, y_train), "test": (x_test, y_test)}
     if x_validation is not None:
@@ -253,9 +296,14 @@ def split_dataset(
     x = {name: as_numbers(f"x_{name}", part) for name, (part, _) in given.items()}
     n = len(x["train"])
     held = 0 if x_validation is not None else _validation_size(n, validation_size)
-    labels, names = encode_labels(
-        {f"y_{name}": part for name, (_, part) in given.items()}, fitted.classes if fitted else ()
-    )
+    y = {f"y_{name}": part for name, (_, part) in given.items()}
+    if loss == "softmax":
+        labels, names = encode_labels(y, fitted.classes if fitted else (), unlabelled)
+    else:
+        labels, names = encode_rows(y, loss)
+        names = fitted.classes if fitted else names
+    if sample_weight is not None:
+        check_weights("sample_weight", sample_weight, n)
     for name, part in x.items():
         if part.shape[1:] != x["train"].shape[1:]:
             raise ValueError(
@@ -270,11 +318,15 @@ def split_dataset(
         )
         rows = rows[held:]
         x["train"], labels["y_train"] = (part[rows] for part in (x["train"], labels["y_train"]))
+        sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
     preprocessing = (
         fitted.preprocessing
         if fitted
         else fit(x["train"], inputs, pixel_max, table=schema is not None)
     )
+    turned = fitted.targets if fitted else fit_targets(labels["y_train"], targets, loss)
+    if loss == "squared":
+        labels = {name: turned(part) for name, part in labels.items()}
     kept = uint8 and all(fits_in_8_bits(part, preprocessing) for part in x.values())
     parts: dict[str, Any] = {
         name: Batch(as_bytes(part) if kept else preprocessing(part), labels[f"y_{name}"])
@@ -287,7 +339,51 @@ def split_dataset(
         preprocessing=preprocessing,
         class_names=names,
         schema=schema,
+        loss=loss,
+        targets=turned,
+        weights=weights_of(labels["y_train"], names, class_weight, sample_weight),
     )
+
+
+def weights_of(
+    labels: np.ndarray,
+    names: tuple[str, ...],
+    class_weight: str | Mapping[Any, int | float] | None,
+    sample_weight: Any,
+) -> np.ndarray | None:
+    """The weights (n,) of training examples, in float32; None if they count alike.
+
+    Args:
+        labels: classes from 0, or rows.
+        names: what the classes are called.
+        class_weight: "balanced", for n / (classes · examples of the class), as scikit-learn has
+            it, or a weight by a class's name, 1 for the others; or None.
+        sample_weight: shape (n,), or None.
+
+    Raises:
+        ValueError: if there are no classes, or no such class.
+    """
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float32)
+    if class_weight is None:
+        return weights
+    if labels.ndim != 1:
+        raise ValueError("class_weight is for classes as integers or text, not for rows of numbers")
+    counts = np.bincount(labels)
+    if class_weight == "balanced":
+        each = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(class_weight, Mapping):
+        known = names or tuple(map(str, range(len(counts))))
+        given = {str(name): weight for name, weight in class_weight.items()}
+        if strange := [name for name in given if name not in known]:
+            raise ValueError(
+                f"class_weight names {strange[0]!r}, but the classes are {', '.join(known[:20])}"
+            )
+        each = np.asarray([given.get(name, 1.0) for name in known], float)
+    else:
+        raise ValueError(
+            f"class_weight is {class_weight!r}: give 'balanced', or a dict of weights by class"
+        )
+    return ((1 if weights is None else weights) * each[labels]).astype(np.float32)
 
 
 def _check_columns(parts: dict[str, Any]) -> None:

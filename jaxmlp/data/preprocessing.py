@@ -127,6 +127,26 @@ def fit(
     return Preprocessing(kind, offset, scale, low, high, reason)
 
 
+def fit_targets(y: np.ndarray, targets: str, loss: str) -> Preprocessing:
+    """What makes real targets (n, n_out) numbers to train on: nothing, or mean 0 and deviation 1.
+
+    Raises:
+        ValueError: if `targets` is neither, or labels are to be standardised that are no targets.
+    """
+    if targets not in ("as is", "standardise"):
+        raise ValueError(f"targets is {targets!r}: give 'as is' or 'standardise'")
+    if targets == "as is":
+        return Preprocessing()
+    if loss != "squared":
+        raise ValueError(f"targets is {targets!r}, which is for the loss squared, not for {loss}")
+    return fit(y, targets)
+
+
+def undone(preprocessing: Preprocessing, numbers: np.ndarray) -> np.ndarray:
+    """Of numbers that a preprocessing has made, what they were made of, in float64."""
+    return np.asarray(numbers, np.float64) / preprocessing.scale + preprocessing.offset
+
+
 def choose(x: np.ndarray, pixel_max: int | None = None, table: bool = False) -> tuple[str, str]:
     """The kind of preprocessing that the values ask for, and why."""
     low, high = float(x.min()), float(x.max())

@@ -43,12 +43,12 @@ class Schema(NamedTuple):
 
     Attributes:
         columns: in the order of the inputs.
-        target: the name of the column with the labels.
+        targets: the names of the columns with the labels.
         missing: refuse, or impute.
     """
 
     columns: tuple[Column, ...]
-    target: str
+    targets: tuple[str, ...]
     missing: str
 
     @property
@@ -163,6 +163,27 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
     Raises:
         ValueError: if there is no such column, or a label is missing or a real number.
     """
+    column = _target(frame, path, target)
+    numbers = _as_numbers(column)
+    real = np.isfinite(numbers) & (numbers != np.floor(numbers))
+    says = "is {}, a real number"
+    remedy = "classes are integers or text; to predict numbers, give --loss squared"
+    _refuse_first(path, real[:, None], [target], says, remedy, column.to_numpy(object)[:, None])
+    return np.asarray([str(each) for each in column], object)
+
+
+def targets_of(frame: Any, path: Path, targets: Sequence[str]) -> np.ndarray:
+    """Columns of real targets, or of labels of which a row has several, as numbers (n, n_out).
+
+    Raises:
+        ValueError: if there is no such column, or an entry is missing or no finite number.
+    """
+    columns = [_as_float(_target(frame, path, name), path, name, None) for name in targets]
+    return np.column_stack(columns)
+
+
+def _target(frame: Any, path: Path, target: str) -> Any:
+    """A column of labels, in which none is missing."""
     if target not in frame.columns:
         raise ValueError(
             f"{path} has no column {target!r}: --target names one of {_listed(frame.columns)}"
@@ -170,11 +191,7 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
     column = frame[target]
     remedy = f"leave the row out; the texts {', '.join(sorted(SAY_NOTHING - {''}))} say so too"
     _refuse_first(path, column.isna().to_numpy()[:, None], [target], "is missing", remedy)
-    numbers = _as_numbers(column)
-    real = np.isfinite(numbers) & (numbers != np.floor(numbers))
-    says, remedy = "is {}, a real number", "classes are integers or text"
-    _refuse_first(path, real[:, None], [target], says, remedy, column.to_numpy(object)[:, None])
-    return np.asarray([str(each) for each in column], object)
+    return column
 
 
 def check_known(
@@ -191,7 +208,7 @@ def fit_schema(
     frame: Any,
     rows: np.ndarray,
     path: Path,
-    target: str,
+    targets: Sequence[str],
     missing: str = "refuse",
     drop: Sequence[str] = (),
 ) -> Schema:
@@ -200,7 +217,7 @@ def fit_schema(
     Args:
         frame: the table.
         rows: of the training examples in it.
-        path, target, missing, drop: as `load_table` takes them.
+        path, targets, missing, drop: as `load_table` takes them.
 
     Raises:
         ValueError: if a column to drop is not there, or one can be no input.
@@ -212,7 +229,7 @@ def fit_schema(
             raise ValueError(f"{path} has no column {name!r}, which --drop names")
     columns = []
     for name in frame.columns:
-        if name == target or name in drop:
+        if name in targets or name in drop:
             continue
         column, categories, fill = frame[name], (), None
         if column.iloc[rows].isna().all():
@@ -240,8 +257,8 @@ def fit_schema(
             categories = (*sorted(texts), *([ABSENT] if missing == "impute" else []))
         columns.append(Column(name, categories, fill))
     if not columns:
-        raise ValueError(f"{path} has no column beside {target!r}: there are no inputs")
-    return Schema(tuple(columns), target, missing)
+        raise ValueError(f"{path} has no column beside {_listed(targets)}: there are no inputs")
+    return Schema(tuple(columns), tuple(targets), missing)
 
 
 def numbers_of(frame: Any, path: Path, schema: Schema) -> np.ndarray:
@@ -313,7 +330,7 @@ def _refuse_first(path: Path, *arguments: Any) -> None:
 def as_record(schema: Schema) -> dict[str, Any]:
     """What a run folder says of a schema, for `from_record`."""
     columns = [list(column) for column in schema.columns]
-    return {"columns": columns, "target": schema.target, "missing": schema.missing}
+    return {"columns": columns, "targets": list(schema.targets), "missing": schema.missing}
 
 
 def from_record(record: Any) -> Schema:
@@ -327,10 +344,10 @@ def from_record(record: Any) -> Schema:
             Column(str(name), tuple(map(str, categories)), None if fill is None else float(fill))
             for name, categories, fill in record["columns"]
         )
-        schema = Schema(columns, str(record["target"]), str(record["missing"]))
+        schema = Schema(columns, tuple(map(str, record["targets"])), str(record["missing"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the schema {str(record)[:100]} is none: {error!r}") from error
-    if not columns or schema.missing not in IMPUTE:
+    if not columns or not schema.targets or schema.missing not in IMPUTE:
         raise ValueError(f"the schema {str(record)[:100]} is none")
     return schema
 

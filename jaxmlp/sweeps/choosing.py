@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.data import Dataset
-from jaxmlp.evaluation import evaluate
-from jaxmlp.losses import label_rows
+from jaxmlp.evaluation import evaluate, figures
 from jaxmlp.params import Params
+from jaxmlp.settings import Config, spoken
 from jaxmlp.sweeps.halving import scores
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
@@ -22,27 +22,28 @@ GROUPS = 15  # of predictions, by the probability of the predicted class
 
 
 class Best(NamedTuple):
-    """The setting with the highest validation accuracy after its last epoch.
+    """The setting with the highest score on the validation part after its last epoch.
 
     Attributes:
         setting: the coordinates of the table that name it.
         fields: the same, with what was drawn at random.
         trial: what `train` would be told; with the first of its seeds.
-        accuracy: the mean over its seeds.
+        score: the mean over its seeds: the accuracy, or what `Config.metric` names; of a loss,
+            less that.
         interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
         settings: among how many it is the best.
         optimism: by how much the luck of the seeds flatters it for having been chosen by
-            `accuracy` itself: what that exceeds the accuracy by that, for every seed, the setting
-            has that is best by the other seeds. NaN for one seed, and after successive halving,
-            which cannot tell. The luck of the validation examples, which all seeds share, is not
-            in it: that shows on the test part alone.
+            `score` itself: what that exceeds the score by that, for every seed, the setting has
+            that is best by the other seeds. NaN for one seed, and after successive halving, which
+            cannot tell. The luck of the validation examples, which all seeds share, is not in it:
+            that shows on the test part alone.
         tested: how it does on the test part, if that was asked for.
     """
 
     setting: dict[str, Any]
     fields: dict[str, Any]
     trial: Trial
-    accuracy: float
+    score: float
     interval: tuple[float, float]
     settings: int
     optimism: float
@@ -51,9 +52,12 @@ class Best(NamedTuple):
     def __str__(self) -> str:
         """Such as learning_rate=0.004, hidden=32: validation accuracy 0.9720."""
         names = ", ".join(f"{name}={shown(value)}" for name, value in self.fields.items())
-        low, high = self.interval
+        metric = self.trial.config.chosen_by
+        sign = -1 if metric == "loss" else 1
+        low, high = sorted(sign * end for end in self.interval)
         spread = f" (95 % interval {low:.4f} to {high:.4f})" if np.isfinite(low) else ""
-        text = f"{names or 'as given'}: validation accuracy {self.accuracy:.4f}{spread}"
+        figure = f"validation {spoken(metric)} {sign * self.score:.4f}"
+        text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
         text += f", best of {self.settings}, "
@@ -83,7 +87,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
             another one.
     """
     space, _, _, table = seen = view(table)
-    last = seen.accuracies()
+    last = seen.scores()
     repeats = [number for number, axis in enumerate(space.axes) if axis.name in REPEATS]
     axes = setting_axes(space)
     shape = [len(axis.labels) for axis in axes]
@@ -100,8 +104,8 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
         setting=setting,
         fields=names_at(space, first),
         trial=space.trials[first],
-        accuracy=mean,
-        interval=_interval(runs[place]),
+        score=mean,
+        interval=_interval(runs[place], space.base.config.chosen_by),
         settings=means.size,
         optimism=mean - _honest(runs.reshape(-1, few)) if few > 1 and not stopped else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
@@ -111,37 +115,40 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
 class Ensemble(NamedTuple):
     """The networks of a setting's seeds on the test part, alone and together.
 
-    Together, their probabilities are averaged (Lakshminarayanan et al. 2017).
+    Together, their predictions are averaged (Lakshminarayanan et al. 2017).
 
     Attributes:
-        accuracies: of each alone.
+        metric: what is measured.
+        scores: of each alone.
         interval: a 95 % confidence interval of their mean (Student's t); NaN for one seed.
-        loss: the mean of their cross-entropies, in nats.
+        loss: the mean of their losses.
         calibration: the mean of their expected calibration errors (Guo et al. 2017): how far
             the probability of the predicted class is from the share of right predictions, on
-            average over 15 classes of that probability.
-        accuracy_together, loss_together, calibration_together: of the averaged probabilities.
+            average over 15 classes of that probability; NaN where there are no classes.
+        score_together, loss_together, calibration_together: of the averaged predictions.
     """
 
-    accuracies: tuple[float, ...]
+    metric: str
+    scores: tuple[float, ...]
     interval: tuple[float, float]
     loss: float
     calibration: float
-    accuracy_together: float
+    score_together: float
     loss_together: float
     calibration_together: float
 
     def __str__(self) -> str:
         """Such as test accuracy 0.9722; and of several networks, what they do together."""
         low, high = self.interval
-        alone = f"test accuracy {np.mean(self.accuracies):.4f}"
-        if len(self.accuracies) == 1:
-            return f"{alone}, calibration error {self.calibration:.4f}"
-        return (
-            f"{alone} (95 % interval {low:.4f} to {high:.4f}), calibration error "
-            f"{self.calibration:.4f}; the {len(self.accuracies)} networks together: "
-            f"{self.accuracy_together:.4f}, calibration error {self.calibration_together:.4f}"
-        )
+        alone, together = f"test {spoken(self.metric)} {np.mean(self.scores):.4f}", ""
+        calibration = f", calibration error {self.calibration:.4f}"
+        if len(self.scores) > 1:
+            alone += f" (95 % interval {low:.4f} to {high:.4f})"
+            together = f"; the {len(self.scores)} networks together: {self.score_together:.4f}"
+        if np.isnan(self.calibration):
+            return alone + together
+        more = f", calibration error {self.calibration_together:.4f}" if together else ""
+        return f"{alone}{calibration}{together}{more}"
 
 
 def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble:
@@ -158,24 +165,38 @@ def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble
     space, whole, places, table = view(table)
     check_data(table, dataset)
     trials = trials_at(space, point, [axis.name for axis in setting_axes(space)])
-    from scipy.special import xlogy  # which takes longer to import than all the rest of ours
-
     networks = [params_of(table, whole, int(places[trial])) for trial in trials]
     config = space.trials[trials[0]].config
-    each = [evaluate(params, dataset, dataset.test, config.activation) for params in networks]
+    each = [evaluate(params, dataset, dataset.test, config) for params in networks]
+    together = np.mean([one.predictions for one in each], axis=0)
+    loss, found = figures(_logits_of(together, config), dataset.test.labels, config=config)
+    scores = np.asarray([one.score for one in each])
     labels = each[0].labels
-    together = np.mean([one.probabilities for one in each], axis=0)
-    rows = label_rows(jnp.asarray(dataset.test.labels), dataset.n_out, jnp.float32)
-    accuracies = np.asarray([one.accuracy for one in each])
+
+    def off(predictions: np.ndarray) -> float:
+        return _miscalibration(predictions, labels) if config.loss == "softmax" else np.nan
+
     return Ensemble(
-        accuracies=tuple(accuracies.tolist()),
-        interval=_interval(accuracies),
+        metric=config.measured,
+        scores=tuple(scores.tolist()),
+        interval=_interval(scores, config.measured),
         loss=float(np.mean([one.loss for one in each])),
-        calibration=float(np.mean([_miscalibration(one.probabilities, labels) for one in each])),
-        accuracy_together=float(np.mean(together.argmax(axis=1) == labels)),
-        loss_together=-float(np.mean(np.sum(xlogy(rows, together), axis=1))),
-        calibration_together=_miscalibration(together, labels),
+        calibration=float(np.mean([off(one.predictions) for one in each])),
+        score_together=float(found),
+        loss_together=float(loss),
+        calibration_together=off(together),
     )
+
+
+def _logits_of(predictions: np.ndarray, config: Config) -> Any:
+    """Logits that stand for some predictions; those of a probability 0 are as small as can be."""
+    if config.loss == "squared":
+        return jnp.asarray(predictions)
+    tiny = np.finfo(np.float32).tiny
+    logs = jnp.log(jnp.maximum(predictions, tiny))
+    if config.loss == "softmax":
+        return logs
+    return logs - jnp.log(jnp.maximum(1 - predictions, tiny))
 
 
 def _miscalibration(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -200,14 +221,16 @@ def params_at(table: Any, point: Mapping[str, Any]) -> Params:
     return params_of(table, whole, int(places[trial]))
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Of the mean of some shares, Student's t, cut at 0 and 1."""
+def _interval(values: np.ndarray, metric: str) -> tuple[float, float]:
+    """Of the mean of some scores, Student's t, cut where the metric ends."""
     from scipy.stats import t
 
     if len(values) < 2:
         return np.nan, np.nan
     half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
+    lowest = 0.0 if metric not in ("loss", "r2") else -np.inf
+    highest = 0.0 if metric == "loss" else 1.0  # less the loss, which is no less than 0
+    return max(lowest, float(values.mean() - half)), min(highest, float(values.mean() + half))
 
 
 def _honest(runs: np.ndarray) -> float:

@@ -67,7 +67,7 @@ def scores(space: Space, accuracies: np.ndarray) -> np.ndarray:
 
 def survivors(space: Space, accuracies: np.ndarray, number: int) -> set[int]:
     """The trials of the best settings; of equal ones, of those that come first."""
-    order = np.argsort(-np.nan_to_num(scores(space, accuracies), nan=-1.0), kind="stable")
+    order = np.argsort(-np.nan_to_num(scores(space, accuracies), nan=-np.inf), kind="stable")
     return {int(trial) for trial in np.flatnonzero(np.isin(settings_of(space), order[:number]))}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: a heat map, the best curves, and accuracy against a number."""
+"""Pictures of a sweep: a heat map, the best curves, and the metric against a number."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmlp.plots import GREY, INK, PALE, new_figure
+from jaxmlp.settings import spoken
 from jaxmlp.sweeps.ranking import Row, are_numbers, is_logarithmic, rows_of, varied
+from jaxmlp.sweeps.ranking import figure as figure_of
 from jaxmlp.sweeps.space import TRIAL
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,11 +33,11 @@ def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
     if numbers and any(row.diverged == 0 for row in rows):
         first = "learning_rate" if "learning_rate" in numbers else numbers[0]
         others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]
-        yield f"accuracy_{first}", accuracy_against(rows, first, others[0] if others else None)
+        yield f"{rows[0].metric}_{first}", score_against(rows, first, others[0] if others else None)
 
 
 def heat_map(rows: list[Row], across: str, down: str) -> Figure:
-    """The accuracy over two swept fields: mean over the seeds, the best of all other fields.
+    """The metric over two swept fields: mean over the seeds, the best of all other fields.
 
     Args:
         rows: of `rows_of`.
@@ -44,18 +46,20 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     names = varied(rows)
     cells = np.full((len(names[down]), len(names[across])), np.nan)
     for row in reversed(rows):  # so that the best comes last
-        if np.isfinite(row.accuracy):
+        if np.isfinite(row.score):
             place = names[down].index(row.names[down]), names[across].index(row.names[across])
-            cells[place] = row.accuracy
+            cells[place] = row.score
     more = " (the best of all other fields)" if len(names) > 2 else ""
     height, width = cells.shape
     across_inches = float(np.clip(0.75 * width + 2.2, 5, 13))
     down_inches = float(np.clip(0.45 * height + 1.8, 3, 9))
-    figure = new_figure(across_inches, down_inches, f"Validation accuracy{more}")
+    figure = new_figure(across_inches, down_inches, f"{_measured(rows).capitalize()}{more}")
     axes = figure.subplots()
     known = cells[np.isfinite(cells)]
     low = max(known.min(), known.max() - 0.1) if len(known) else 0.0
-    notes = [f"{low:.2f} and below in the darkest shade"] * bool(len(known) and known.min() < low)
+    worse = "above" if rows[0].metric == "loss" else "below"
+    darkest = f"{figure_of(rows[0], low):.2f} and {worse} in the darkest shade"
+    notes = [darkest] * bool(len(known) and known.min() < low)
     notes += ["–: stopped or diverged"] * (len(known) < cells.size)
     axes.set_title("; ".join(notes), loc="left", size=9)
     shades = axes.imshow(cells, cmap="viridis", aspect="auto", vmin=low)
@@ -71,7 +75,7 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     else:
         best = np.nanargmax(cells) if np.isfinite(cells).any() else -1
         for place, value in np.ndenumerate(cells):
-            text = f"{value:.{digits}f}" if np.isfinite(value) else "–"
+            text = f"{figure_of(rows[0], value):.{digits}f}" if np.isfinite(value) else "–"
             chosen = np.ravel_multi_index(place, cells.shape) == best
             colour = "white" if not value > (low + np.nanmax(cells)) / 2 else INK
             colour = GREY if np.isnan(value) else colour
@@ -83,58 +87,64 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
 
 
 def curves(rows: list[Row]) -> Figure:
-    """The validation error of the best settings, with a band of one deviation over the seeds.
+    """The metric of the best settings, with a band of one deviation over the seeds.
+
+    Of an accuracy, it is the error that is shown.
 
     Args:
         rows: of `rows_of`.
     """
     shown = rows[: len(COLOURS) - 1]
     of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
-    figure = new_figure(11.0, 4.6, f"Validation error: {of}")
+    share = rows[0].metric == "accuracy"
+    what = "validation error" if share else _measured(rows)
+    figure = new_figure(11.0, 4.6, f"{what.capitalize()}: {of}")
     axes = figure.subplots()
     for row, colour in zip(shown, COLOURS, strict=False):
-        epochs, error = np.arange(1, row.trained + 1), 100 * (1 - row.accuracies)
+        epochs = np.arange(1, row.trained + 1)
+        values = 100 * (1 - row.scores) if share else figure_of(row, row.scores)
         name = ", ".join(f"{_words(k)} {_short(v)}" for k, v in row.names.items() if k != TRIAL)
-        axes.plot(epochs, error, color=colour, label=name or "all seeds", linewidth=2)
-        band = 100 * row.spread
-        axes.fill_between(epochs, error - band, error + band, color=colour, alpha=0.15, lw=0)
+        axes.plot(epochs, values, color=colour, label=name or "all seeds", linewidth=2)
+        band = (100 if share else 1) * row.spread
+        axes.fill_between(epochs, values - band, values + band, color=colour, alpha=0.15, lw=0)
     _plain(axes)
-    axes.set(xlabel="epoch", ylabel=f"validation error (%){_over(rows)}")
+    axes.set(xlabel="epoch", ylabel=f"{what}{' (%)' * share}{_over(rows)}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    finals = [100 * (1 - row.accuracies[-1]) for row in shown if len(row.accuracies)]
+    finals = [100 * (1 - row.scores[-1]) for row in shown if share and len(row.scores)]
     if finals and np.isfinite(finals).any():  # the first epochs may be too bad to be shown
-        most = max(100 * float(np.nanmax(1 - row.accuracies)) for row in shown)
+        most = max(100 * float(np.nanmax(1 - row.scores)) for row in shown)
         axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most, 100))
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
-def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
-    """The validation accuracy against a number, with a line for every value of another field.
+def score_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
+    """The metric against a number, with a line for every value of another field.
 
     The bars are one deviation over the seeds. Of several settings at one place, the best is shown;
-    of those that were stopped, the accuracy that they had then, as hollow points.
+    of those that were stopped, what they had then, as hollow points.
 
     Args:
         rows: of `rows_of`.
         name: the number.
         by: the other field, if there is one.
     """
-    figure = new_figure(9.0, 4.6, f"Validation accuracy against {_words(name)}")
+    figure = new_figure(9.0, 4.6, f"{_measured(rows).capitalize()} against {_words(name)}")
     axes = figure.subplots()
     names, drawn = varied(rows), TRIAL in rows[0].names  # what was drawn makes no line
     for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
         best: dict[Any, Row] = {}
         for row in rows:
-            if (by is None or row.names[by] == value) and np.isfinite(row.accuracy):
+            if (by is None or row.names[by] == value) and np.isfinite(row.score):
                 best.setdefault(row.names[name], row)
         stopped = [
             row for row in rows
             if (by is None or row.names[by] == value) and row.diverged == 0
-            and np.isnan(row.accuracy)
+            and np.isnan(row.score)
         ]  # fmt: skip
         axes.plot(
-            [row.names[name] for row in stopped], [row.accuracies[-1] for row in stopped],
+            [row.names[name] for row in stopped],
+            [figure_of(row, row.scores[-1]) for row in stopped],
             linewidth=0, marker="o", markersize=4, fillstyle="none", color=colour,
             label=f"{_words(by)} {_short(value)}" if by and stopped and not best else None,
         )  # fmt: skip
@@ -145,7 +155,7 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
         some = [best[x] for x in sorted(best)]
         axes.errorbar(
             sorted(best),
-            [row.accuracy for row in some],
+            [figure_of(row, row.score) for row in some],
             [np.nan_to_num(row.deviation) for row in some],
             color=colour,
             marker="o",
@@ -157,10 +167,15 @@ def accuracy_against(rows: list[Row], name: str, by: str | None = None) -> Figur
     if is_logarithmic(names[name]):
         axes.set_xscale("log")
     _plain(axes)
-    axes.set(xlabel=_words(name), ylabel=f"validation accuracy{_over(rows)}")
+    axes.set(xlabel=_words(name), ylabel=f"{_measured(rows)}{_over(rows)}")
     if by:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _measured(rows: list[Row]) -> str:
+    """By what the settings are chosen, in words."""
+    return f"validation {spoken(rows[0].metric)}"
 
 
 def _over(rows: list[Row]) -> str:

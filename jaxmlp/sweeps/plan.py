@@ -192,15 +192,17 @@ def bytes_each(config: Config, dataset: Dataset, shared: bool) -> int:
     """
     gradient, x = _count(config, dataset), dataset.train.x
     activations = 2 * config.batch_size * sum(sizes_of(config, dataset)[1:])
-    found = _state_bytes(config, dataset) + 4 * (gradient + activations)
+    logits = 2 * len(dataset.validation.x) * dataset.n_out
+    found = _state_bytes(config, dataset) + 4 * (gradient + activations + logits)
     if not shared or config.augmentation != "none":
         found += config.batch_size * x.shape[1] * (4 + x.dtype.itemsize)
     return found if shared else found + ORDER * len(x)
 
 
 def _state_bytes(config: Config, dataset: Dataset) -> int:
-    """Bytes of the parameters and of optax's state."""
-    return 4 * _count(config, dataset) * (1 + MOMENTS[config.optimizer])
+    """Bytes of the parameters, of optax's state and of the best epoch's parameters."""
+    copies = 1 + MOMENTS[config.optimizer] + (config.patience > 0)
+    return 4 * _count(config, dataset) * copies
 
 
 def _count(config: Config, dataset: Dataset) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxmlp.sweeps.halving import scores, settings_of
 from jaxmlp.sweeps.reading import names_at, view
 from jaxmlp.sweeps.space import is_number
+from jaxmlp.training import metric_names
 
 
 class Row(NamedTuple):
@@ -16,11 +17,12 @@ class Row(NamedTuple):
     Attributes:
         place: among the settings of the table, in its order.
         names: its coordinates, those along an axis of draws or settings included.
-        accuracy: on the validation part after the last epoch, mean over the seeds; NaN if one
-            of them diverged, or it was stopped.
-        deviation: of the accuracy over the seeds; NaN for one seed.
-        accuracies, losses: of every epoch on the validation part, mean over the seeds.
-        spread: the deviation of the accuracies over the seeds, of every epoch.
+        metric: by which it is chosen, for the words beside the figures.
+        score: by which it is chosen, mean over the seeds; NaN if one of them diverged, or it was
+            stopped.
+        deviation: of the score over the seeds; NaN for one seed.
+        scores, losses: of every epoch on the validation part, mean over the seeds.
+        spread: the deviation of the scores over the seeds, of every epoch.
         trained: how many epochs it had.
         seeds: how many repetitions there are.
         diverged: how many of them diverged.
@@ -29,9 +31,10 @@ class Row(NamedTuple):
 
     place: int
     names: dict[str, Any]
-    accuracy: float
+    metric: str
+    score: float
     deviation: float
-    accuracies: np.ndarray
+    scores: np.ndarray
     losses: np.ndarray
     spread: np.ndarray
     trained: int
@@ -46,11 +49,12 @@ def rows_of(table: Any) -> list[Row]:
     Then come those that were stopped, the later the better, and last those that diverged.
     """
     space, _, _, table = seen = view(table)
-    last, groups = seen.accuracies().ravel(), settings_of(space)
+    last, groups = seen.scores().ravel(), settings_of(space)
     count = len(space.trials)
-    losses, accuracies = (
-        table[name].values.reshape(count, -1) for name in ("validation_loss", "validation_accuracy")
-    )
+    config = space.base.config
+    losses, curves = (table[name].values.reshape(count, -1) for name in metric_names(config)[1:])
+    if config.metric == "loss":
+        curves = -losses
     diverged, trained = table.diverged.values.ravel(), table.trained.values.ravel()
     rows = []
     for number, mean in enumerate(scores(space, last)):
@@ -61,11 +65,12 @@ def rows_of(table: Any) -> list[Row]:
             Row(
                 place=number,
                 names=names_at(space, int(runs[0])),
-                accuracy=float(mean),
+                metric=config.chosen_by,
+                score=float(mean),
                 deviation=float(last[runs].std(ddof=1)) if many else np.nan,
-                accuracies=accuracies[runs, ran].mean(axis=0),
+                scores=curves[runs, ran].mean(axis=0),
                 losses=losses[runs, ran].mean(axis=0),
-                spread=accuracies[runs, ran].std(axis=0, ddof=1 if many else 0),
+                spread=curves[runs, ran].std(axis=0, ddof=1 if many else 0),
                 trained=ran.stop,
                 seeds=len(runs),
                 diverged=len(wild),
@@ -75,11 +80,16 @@ def rows_of(table: Any) -> list[Row]:
     return sorted(rows, key=_rank)
 
 
+def figure(row: Row, score: Any) -> Any:
+    """A score, or some, as people read them: of a loss, without the sign by which it is chosen."""
+    return -score if row.metric == "loss" else score
+
+
 def _rank(row: Row) -> tuple[bool, bool, int, float]:
-    known = np.isfinite(row.accuracy)
-    accuracy = row.accuracy if known else row.accuracies[-1]
+    known = np.isfinite(row.score)
+    score = row.score if known else row.scores[-1]
     stopped = 0 if known else -row.trained
-    return not known, row.diverged > 0, stopped, -float(np.nan_to_num(accuracy))
+    return not known, row.diverged > 0, stopped, -float(np.nan_to_num(score, nan=-np.inf))
 
 
 def varied(rows: list[Row]) -> dict[str, list[Any]]:

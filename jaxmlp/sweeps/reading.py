@@ -19,8 +19,8 @@ from jaxmlp.sweeps.space import (
     described,
     from_axes,
 )
-from jaxmlp.sweeps.table import Columns, accuracies_after, set_by
-from jaxmlp.training import Metrics
+from jaxmlp.sweeps.table import scores_after, set_by, stop
+from jaxmlp.training import metric_names
 from jaxmlp.version import __version__
 
 
@@ -39,17 +39,18 @@ class View(NamedTuple):
     places: np.ndarray
     table: Any
 
-    def accuracies(self) -> np.ndarray:
-        """The validation accuracy of every trial after its own last epoch.
+    def scores(self) -> np.ndarray:
+        """By what every trial is chosen after its own last epoch, the larger, the better.
 
         NaN if it diverged, or was stopped before by successive halving. The shape is that of the
         space.
         """
         trials, table = self.space.trials, self.table
-        curves = np.stack([table[name].values.reshape(len(trials), -1) for name in Metrics._fields])
-        columns = Columns(curves, table.trained.values.ravel())
+        names = metric_names(self.space.base.config)
+        curves = np.stack([table[name].values.reshape(len(trials), -1) for name in names])
+        columns = stop(self.space, curves, table.trained.values.ravel())
         lengths = np.asarray([trial.config.epochs for trial in trials])
-        return accuracies_after(columns, lengths).reshape(self.space.shape)
+        return scores_after(self.space, columns, lengths).reshape(self.space.shape)
 
 
 def view(table: Any) -> View:
@@ -60,7 +61,7 @@ def view(table: Any) -> View:
     """
     whole = space_of(table)
     remedy = "give the table of `sweep`, or a part of it by .sel or .isel"
-    if lacks := {*Metrics._fields, "trained", "diverged"} - {*table.data_vars}:
+    if lacks := {*metric_names(whole.base.config), "trained", "diverged"} - {*table.data_vars}:
         raise ValueError(f"the table has no {', '.join(sorted(lacks))}: {remedy}")
     if not np.all(np.isfinite(table.trained.values)):
         raise ValueError(f"the table has holes: {remedy}")

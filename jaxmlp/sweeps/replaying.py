@@ -16,7 +16,7 @@ from jaxmlp.data import Dataset
 from jaxmlp.settings import Hyperparams
 from jaxmlp.sweeps.reading import check_data, trials_at, view
 from jaxmlp.sweeps.space import Trial
-from jaxmlp.training import Metrics, train
+from jaxmlp.training import Metrics, metric_names, train
 
 BOUND = 1e-4  # of what the losses of a trial in a sweep and alone may differ by, relatively
 TIMES = 10  # of what changes in the last digit do, where that is more
@@ -32,7 +32,7 @@ class Replay(NamedTuple):
         metrics: its curves, alone.
         difference: the largest difference of a loss from the table's, relative to the loss;
             where both are NaN or infinite there is none, where one is, it is infinite.
-        accuracy: the largest difference of the validation accuracy.
+        accuracy: the largest difference of the validation accuracy, or the other metric.
         beyond: the first epoch in which a loss differs by more than 10⁻⁴; 0 if there is none.
         rounding: if there is one, how far the losses of the trial alone are driven apart by
             changes in the last digit of its learning rate and of its initial weights, of which up
@@ -79,7 +79,8 @@ def replay(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Replay:
     check_data(table, dataset)
     (number,) = trials_at(space, point, [axis.name for axis in space.axes])
     trial, row = space.trials[number], table.sel(dict(point))
-    together = Metrics(*(row[name].values[: int(row.trained)] for name in Metrics._fields))
+    names = metric_names(trial.config)
+    together = Metrics(*(row[name].values[: int(row.trained)] for name in names))
     alone = _alone(trial, trial.hyper, dataset)
     apart = _apart(alone, together)
     beyond, rounding = np.flatnonzero(apart > BOUND), np.zeros_like(apart)

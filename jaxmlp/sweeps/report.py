@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
+from jaxmlp.settings import spoken
 from jaxmlp.sweeps.choosing import NO_BEST, Best
-from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
+from jaxmlp.sweeps.ranking import figure, is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.space import TRIAL
 
 
@@ -26,6 +27,8 @@ def report(table: Any, title: str, best: Best | None) -> str:
         "title": title,
         "best": f"best: {best}" if best else NO_BEST,
         "tested": str(best.tested or "") if best else "",
+        "metric": spoken(rows[0].metric),
+        "higher": rows[0].metric != "loss",
         "seeds": rows[0].seeds,
         "fields": [
             {
@@ -38,10 +41,10 @@ def report(table: Any, title: str, best: Best | None) -> str:
         "settings": [
             {
                 "values": [_plain(row.names[name]) for name in names],
-                "accuracy": _plain(row.accuracy),
+                "score": _plain(figure(row, row.score)),
                 "deviation": _plain(row.deviation),
                 "loss": _plain(row.losses[-1]) if len(row.losses) else None,
-                "curve": [_plain(value) for value in row.accuracies],
+                "curve": [_plain(value) for value in figure(row, row.scores)],
                 "diverged": row.diverged,
             }
             for row in rows

@@ -19,8 +19,8 @@ from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import (
     Metrics,
     TrainState,
-    by_batches,
     fresh_state,
+    keep_best,
     make_gradient,
     measure,
     over_batches,
@@ -37,10 +37,12 @@ class Data(NamedTuple):
 
     Attributes:
         train, validation: the parts; the inputs of `train` are multiplied by `scale` in use.
+        weights: of the training examples; none if they count alike.
         n_in, n_out, n: numbers of inputs, outputs and training examples.
     """
 
     train: Batch
+    weights: Any
     validation: Batch
     scale: Any
     n_in: int
@@ -72,10 +74,10 @@ def mesh() -> Mesh:
 
 def place(dataset: Dataset) -> Data:
     """The training and the validation part on every device."""
-    parts = (dataset.train, dataset.inputs(dataset.validation))
-    train, validation = _put(parts, PartitionSpec())
+    parts = (dataset.train, dataset.weights, dataset.inputs(dataset.validation))
     n_in, n_out, n = dataset.n_in, dataset.n_out, len(dataset.train.x)
-    return Data(train, validation, dataset.scale, n_in, n_out, n)
+    train, weights, validation = _put(parts, PartitionSpec())
+    return Data(train, weights, validation, dataset.scale, n_in, n_out, n)
 
 
 def train_together(
@@ -130,12 +132,19 @@ def train_together(
     for epoch in range(first, config.epochs if last is None else last):
         states, metrics = run_epoch(
             states, hypers, orders, epoch, noise, data.train, data.validation, data.scale,
-            config=program,
+            data.weights, config=program,
         )  # fmt: skip
         wait(metrics)
         history.append(jax.device_get(metrics))
         on_epoch(epoch + 1 - first, states, history)
+        if states.best and np.all(_everywhere(states.best.since) >= config.patience):
+            break
     return Curves(curves_of(history, len(trials)), states)
+
+
+def _everywhere(array: Any) -> np.ndarray:
+    """An array that is spread over the devices of all processes."""
+    return np.asarray(jax.device_get(_pick(mesh())([array], np.arange(len(array)))[0]))
 
 
 def curves_of(history: list[Metrics], count: int) -> Metrics:
@@ -208,6 +217,7 @@ def epoch_of_all(
     train_part: Batch,
     validation_part: Batch,
     scale: float | Float[Scalar, ""],
+    weights: Any = None,
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
@@ -219,10 +229,11 @@ def epoch_of_all(
     """
     n, shared = len(train_part.x), orders.ndim == 1
     axes = axes_of(states)
-    rows_of = jax.tree.map(lambda axis: 0 if axis else None, axes)
+    inner = axes._replace(best=None)  # which no step needs
+    rows_of = jax.tree.map(lambda axis: 0 if axis else None, inner)
     gradient = jax.vmap(
         make_gradient(train_part, scale, config),
-        in_axes=(axes.params, 0, 0, 0, None if shared else 1),
+        in_axes=(axes.params, 0, 0, 0, None, None if shared else 1),
         out_axes=(0, axes.params),
     )
     change = jax.vmap(
@@ -234,18 +245,22 @@ def epoch_of_all(
         return permutation(jax.random.fold_in(key, epoch), n)
 
     def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
-        values, grads = gradient(states.params, states.step, hypers, keys, rows)
+        values, grads = gradient(states.params, states.step, hypers, keys, weights, rows)
         return change(states, grads, hypers), values
 
-    states, train_loss = over_batches(
+    trained, train_loss = over_batches(
         step,
-        states,
+        states._replace(best=None),
         order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
         config.batch_size,
     )
-    measure_all = jax.vmap(partial(measure, config=config), (axes.params, None))
-    measured = by_batches(partial(measure_all, states.params), validation_part, config)
-    return states, Metrics(train_loss, *measured)
+    states = trained._replace(best=states.best)
+    measure_all = jax.vmap(partial(measure, part=validation_part, config=config), (axes.params,))
+    metrics = Metrics(train_loss, *measure_all(states.params))
+    if not config.patience:
+        return states, metrics
+    keep_all = jax.vmap(partial(keep_best, config=config), (axes, 0, 0), axes)
+    return keep_all(states, metrics, hypers), metrics
 
 
 def sharded_epoch(everyone: Mesh, states: Any) -> Any:

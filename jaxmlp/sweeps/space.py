@@ -155,6 +155,11 @@ def make_space(
         elif all(axis.name != TRIAL for axis in axes):
             axes.append(_draws(drawn, trials, draw_seed))
     _check_once(axes)
+    for name in ("loss", "metric"):
+        if any(name in setting for axis in axes for setting in axis.settings):
+            raise ValueError(
+                f"{name} cannot be swept, since a table has one: give Config({name}=…)"
+            )
     count = math.prod(len(axis.labels) for axis in axes)
     if count > MOST:
         raise ValueError(f"the space has {count:,} trials: give one of at most {MOST:,}")

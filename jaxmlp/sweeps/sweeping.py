@@ -24,8 +24,8 @@ from jaxmlp.sweeps.run import (
     train_together,
 )
 from jaxmlp.sweeps.space import describe, make_space
-from jaxmlp.sweeps.table import Chunk, accuracies_after, check_installed, columns_of, make_table
-from jaxmlp.training import Metrics, TrainState, out_of_memory
+from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, make_table, scores_after
+from jaxmlp.training import Metrics, TrainState, check_loss, out_of_memory
 
 KEEP = ("best", "all")
 
@@ -80,15 +80,16 @@ def sweep(
         out: a folder for what is done; a sweep that was stopped goes on from there.
         at_once: how many trials to train at once at the most; by default, what fits in memory,
             or on a CPU in its cache, which is faster.
-        keep: whose parameters the table holds: of the `best` setting, by validation accuracy, or
-            of `all` trials.
+        keep: whose parameters the table holds: of the `best` setting, by `Config.metric` on the
+            validation part, or of `all` trials.
         halving: η of successive halving: after every rung only the best 1/η of the settings go
             on, for η times as many epochs in all. Their curves are those of the full sweep.
         on_progress: called after every epoch.
 
     Returns:
         An `xarray.Dataset`: one dimension per swept name, in the order given, then epoch;
-        variables train_loss, validation_loss, validation_accuracy; diverged, which is the
+        variables train_loss, validation_loss, validation_accuracy (or another metric that
+            `Config` names); diverged, which is the
         epoch in which a loss of a trial became NaN or infinite, or 0; and trained, which is how
         many epochs it had. Its attributes say what it is a table of, and hold the parameters that
         are kept, for `params_at`. Every trial's losses are those that `train` gives with the same
@@ -111,6 +112,8 @@ def sweep(
         check_integer("at_once", at_once, least=1)
     config = Config() if config is None else config
     found = make_space(space, config, hyper, seed=seed, trials=trials, draw_seed=draw_seed)
+    for trial in found.trials:
+        check_loss(trial.hyper, dataset, trial.config)
     with together(), contextlib.ExitStack() as stack:
         data = fingerprint(dataset)
         check_same("space", (describe(found), keep, halving, at_once))
@@ -165,7 +168,9 @@ class _Run:
             self.flight = self.folder.load_flight(self.plan, self.data)
         for rung in self.plan.rungs:
             if rung.first:
-                accuracies = accuracies_after(columns_of(self.space, self.chunks), rung.first)
+                accuracies = scores_after(
+                    self.space, columns_of(self.space, self.chunks), rung.first
+                )
                 self.alive = survivors(self.space, accuracies, rung.settings)
                 self._hold_only(self.alive)
             self._load(rung)
@@ -277,7 +282,12 @@ class _Run:
             last=last,
             on_epoch=on_epoch,
         )
-        return curves._replace(metrics=joined(curves.metrics))
+        metrics = joined(curves.metrics)
+        left = last - first - metrics.train_loss.shape[1]  # not trained, as all have stopped before
+        padded = jax.tree.map(
+            lambda values: np.pad(values, ((0, 0), (0, left)), constant_values=np.nan), metrics
+        )
+        return curves._replace(metrics=padded)
 
     def _flying(self, first: int) -> set[int]:
         """The trials that were stopped in the rung that begins with the epoch `first`."""
@@ -307,7 +317,7 @@ class _Run:
         rows = [row for row, trial in enumerate(chunk.trials) if trial in wanted]
         chunk = chunk._replace(
             kept=tuple(chunk.trials[row] for row in rows),
-            leaves=fetch(states.params if ends else states, rows) if rows else [],
+            leaves=fetch(states.chosen if ends else states, rows) if rows else [],
         )
         self._hold(chunk)
         self._hold_only(wanted)
@@ -316,8 +326,8 @@ class _Run:
     def _wanted(self) -> set[int]:
         """The trials whose parameters may still be those of the best setting."""
         columns = columns_of(self.space, self.chunks)
-        ended = {*np.flatnonzero(columns.ends == self.lengths).tolist()}
-        accuracies = accuracies_after(columns, self.lengths)
+        ended = {*np.flatnonzero(columns.finished).tolist()}
+        accuracies = scores_after(self.space, columns, self.lengths)
         return worth_keeping(self.space, accuracies, self.alive - ended)
 
     def _hold(self, chunk: Chunk) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxmlp.data import Dataset
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
-from jaxmlp.training import Metrics
+from jaxmlp.training import Metrics, best_epoch_of, decisive, metric_names
 from jaxmlp.version import __version__
 
 
@@ -47,10 +47,12 @@ class Columns(NamedTuple):
     Attributes:
         metrics: shape (3, trials, epochs), in the order of `Metrics`; NaN where there are none.
         ends: how many epochs every trial has been trained for.
+        finished: which of them are trained to their end, or have stopped by themselves.
     """
 
     metrics: np.ndarray
     ends: np.ndarray
+    finished: np.ndarray
 
 
 def columns_of(space: Space, chunks: Sequence[Chunk]) -> Columns:
@@ -63,20 +65,52 @@ def columns_of(space: Space, chunks: Sequence[Chunk]) -> Columns:
         for column, values in zip(columns, chunk.metrics, strict=True):
             column[rows, chunk.first : last] = values
         ends[rows] = np.maximum(ends[rows], last)
-    return Columns(columns, ends)
+    return stop(space, columns, ends)
 
 
-def accuracies_after(columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
-    """The validation accuracy of every trial after an epoch; NaN if it diverged or stopped before.
+def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
+    """End the curves of every trial where its patience is over, as `training.keep_best` says."""
+    metrics, ends = metrics.copy(), ends.copy()
+    finished = ends == [trial.config.epochs for trial in space.trials]
+    for number, (config, hyper, _) in enumerate(space.trials):
+        if not config.patience:
+            continue
+        highest, since = np.float32(-np.inf), 0
+        deciding = decisive(Metrics(*metrics[:, number, : ends[number]]), config)
+        for epoch, now in enumerate(np.asarray(deciding, np.float32), 1):
+            since = 0 if now > highest + np.float32(hyper.tolerance) else since + 1
+            highest = np.fmax(highest, now)
+            if since >= config.patience:
+                metrics[:, number, epoch:], ends[number], finished[number] = np.nan, epoch, True
+                break
+    return Columns(metrics, ends, finished)
+
+
+def scores_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
+    """By what every trial is chosen after an epoch: its score, or less its validation loss.
+
+    With patience, that of its best epoch so far. NaN if it diverged or was stopped before by
+    successive halving.
 
     Args:
+        space: the trials.
         columns: of all trials.
         epochs: one number, or one for each trial.
     """
     last = np.broadcast_to(epochs, columns.ends.shape)
-    wild = first_wild(columns)
-    found = np.take_along_axis(columns.metrics[-1], last[:, None] - 1, axis=1)[:, 0].astype(float)
-    return np.where(((wild == 0) | (wild > last)) & (columns.ends >= last), found, np.nan)
+    config, wild = space.base.config, first_wild(columns)
+    curves = (-columns.metrics[1] if config.metric == "loss" else columns.metrics[2]).astype(float)
+    found = np.take_along_axis(curves, last[:, None] - 1, axis=1)[:, 0]
+    sound = ((wild == 0) | (wild > last)) & (columns.ends >= last)
+    for number, trial in enumerate(space.trials):
+        if trial.config.patience:
+            length = min(last[number], columns.ends[number])
+            best = best_epoch_of(Metrics(*columns.metrics[:, number, :length]), trial.config)
+            found[number] = curves[number, best - 1] if best else np.nan
+            sound[number] = not 0 < wild[number] <= last[number] and (
+                columns.finished[number] or length == last[number]
+            )
+    return np.where(sound, found, np.nan)
 
 
 def first_wild(columns: Columns) -> np.ndarray:
@@ -103,10 +137,10 @@ def make_table(
         data: the fingerprint of the data set.
 
     Returns:
-        One dimension for each axis of the space, then `epoch`, from 1. The variables of `Metrics`
-        are NaN where a trial had no such epoch; `diverged` is the first epoch in which a loss was
-        not finite, 0 if there was none; `trained` is how many epochs there were. What an axis
-        of draws or settings sets is a coordinate along it.
+        One dimension for each axis of the space, then `epoch`, from 1. What is measured is NaN
+        where a trial had no such epoch; `diverged` is the first epoch in which a loss was not
+        finite, 0 if there was none; `trained` is how many epochs there were. What an axis of draws
+        or settings sets is a coordinate along it.
     """
     import xarray as xr
 
@@ -119,7 +153,9 @@ def make_table(
         {
             **{
                 name: ((*dims, "epoch"), column.reshape(*shape, epochs))
-                for name, column in zip(Metrics._fields, columns.metrics, strict=True)
+                for name, column in zip(
+                    metric_names(space.base.config), columns.metrics, strict=True
+                )
             },
             "diverged": (dims, diverged.reshape(shape)),
             "trained": (dims, columns.ends.astype(np.int32).reshape(shape)),

@@ -1,0 +1,314 @@
+"""Training on real targets, on several labels at once, with weights, and with patience."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmlp
+from jaxmlp import Batch, Config, Dataset, Hyperparams
+from jaxmlp.data.preprocessing import undone
+from jaxmlp.evaluation import evaluate
+from jaxmlp.sweeps import best, params_at, replay
+from jaxmlp.training import decisive
+from tests.strategies import tiny_dataset
+
+KEY = jax.random.key(0)
+CONFIG = Config(hidden=(8,), epochs=4, batch_size=16)
+
+
+@pytest.fixture(autouse=True)
+def optax_promotes():
+    """optax raises a traced β₁ to an integer power, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def arrays(n=120):
+    """Inputs, two targets of different sizes, and two labels."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(n, 5))
+    y = np.stack([x[:, 0] - x[:, 1], 1000 + 50 * x[:, 2]], axis=1)
+    return x, y, (x[:, :2] > 0.5).astype(int)
+
+
+def real(**options):
+    x, y, _ = arrays()
+    return jaxmlp.split_dataset(x[:90], y[:90], x[90:], y[90:], loss="squared", **options)
+
+
+def labelled():
+    x, _, y = arrays()
+    return jaxmlp.split_dataset(x[:90], y[:90], x[90:], y[90:], loss="sigmoid")
+
+
+def test_real_targets_are_learnt_and_turned_back():
+    dataset = real(targets="standardise")
+    config = replace(CONFIG, loss="squared", epochs=60)
+    result = jaxmlp.train(KEY, Hyperparams(learning_rate=0.02), dataset, config=config)
+    test = evaluate(result.params, dataset, dataset.test, config)
+    assert test.score > 0.9  # R²
+    _, y, _ = arrays()
+    np.testing.assert_allclose(undone(dataset.targets, test.labels), y[90:], rtol=1e-4, atol=1e-4)
+    found = undone(dataset.targets, test.predictions)
+    assert np.abs(found - y[90:])[:, 1].mean() < 10
+    assert dataset.n_out == 2
+
+
+def test_one_target_is_a_column():
+    x, y, _ = arrays()
+    shapes = [(y[:, 0], y[:, :1]), (y[:, :1], y[:, 0])]
+    for train, test in shapes:
+        dataset = jaxmlp.split_dataset(x, train, x, test, loss="squared")
+        assert dataset.train.labels.shape[1:] == dataset.test.labels.shape[1:] == (1,)
+
+
+def test_several_labels_are_learnt():
+    dataset, config = labelled(), replace(CONFIG, loss="sigmoid", epochs=60)
+    result = jaxmlp.train(KEY, Hyperparams(learning_rate=0.02), dataset, config=config)
+    test = evaluate(result.params, dataset, dataset.test, config)
+    assert test.score > 0.7  # both labels right
+    assert np.all((test.predictions > 0) & (test.predictions < 1))
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("made", "config", "message"),
+    [
+        (real, CONFIG, "loss is 'softmax', but the data set has real targets: give Config"),
+        (labelled, replace(CONFIG, loss="squared"), "the data set has several labels at once"),
+        (tiny_dataset, replace(CONFIG, loss="sigmoid"), "the data set has classes"),
+    ],
+)
+def test_a_loss_that_is_not_the_labels(made, config, message):
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.train(KEY, Hyperparams(), made(), config=config)
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.sweep({"seed": [0]}, made(), config=config)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("loss", "y", "message"),
+    [
+        ("squared", np.asarray(["a"] * 120), "y_train, row 0, column 0: it is 'a', no number"),
+        ("squared", np.full(120, np.nan), "y_train, row 0, column 0: it is nan"),
+        ("sigmoid", np.arange(120), "y_train, row 2, column 0: it is 2.0"),
+        ("sigmoid", np.zeros((120, 2, 2)), "y_train has shape .*: give"),
+        ("hinge", np.zeros(120), "loss is 'hinge': give one of softmax, squared, sigmoid"),
+    ],
+)
+def test_targets_that_do_not_suit(loss, y, message):
+    x, _, _ = arrays()
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.split_dataset(x, y, x, y, loss=loss)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_settings_that_do_not_suit():
+    with pytest.raises(ValueError, match="metric is 'r2', but with the softmax loss"):
+        Config(metric="r2")
+    hyper, config = Hyperparams(label_smoothing=0.1), replace(CONFIG, loss="squared")
+    with pytest.raises(ValueError, match=r"label_smoothing is 0\.1: real targets have"):
+        jaxmlp.train(KEY, hyper, real(), config=config)
+    x, _, y = arrays()
+    with pytest.raises(ValueError, match="targets is 'standardise', which is for the loss squared"):
+        jaxmlp.split_dataset(x, y, x, y, loss="sigmoid", targets="standardise")
+    with pytest.raises(ValueError, match="metric cannot be swept"):
+        jaxmlp.sweep({"metric": ["auc", "loss"]}, tiny_dataset(), config=CONFIG)
+
+
+# --- weights ---
+
+
+def weighted(weights):
+    return replace(tiny_dataset(), weights=weights)
+
+
+def test_weights_scale_nothing_but_count():
+    """All alike is as none; a weight of 0 is as if the example were not there."""
+    config = replace(CONFIG, batch_size=35, optimizer="sgd", schedule="constant")
+    plain = jaxmlp.train(KEY, Hyperparams(0.1), tiny_dataset(), config=config)
+    alike = jaxmlp.train(KEY, Hyperparams(0.1), weighted(np.full(35, 7.0, "f4")), config=config)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), plain, alike)
+    kept = np.arange(35) % 3 > 0
+    some = jaxmlp.train(KEY, Hyperparams(0.1), weighted(kept.astype("f4")), config=config)
+    few = replace(tiny_dataset(), train=Batch(*(a[kept] for a in tiny_dataset().train)))
+    alone = jaxmlp.train(
+        KEY, Hyperparams(0.1), few, config=replace(config, batch_size=int(kept.sum()))
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        some.params,
+        alone.params,
+    )
+
+
+def test_balanced_classes():
+    rng = np.random.default_rng(0)
+    y = np.asarray(["rare"] * 10 + ["usual"] * 90)
+    x = rng.normal(size=(100, 2))
+    options = {"x_validation": x, "y_validation": y}
+    found = jaxmlp.split_dataset(x, y, x, y, class_weight="balanced", **options)
+    np.testing.assert_allclose(np.unique(found.weights), [100 / 180, 5])
+    named = jaxmlp.split_dataset(
+        x, y, x, y, class_weight={"rare": 3}, sample_weight=np.full(100, 2.0), **options
+    )
+    np.testing.assert_allclose(named.weights, [6] * 10 + [2] * 90)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weight": "even"}, "class_weight is 'even': give 'balanced', or a dict"),
+        ({"class_weight": {"c": 1}}, "class_weight names 'c', but the classes are a, b"),
+        ({"sample_weight": [1, 2]}, r"sample_weight has shape \(2,\), but there are 20 examples"),
+        ({"sample_weight": [-1.0] * 20}, "sample_weight, row 0: it is -1.0"),
+        ({"sample_weight": [0] * 20}, "sample_weight is 0 for every example"),
+    ],
+)
+def test_weights_that_cannot_be(options, message):
+    x, y = np.zeros((20, 2)), np.asarray(["a", "b"] * 10)
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.split_dataset(x, y, x, y, **options)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_mixup_knows_no_weights():
+    config, dataset = replace(CONFIG, augmentation="mixup"), weighted(np.ones(35, "f4"))
+    with pytest.raises(ValueError, match="mixup mixes examples, so it knows no weights"):
+        jaxmlp.train(KEY, Hyperparams(), dataset, config=config)
+
+
+def test_rows_without_a_label():
+    x, y = np.zeros((20, 2)), np.eye(3)[np.arange(20) % 3]
+    y[3] = 0
+    with pytest.raises(ValueError, match="y_train, row 3: it has weight 0 for every class"):
+        jaxmlp.split_dataset(x, y, x, y)
+    with pytest.raises(ValueError, match="y_test, row 3: it has weight 0 for every class"):
+        jaxmlp.split_dataset(x, y, x, y, unlabelled=True)
+    whole = np.eye(3)[np.arange(20) % 3]
+    assert jaxmlp.split_dataset(x, y, x, whole, unlabelled=True).n_out == 3
+
+
+# --- patience ---
+
+PATIENT = Config(hidden=(4,), epochs=30, batch_size=8, patience=2, schedule="constant")
+
+
+def by_hand(curve, patience, tolerance=0.0):
+    """The best epoch, and the one after which training stops, from 1."""
+    highest, since, found = -np.inf, 0, 0
+    for epoch, value in enumerate(np.asarray(curve, np.float32), 1):
+        since = 0 if value > np.float32(highest) + np.float32(tolerance) else since + 1
+        if value > highest:
+            highest, found = value, epoch
+        if since >= patience:
+            return found, epoch
+    return found, len(curve)
+
+
+@pytest.mark.parametrize("settings", [{}, {"metric": "loss"}, {"monitor": "training"}])
+def test_patience_keeps_the_best_epoch(settings):
+    """The curves are those of a run without patience, the parameters those of its best epoch."""
+    dataset, hyper = tiny_dataset(), Hyperparams(learning_rate=0.05, tolerance=0.02)
+    config = replace(PATIENT, **settings)
+    found = jaxmlp.train(KEY, hyper, dataset, config=config)
+    whole = jaxmlp.train(KEY, hyper, dataset, config=replace(config, patience=0))
+    assert whole.best_epoch is None
+    chosen, last = by_hand(decisive(whole.metrics, config), 2, 0.02)
+    assert (found.best_epoch, len(found.metrics.train_loss)) == (chosen, last)
+    assert last < 30
+    np.testing.assert_allclose(
+        found.metrics.validation_loss, whole.metrics.validation_loss[:last], rtol=1e-5
+    )
+    short = jaxmlp.train(KEY, hyper, dataset, config=replace(config, patience=0, epochs=chosen))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        found.params,
+        short.params,
+    )
+
+
+def test_a_sweep_has_patience():
+    """Every trial stops for itself, though they train together, and the table holds its best."""
+    dataset = tiny_dataset()
+    space = {"learning_rate": [0.001, 0.05, 0.3], "seed": range(2)}
+    table = jaxmlp.sweep(space, dataset, config=PATIENT, keep="all")
+    assert len(np.unique(table.trained)) > 1
+    for rate in space["learning_rate"]:
+        point = {"learning_rate": rate, "seed": 1}
+        row = table.sel(point)
+        hyper = Hyperparams(learning_rate=rate)
+        alone = jaxmlp.train(jax.random.key(1), hyper, dataset, config=PATIENT)
+        assert int(row.trained) == len(alone.metrics.train_loss)
+        assert np.isnan(row.validation_loss[int(row.trained) :]).all()
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+            params_at(table, point),
+            alone.params,
+        )
+    found = best(table, dataset)
+    curves = table.validation_accuracy.max("epoch").mean("seed")
+    assert found.score == pytest.approx(float(curves.max()))
+    assert replay(table, {"learning_rate": 0.05, "seed": 1}, dataset).holds
+
+
+def test_a_patient_sweep_with_halving_goes_on(tmp_path):
+    dataset = tiny_dataset()
+    space = {"learning_rate": [0.001, 0.01, 0.05, 0.3]}
+    told = {"config": replace(PATIENT, epochs=8), "halving": 2}
+    whole = jaxmlp.sweep(space, dataset, **told)
+
+    def stop(progress):
+        if progress.share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jaxmlp.sweep(space, dataset, **told, out=tmp_path / "sweep", on_progress=stop)
+    again = jaxmlp.sweep(space, dataset, **told, out=tmp_path / "sweep")
+    for name in ("validation_loss", "trained"):
+        np.testing.assert_allclose(whole[name], again[name], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_patience_needs_values():
+    rates = jnp.asarray([0.1, 0.2])
+    with pytest.raises(ValueError, match="patience is 2: when to stop is decided by values"):
+        jax.vmap(lambda rate: jaxmlp.train(KEY, Hyperparams(rate), tiny_dataset(), config=PATIENT))(
+            rates
+        )
+
+
+def test_sweeps_of_other_losses():
+    for dataset, loss, name in ((real(), "squared", "r2"), (labelled(), "sigmoid", "accuracy")):
+        config = replace(CONFIG, loss=loss)
+        table = jaxmlp.sweep({"learning_rate": [0.01, 0.02]}, dataset, config=config)
+        assert f"validation_{name}" in table
+        assert replay(table, {"learning_rate": 0.01}, dataset).holds
+        assert str(best(table, dataset).tested).startswith("test ")
+
+
+def test_a_metric_decides(tmp_path):
+    dataset = tiny_dataset()
+    for metric in ("auc", "f1_macro", "balanced_accuracy", "loss"):
+        config = replace(CONFIG, metric=metric)
+        table = jaxmlp.sweep({"learning_rate": [0.001, 0.05]}, dataset, config=config)
+        measured = f"validation_{config.chosen_by}"
+        last = table[measured].isel(epoch=-1).values
+        found = best(table, dataset)
+        place = int(np.argmin(last) if metric == "loss" else np.argmax(last))
+        assert found.setting["learning_rate"] == [0.001, 0.05][place]
+        words = {"f1_macro": "macro F1", "auc": "AUC", "balanced_accuracy": "balanced accuracy"}
+        assert f"validation {words.get(metric, metric)} {last[place]:.4f}" in str(found)
+
+
+def test_a_dataset_of_rows():
+    part = Batch(np.zeros((4, 2), "f4"), np.zeros((4, 1), "f4"))
+    assert Dataset(part, part, part, (1, 2), loss="squared").n_out == 1
+    wrong = part._replace(labels=np.full((4, 1), 3, "f4"))
+    with pytest.raises(ValueError, match="labels run from 3 to 3"):
+        Dataset(wrong, part, part, (1, 2), loss="sigmoid")
