@@ -82,9 +82,8 @@ def learning_curves(
         if share:
             right.set_ylim(0, 1.15 * max(np.nanmax(shown), 0.01))
         best = int(np.nanargmax(score))
-        _mark_best(
-            right, int(epochs[best]), float(shown[best]), f"{shown[best]:.2f} %" if share else None
-        )
+        text = f"{shown[best]:.2f} %" if share else f"{shown[best]:.4f}"
+        _mark_best(right, int(epochs[best]), float(shown[best]), text)
     return figure
 
 

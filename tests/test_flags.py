@@ -63,8 +63,8 @@ RIGHT = {
     "--init-scale": "2", "--label-smoothing": "0", "--mixup-alpha": "1", "--data": "digits",
     "--inputs": "minmax", "--metric": "auc", "--patience": "2", "--monitor": "training",
     "--tolerance": "1e-4", "--class-weight": "balanced", "--out": "new", "--seed": "1",
-    "--halving": "3", "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both", "--at-kink": "any",
-    "--report": "report.md", "--time-limit": "9",
+    "--halving": "3", "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both",
+    "--at-kink": "any", "--report": "report.md", "--time-limit": "9",
 }  # fmt: skip
 COMMANDS = {
     "train": [],

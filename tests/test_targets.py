@@ -152,11 +152,11 @@ def test_balanced_classes():
     x = rng.normal(size=(100, 2))
     options = {"x_validation": x, "y_validation": y}
     found = jaxmlp.split_dataset(x, y, x, y, class_weight="balanced", **options)
-    np.testing.assert_allclose(np.unique(found.weights), [100 / 180, 5])
+    np.testing.assert_allclose(np.unique(np.asarray(found.weights)), [100 / 180, 5])
     named = jaxmlp.split_dataset(
         x, y, x, y, class_weight={"rare": 3}, sample_weight=np.full(100, 2.0), **options
     )
-    np.testing.assert_allclose(named.weights, [6] * 10 + [2] * 90)
+    np.testing.assert_allclose(np.asarray(named.weights), [6] * 10 + [2] * 90)
 
 
 @pytest.mark.usefixtures("as_users_see_it")
