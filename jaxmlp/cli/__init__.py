@@ -1,4 +1,4 @@
-"""The command line: `jaxmlp train`, `sweep`, `check`, `evaluate`, `predict`.
+"""The command line: `jaxmlp train`, `sweep`, `check`, `evaluate`, `predict`, `export`.
 
 Everything that a user can get wrong ends in one line on standard error and exit code 2.
 """
@@ -32,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from jaxmlp.cli.check import Check
         from jaxmlp.cli.evaluate import Evaluate
+        from jaxmlp.cli.export import Export
         from jaxmlp.cli.predict import Predict
         from jaxmlp.cli.sweep import Sweep
         from jaxmlp.cli.train import Train
 
-        command = _parse(Train | Sweep | Check | Evaluate | Predict, arguments)
+        command = _parse(Train | Sweep | Check | Evaluate | Predict | Export, arguments)
         _keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:

@@ -1,0 +1,198 @@
+"""`jaxmlp export`: a trained network in a file for other programs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import tyro
+
+from jaxmlp.cli import printable
+from jaxmlp.cli.common import trained
+from jaxmlp.export import (
+    FORMS,
+    columns,
+    columns_of,
+    in_float64,
+    output_of,
+    widths,
+    write_onnx,
+    write_sklearn,
+    write_stablehlo,
+    write_torch,
+)
+from jaxmlp.files import check_writable
+from jaxmlp.runs import Run
+
+SHOWN = 10  # classes or columns whose names are printed; config.json has them all
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained network for other programs, with what it does to raw numbers.
+
+    Attributes:
+        run_folder: a folder that `jaxmlp train` made.
+        to: the format: onnx, for onnxruntime and many others; stablehlo, for jax.export; torch, a
+            state_dict for PyTorch; or sklearn, a scikit-learn pipeline in a file of skops.
+        out: the file to write; by default a new one in this folder, named after the run folder.
+    """
+
+    run_folder: tyro.conf.Positional[Path]
+    to: Literal["onnx", "stablehlo", "torch", "sklearn"]
+    out: Path | None = None
+
+    def run(self) -> None:
+        """Write the file, and say what is in it and how to load it."""
+        run = trained(self.run_folder)
+        format_ = FORMATS[self.to]
+        out = self.out or Path(f"{self.run_folder.resolve().name}.{format_.ending}")
+        if self.out is None and out.exists():
+            raise ValueError(f"{out} exists already: remove it, or name a file by --out")
+        if out.resolve().is_relative_to(self.run_folder.resolve()):
+            raise ValueError(f"--out is {out}, in the folder which is read here: give another file")
+        check_writable(out)
+        format_.write(run, out)
+        for line in [*described(run, format_, out), "", *format_.loading(run, str(out))]:
+            print(printable(line))
+
+
+class Format(NamedTuple):
+    """A format of files.
+
+    Attributes:
+        ending: of a file's name.
+        write: what writes a run.
+        takes: the dtype of the raw numbers that it takes.
+        inside: what a file holds beside the layers.
+        install: what is needed to load it.
+        loading: lines of code that load it, and then make the output of raw numbers x.
+    """
+
+    ending: str
+    write: Callable[[Run, Path], None]
+    takes: Callable[[Run], str]
+    inside: str
+    install: str
+    loading: Callable[[Run, str], list[str]]
+
+
+def described(run: Run, format_: Format, out: Path) -> list[str]:
+    """What a file takes, gives and holds."""
+    (n_in, *_, n_out), (height, width) = widths(run), run.framing.image_shape
+    layers = f"{'-'.join(map(str, widths(run)))} with {run.config.activation}"
+    x = f"takes x: raw numbers, {format_.takes(run)}, shape (n, {n_in}) for any n"
+    if height > 1:
+        x += f", the {height} × {width} pixels row by row"
+    if run.schema:
+        x += f", columns {_listed(columns(run))}"
+    lines = [
+        f"wrote {out}, {out.stat().st_size:,} bytes",
+        x,
+        f"gives {output_of(run).name}: shape (n, {n_out}), of {_listed(run.classes)}",
+        f"inside: layers {layers}; {format_.inside}",
+        f"preprocessing: {run.preprocessing}",
+    ]
+    if outside := _outside(run):
+        lines.append(f"not inside: {outside}")
+    return [*lines, f"to load it, after pip install {format_.install}:"]
+
+
+def _outside(run: Run) -> str:
+    """What has to be done to a table before its columns are raw numbers."""
+    if not run.schema:
+        return ""
+    named = [name for each in run.schema.columns if each.categories for name in columns_of(each)]
+    parts = [f"text as 0 and 1, as in the column {named[0]!r}"] if named else []
+    parts += ["filling in what is missing"] if run.schema.missing == "impute" else []
+    return "; ".join(parts)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names[:SHOWN])) + (" …" if len(names) > SHOWN else "")
+
+
+def _load_onnx(run: Run, path: str) -> list[str]:
+    return [
+        "import numpy as np",
+        "import onnxruntime",
+        f"session = onnxruntime.InferenceSession({path!r})",
+        f'({output_of(run).name},) = session.run(None, {{"x": x.astype(np.{_onnx_takes(run)})}})',
+    ]
+
+
+def _onnx_takes(run: Run) -> str:
+    return "float64" if in_float64(run) else "float32"
+
+
+def _load_stablehlo(run: Run, path: str) -> list[str]:
+    return [
+        "from pathlib import Path",
+        "import numpy as np",
+        "from jax import export",
+        f"exported = export.deserialize(bytearray(Path({path!r}).read_bytes()))",
+        "text = exported.mlir_module()  # StableHLO to read",
+        f"{output_of(run).name} = exported.call(x.astype(np.float32))",
+    ]
+
+
+def _load_torch(run: Run, path: str) -> list[str]:
+    modules = []
+    for number, (weight, bias) in enumerate(run.params):
+        modules += [f"nn.{FORMS[run.config.activation].torch}()"] if number else []
+        n_in, n_out = weight.shape
+        modules.append(f"nn.Linear({n_in}, {n_out}{', bias=False' if bias is None else ''})")
+    if run.preprocessing.kind == "as is":
+        before, inputs = [], "torch.tensor(x).float()"
+    else:
+        before = ['offset, scale = state.pop("offset"), state.pop("scale")']
+        inputs = "((torch.tensor(x) - offset) * scale).float()"
+    output = output_of(run)
+    return [
+        "import torch",
+        "from torch import nn",
+        f"state = torch.load({path!r}, weights_only=True)",
+        *before,
+        f"model = nn.Sequential({', '.join(modules)})",
+        "model.load_state_dict(state)",
+        f"{output.name} = model({inputs}).{output.torch}",
+    ]
+
+
+def _load_sklearn(run: Run, path: str) -> list[str]:
+    return [
+        "import skops.io",
+        f"model = skops.io.load({path!r})",
+        f"{output_of(run).name} = model.predict_proba(x)  # in the order of model.classes_",
+    ]
+
+
+FORMATS = {
+    "onnx": Format(
+        "onnx", write_onnx, _onnx_takes, "preprocessing and softmax", "onnxruntime", _load_onnx
+    ),
+    "stablehlo": Format(
+        "stablehlo",
+        write_stablehlo,
+        lambda run: "float32, so of seven digits" if in_float64(run) else "float32",
+        "preprocessing and softmax, for CPU, CUDA and TPU",
+        "jax flatbuffers",
+        _load_stablehlo,
+    ),
+    "torch": Format(
+        "pt",
+        write_torch,
+        lambda _: "of any dtype",
+        "the numbers for preprocessing; the code below does it, and softmax",
+        "torch",
+        _load_torch,
+    ),
+    "sklearn": Format(
+        "skops",
+        write_sklearn,
+        lambda _: "of any dtype",
+        "preprocessing and softmax",
+        "skops",
+        _load_sklearn,
+    ),
+}

@@ -1,0 +1,317 @@
+"""Exported networks, read back by those for whom they are: the same predictions of raw numbers."""
+
+import json
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import skops.io
+from jax import export as jax_export
+
+import jaxmlp
+from jaxmlp import Layer, export
+from jaxmlp.cli import main
+from jaxmlp.cli.export import FORMATS, described
+from jaxmlp.data import preprocessing
+from jaxmlp.data.tables import Column, Schema
+from jaxmlp.ink import Framing
+from jaxmlp.network import forward
+from jaxmlp.runs import Run, load_run
+from tests.fuzzing import make_runs
+
+pytestmark = pytest.mark.usefixtures("as_in_a_shell", "as_people_run_it")
+ACTIVATIONS = ["relu", "tanh", "sigmoid", "gelu", "identity"]
+KINDS = ["as is", "pixels", "standardise", "minmax"]
+TORCH = pytest.param("torch", marks=pytest.mark.peers)
+ALL = ["onnx", "stablehlo", TORCH, "sklearn"]
+CLOSE: Any = {"rtol": 1e-5, "atol": 1e-6}  # a few roundings in float32, of logits of size one
+# two numbers and a text, of which there are four, one of them what is missing
+SCHEMA = Schema(
+    (
+        Column("age", (), 1.0),
+        Column("town", ("Bonn", "Köln", "Ulm", ""), None),
+        Column("size", (), 2.0),
+    ),
+    "kind",
+    "impute",
+)
+COLUMNS = ["age", "town=Bonn", "town=Köln", "town=Ulm", "town=", "size"]
+
+
+def raw(kind, n=9, n_in=6):
+    """Raw numbers for which a kind of preprocessing is made, or is hard."""
+    rng = np.random.default_rng(0)
+    if kind == "pixels":
+        return rng.integers(0, 256, (n, n_in)).astype(np.uint8)
+    x = rng.normal(size=(n, n_in))
+    return x if kind == "as is" else x + np.array([1e6, -1e6, 0.0, 3.0, 1e3, 1.0])
+
+
+def a_run(activation="relu", bias=True, kind="as is", classes=("b", "ä", "a"), hidden=(7, 5)):
+    """A run on six columns, with biases that are not zero."""
+    x = raw(kind)
+    sizes = (x.shape[1], *hidden, len(classes))
+    rng = np.random.default_rng(1)
+    params = tuple(
+        Layer(weight, jnp.asarray(rng.normal(size=len(b)), jnp.float32) if bias else None)
+        for weight, b in jaxmlp.init_params(jax.random.key(0), sizes)
+    )
+    return Run(
+        config=jaxmlp.Config(hidden=hidden, activation=activation, bias=bias),
+        hyper=jaxmlp.Hyperparams(), seed=0, data="", options={}, fingerprint="",
+        preprocessing=preprocessing.fit(x, kind), classes=classes, schema=None,
+        framing=Framing((1, x.shape[1]), (1.0, 1), (0.0, 0)), params=params, epoch=None,
+    )  # fmt: skip
+
+
+def expected(run, x):
+    logits = forward(run.params, run.preprocessing(x), activation=run.config.activation)
+    return np.asarray(jax.nn.softmax(logits, axis=1))
+
+
+def read_back(run: Any, to: str, x: Any, path: str = "file") -> dict[str, Any]:
+    """What the code that is printed makes of a file, with onnxruntime, jax.export and so on."""
+    if to == "torch":
+        pytest.importorskip("torch", reason="PyTorch comes with the extra `peers`")
+    FORMATS[to].write(run, Path(path))
+    names: dict[str, Any] = {"x": x}
+    exec("\n".join(FORMATS[to].loading(run, path)), names)
+    if to == "torch":
+        names["probabilities"] = names["probabilities"].detach().numpy()
+    return names
+
+
+def agrees(run: Any, to: str, x: Any) -> dict[str, Any]:
+    """Read a file back, and compare its predictions with ours."""
+    names = read_back(run, to, x)
+    if to == "stablehlo":  # which is given float32
+        x = x.astype(np.float32)
+    own = expected(run, x)
+    if to == "sklearn":
+        classes = [str(each) for each in names["model"].classes_]
+        own = own[:, [run.classes.index(each) for each in classes]]
+    assert own.shape == (len(x), len(run.classes))
+    np.testing.assert_allclose(names["probabilities"], own, **CLOSE)
+    return names
+
+
+def cases():
+    """Every pair of activation and bias with every preprocessing; the slow format with one."""
+    for (place, (activation, bias)), kind in product(
+        enumerate(product(ACTIVATIONS, [True, False])), KINDS
+    ):
+        for to in ALL:
+            slow = to == "stablehlo" and KINDS.index(kind) != (place + place // 4) % 4
+            if not slow and (to != "sklearn" or activation != "gelu"):
+                name = to if isinstance(to, str) else "torch"
+                text = f"{name}-{activation}-{'bias' if bias else 'no bias'}-{kind}"
+                marks = () if isinstance(to, str) else to.marks
+                yield pytest.param(name, activation, bias, kind, id=text, marks=marks)
+
+
+@pytest.mark.parametrize(("to", "activation", "bias", "kind"), [*cases()])
+def test_the_same_predictions(to, activation, bias, kind):
+    agrees(a_run(activation, bias, kind), to, raw(kind))
+
+
+@pytest.mark.parametrize("to", ALL)
+@pytest.mark.parametrize("classes", [("no", "yes"), ("b", "a", "c", "d")])
+def test_one_row_no_hidden_layer_and_two_classes(to, classes):
+    agrees(a_run(kind="standardise", classes=classes, hidden=()), to, raw("standardise", 1))
+
+
+def test_onnx_says_what_it_takes_and_names_classes_and_columns():
+    run = a_run(kind="standardise")._replace(schema=SCHEMA)
+    export.write_onnx(run, Path("file"))
+    session = onnxruntime.InferenceSession("file")
+    (x,), (p,) = session.get_inputs(), session.get_outputs()
+    assert (x.name, x.type, x.shape) == ("x", "tensor(double)", ["n", 6])
+    assert (p.name, p.type, p.shape) == ("probabilities", "tensor(float)", ["n", 3])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == ["b", "ä", "a"]
+    assert json.loads(metadata["columns"]) == COLUMNS
+    assert metadata["preprocessing"] == "standardise: as asked"
+    export.write_onnx(a_run(kind="pixels"), Path("file"))
+    assert onnxruntime.InferenceSession("file").get_inputs()[0].type == "tensor(float)"
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_onnx_asks_for_no_newer_programs_than_it_has_to(activation):
+    export.write_onnx(a_run(activation), Path("file"))
+    model = onnx.load("file")
+    expected = (20, 9) if activation == "gelu" else (13, 7)
+    assert (model.opset_import[0].version, model.ir_version) == expected
+
+
+def test_stablehlo_is_for_all_platforms():
+    export.write_stablehlo(a_run(kind="minmax"), Path("file"))
+    found = jax_export.deserialize(bytearray(Path("file").read_bytes()))
+    assert found.platforms == ("cpu", "cuda", "tpu")
+    assert "stablehlo.dot_general" in found.mlir_module()
+
+
+@pytest.mark.peers
+def test_pytorch_does_not_let_preprocessing_be_forgotten():
+    torch: Any = pytest.importorskip("torch", reason="PyTorch comes with the extra `peers`")
+    state = read_back(a_run(hidden=(), kind="minmax"), "torch", raw("minmax"))["state"]
+    assert [*state] == ["0.weight", "0.bias"]
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"offset", "scale"'):
+        torch.nn.Sequential(torch.nn.Linear(6, 3)).load_state_dict(torch.load("file"))
+
+
+def test_scikit_learn_has_its_own_classes():
+    """Sorted as numbers where they are numbers; none of the file's types asks for trust."""
+    classes = ("0", "1", "10", "2", "-3")
+    model = agrees(a_run(kind="minmax", classes=classes), "sklearn", raw("minmax"))["model"]
+    assert skops.io.get_untrusted_types(file="file") == []
+    assert model.classes_.tolist() == [-3, 0, 1, 2, 10]
+    x = raw("minmax", 50)
+    best = expected(a_run(kind="minmax", classes=classes), x).argmax(axis=1)
+    assert model.predict(x).tolist() == [int(classes[each]) for each in best]
+    assert model.score(x, model.predict(x)) == 1
+    for classes in (("01", "1"), ("b", "a"), ("1", "9" * 30)):
+        model = read_back(a_run(classes=classes), "sklearn", x)["model"]
+        assert model.classes_.tolist() == sorted(classes)
+        best = expected(a_run(classes=classes), x).argmax(axis=1)
+        assert model.predict(x).tolist() == [classes[each] for each in best]
+
+
+@pytest.mark.parametrize("kind", ["as is", "minmax"])
+def test_scikit_learn_takes_tables_by_the_names_of_their_columns(kind):
+    run = a_run(kind=kind)._replace(schema=SCHEMA)
+    rows = pd.DataFrame({"age": [1.0, 3.0, 2.0], "town": ["Ulm", "Bonn", "Ulm"], "size": 0.5})
+    table = pd.get_dummies(rows, prefix_sep="=").reindex(columns=COLUMNS, fill_value=0)
+    model = read_back(run, "sklearn", table)["model"]
+    found = model.predict_proba(table)[:, np.argsort(["b", "ä", "a"]).argsort()]
+    np.testing.assert_allclose(found, expected(run, table.to_numpy(np.float64)), **CLOSE)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table[COLUMNS[::-1]])
+
+
+def printed_code(text: str) -> str:
+    """What follows the first empty line."""
+    return text.partition("\n\n")[2]
+
+
+@pytest.mark.parametrize("to", ALL)
+def test_the_command(to, capsys):
+    """Train on a table, export, run the code that is printed: what `predict` says."""
+    if to == "torch":
+        pytest.importorskip("torch", reason="PyTorch comes with the extra `peers`")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 3)) * [1, 10, 1000], columns=["a", "b", "c"])
+    table.assign(kind=np.where(table.a > 0, "yes", "no")).to_csv("t.csv", index=False)
+    flags = ["--target", "kind", "--epochs", "1", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "t.csv", *flags, "--out", "runs/r"]) == 0
+    assert main(["predict", "runs/r", "t.csv", "--out", "said.csv"]) == 0
+    capsys.readouterr()
+    assert main(["export", "runs/r", "--to", to]) == 0
+    text = capsys.readouterr().out
+    name = f"r.{FORMATS[to].ending}"
+    assert f"wrote {name}, " in text
+    assert "shape (n, 3) for any n, columns 'a', 'b', 'c'\n" in text
+    assert "gives probabilities: shape (n, 2), of 'no', 'yes'\n" in text
+    assert "layers 3-4-2 with relu" in text
+    assert "preprocessing: standardise: columns of very different sizes" in text
+    names: dict[str, Any] = {"x": table if to == "sklearn" else table.to_numpy()}
+    exec(printed_code(text), names)
+    found = names["probabilities"].detach() if to == "torch" else names["probabilities"]
+    np.testing.assert_allclose(found, pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+    before = Path(name).read_bytes()
+    line = refused(capsys, "export", "runs/r", "--to", to)
+    assert f"{name} exists already: remove it, or name a file by --out" in line
+    assert main(["export", "runs/r", "--to", to, "--out", name]) == 0
+    assert len(Path(name).read_bytes()) == len(before)
+
+
+def refused(capsys, *arguments):
+    """Run a command that must fail: one line on standard error, and nothing new on disk."""
+    before = sorted(Path(".").rglob("*"))
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert sorted(Path(".").rglob("*")) == before
+    return lines[0]
+
+
+@pytest.fixture
+def runs(capsys):
+    """Runs of a tiny network: finished in two folders, and unfinished in a third."""
+    make_runs(Path("."))
+    return Path("settings"), Path("unfinished")
+
+
+def test_what_is_printed_of_text_and_pictures(runs, capsys):
+    assert main(["export", "unfinished", "--to", "sklearn"]) == 0
+    assert capsys.readouterr().out.startswith("not finished: the parameters of epoch ")
+    run = load_run(runs[0])
+    shown = "\n".join(described(run, FORMATS["onnx"], Path("unfinished.skops")))
+    assert "columns" not in shown
+    assert "not inside" not in shown
+    run = run._replace(schema=SCHEMA, framing=run.framing._replace(image_shape=(2, 3)))
+    shown = "\n".join(described(run, FORMATS["onnx"], Path("unfinished.skops")))
+    assert "the 2 × 3 pixels row by row" in shown
+    assert "'age', 'town=Bonn', 'town=Köln'" in shown
+    text = "text as 0 and 1, as in the column 'town=Bonn'; filling in what is missing"
+    assert f"not inside: {text}" in shown
+
+
+def test_wrong_files_and_folders(runs, capsys):
+    for out, message in [
+        ("settings/model.onnx", "which is read here"),
+        ("settings/params.safetensors", "which is read here"),
+        ("nothing/model.onnx", "nothing/model.onnx cannot be written: No such file"),
+        ("settings", "which is read here"),
+        ("params", "params is a link, or no regular file"),
+    ]:
+        assert message in refused(capsys, "export", "settings", "--to", "onnx", "--out", out)
+    assert "no run folder" in refused(capsys, "export", "nothing", "--to", "onnx")
+    assert "--to" in refused(capsys, "export", "settings")
+    assert "'onnx', 'stablehlo', 'torch', 'sklearn'" in refused(
+        capsys, "export", "settings", "--to", "pickle"
+    )
+    parameters = runs[0] / "params.safetensors"
+    content = bytearray(parameters.read_bytes())
+    content[-1] ^= 1
+    parameters.write_bytes(content)
+    assert "is not as this run wrote it" in refused(capsys, "export", "settings", "--to", "onnx")
+    (runs[0] / "config.json").write_text("{")
+    assert "config.json is not" in refused(capsys, "export", "settings", "--to", "torch")
+
+
+@pytest.mark.parametrize(
+    ("to", "package", "remedy"),
+    [
+        ("onnx", "onnx", "pip install 'jaxmlp[export]'"),
+        ("stablehlo", "flatbuffers", "pip install 'jaxmlp[export]'"),
+        ("torch", "torch", "pip install torch"),
+        ("sklearn", "skops.io", "pip install 'jaxmlp[export]'"),
+        ("sklearn", "sklearn.pipeline", "pip install 'jaxmlp[export]'"),
+    ],
+)
+def test_a_missing_package(runs, to, package, remedy, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    line = refused(capsys, "export", "settings", "--to", to)
+    assert line == f"jaxmlp: error: --to {to} needs the package {package}: {remedy}"
+
+
+def test_what_a_format_cannot_hold(monkeypatch):
+    with pytest.raises(ValueError, match="scikit-learn has no gelu: export to onnx, stablehlo or"):
+        export.write_sklearn(a_run("gelu"), Path("file"))
+    monkeypatch.setattr(export, "LARGEST", 399)  # bytes of 107 numbers
+    for write in (export.write_onnx, export.write_stablehlo):
+        with pytest.raises(ValueError, match=r"have 428 bytes, .* 399: export to torch or skl"):
+            write(a_run(), Path("file"))
+    monkeypatch.setattr(export, "OUTPUTS", {"other": None})
+    for form in FORMATS.values():
+        with pytest.raises(ValueError, match="trained with the loss 'softmax': only those with"):
+            form.write(a_run(), Path("file"))
+    assert not list(Path(".").iterdir())
