@@ -109,19 +109,15 @@ def write_onnx(run: Run, path: Path) -> None:
     Raises:
         ValueError: if it is too large, the package is missing, or the file cannot be written.
     """
-    onnx = _needed("onnx", "onnx")
+    output, onnx = output_of(run), _needed("onnx", "onnx")
     _check_size(run)
     helper, kinds = onnx.helper, onnx.TensorProto
-    output, n_out = output_of(run), run.params[-1].weight.shape[1]
+    n_in, *_, n_out = widths(run)
+    kind = kinds.DOUBLE if in_float64(run) else kinds.FLOAT
+    x = helper.make_tensor_value_info("x", kind, ["n", n_in])
+    p = helper.make_tensor_value_info(output.name, kinds.FLOAT, ["n", n_out])
     nodes, constants = _graph(onnx, run, output)
-    x_kind, n_in = kinds.DOUBLE if in_float64(run) else kinds.FLOAT, run.params[0].weight.shape[0]
-    graph = helper.make_graph(
-        nodes,
-        "perceptron",
-        [helper.make_tensor_value_info("x", x_kind, ["n", n_in])],
-        [helper.make_tensor_value_info(output.name, kinds.FLOAT, ["n", n_out])],
-        constants,
-    )
+    graph = helper.make_graph(nodes, "perceptron", [x], [p], constants)
     gelu = run.config.activation == "gelu"
     operators = [helper.make_operatorsetid("", OPSET_OF_GELU if gelu else OPSET)]
     model = helper.make_model(
@@ -184,11 +180,11 @@ def write_stablehlo(run: Run, path: Path) -> None:
     Raises:
         ValueError: if it is too large, the package is missing, or the file cannot be written.
     """
-    _needed("flatbuffers", "stablehlo")  # which jax.export itself only asks for when it writes
-    from jax import export
+    from jax import export  # which `import jax` leaves out
 
-    _check_size(run)
     output = output_of(run)
+    _needed("flatbuffers", "stablehlo")  # which jax asks for, but does not install
+    _check_size(run)
     kind, offset, scale = _steps(run)
 
     def predict(x: Float[Array, "n n_in"]) -> Float[Array, "n n_out"]:
@@ -200,7 +196,7 @@ def write_stablehlo(run: Run, path: Path) -> None:
 
     with jax.enable_x64(in_float64(run)):
         (n,) = export.symbolic_shape("n")
-        x = jax.ShapeDtypeStruct((n, run.params[0].weight.shape[0]), jnp.float32)
+        x = jax.ShapeDtypeStruct((n, widths(run)[0]), jnp.float32)
         exported = export.export(jax.jit(predict), platforms=("cpu", "cuda", "tpu"))(x)
     write_bytes(path, bytes(exported.serialize()))
 
@@ -235,7 +231,7 @@ def write_sklearn(run: Run, path: Path) -> None:
     Its classes are sorted, as scikit-learn wants them, and integers where all their names are.
 
     Raises:
-        ValueError: if scikit-learn lacks the activation, the package is missing, or the file
+        ValueError: if scikit-learn lacks the activation, a package is missing, or the file
             cannot be written.
     """
     if FORMS[run.config.activation].sklearn is None:

@@ -72,6 +72,7 @@ COMMANDS = {
     "check": ["nothing.py"],
     "evaluate": ["run"],
     "predict": ["run"],
+    "export": ["run", "--to", "stablehlo"],
 }
 FLAGS = {
     "train": SETTINGS | {"--resume": NOTHING, "--keep-going": NOTHING},
@@ -107,6 +108,7 @@ FLAGS = {
     },
     "evaluate": {"--data": DATA},
     "predict": {"--out": ["new.csv", *OUT]},
+    "export": {"--to": NAMES, "--out": [".", "/proc/nothing/a.onnx", "x" * 300, "run/a.onnx", ""]},
 }
 MANY = {"--drop", "--target", "--hidden", "--set", "--setting"}  # values; no layer is a network too
 CASES = [
@@ -189,6 +191,10 @@ def test_wrong_values(command, flag, values, capsys):
         ["predict", "nothing", "picture.png"],
         ["predict", "run", "nothing.png"],
         ["predict", "run", "notes.npz", "--data", "digits"],
+        ["export"],
+        ["export", "run"],
+        ["export", "nothing", "--to", "onnx"],
+        ["export", "run", "run", "--to", "onnx"],
     ],
     ids=" ".join,
 )
