@@ -297,7 +297,7 @@ def test_mnist_folder_end_to_end(mnist_directory, capsys):
 def test_import_is_light():
     """`import jaxmlp` brings in nothing that only the command line or the tests need."""
     heavy = ["matplotlib", "sklearn", "hypothesis", "xarray", "pandas", "PIL", "rich", "tyro"]
-    heavy += ["onnx", "skops", "torch", "flatbuffers"]
+    heavy += ["onnx", "skops", "torch"]
     code = f"import sys, jaxmlp; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ

@@ -35,7 +35,7 @@ class Export:
         run_folder: a folder that `jaxmlp train` made.
         to: the format: onnx, for onnxruntime and many others; stablehlo, for jax.export; torch, a
             state_dict for PyTorch; or sklearn, a scikit-learn pipeline in a file of skops.
-        out: the file to write; by default a new one in this folder, named after the run folder.
+        out: the file to write; by default a new one, here, with the run folder's name.
     """
 
     run_folder: tyro.conf.Positional[Path]
