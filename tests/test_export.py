@@ -219,7 +219,8 @@ def test_the_command(to, capsys):
     assert f"wrote {name}, " in text
     assert "shape (n, 3) for any n, columns 'a', 'b', 'c'\n" in text
     assert "gives probabilities: shape (n, 2), of 'no', 'yes'\n" in text
-    assert "layers 3-4-2 with relu" in text
+    assert "layers 3-4-2 with relu; " in text
+    assert "softmax" in text
     assert "preprocessing: standardise: columns of very different sizes" in text
     names: dict[str, Any] = {"x": table if to == "sklearn" else table.to_numpy()}
     exec(printed_code(text), names)

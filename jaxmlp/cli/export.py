@@ -64,7 +64,7 @@ class Format(NamedTuple):
         ending: of a file's name.
         write: what writes a run.
         takes: the dtype of the raw numbers that it takes.
-        inside: what a file holds beside the layers.
+        inside: what a file holds beside the layers; {} is the output function.
         install: what is needed to load it.
         loading: lines of code that load it, and then make the output of raw numbers x.
     """
@@ -80,6 +80,7 @@ class Format(NamedTuple):
 def described(run: Run, format_: Format, out: Path) -> list[str]:
     """What a file takes, gives and holds."""
     (n_in, *_, n_out), (height, width) = widths(run), run.framing.image_shape
+    output = output_of(run)
     layers = f"{'-'.join(map(str, widths(run)))} with {run.config.activation}"
     x = f"takes x: raw numbers, {format_.takes(run)}, shape (n, {n_in}) for any n"
     if height > 1:
@@ -89,8 +90,8 @@ def described(run: Run, format_: Format, out: Path) -> list[str]:
     lines = [
         f"wrote {out}, {out.stat().st_size:,} bytes",
         x,
-        f"gives {output_of(run).name}: shape (n, {n_out}), of {_listed(run.classes)}",
-        f"inside: layers {layers}; {format_.inside}",
+        f"gives {output.name}: shape (n, {n_out}), of {_listed(run.classes)}",
+        f"inside: layers {layers}; {format_.inside.format(output.onnx.lower())}",
         f"preprocessing: {run.preprocessing}",
     ]
     if outside := _outside(run):
@@ -169,13 +170,13 @@ def _load_sklearn(run: Run, path: str) -> list[str]:
 
 FORMATS = {
     "onnx": Format(
-        "onnx", write_onnx, _onnx_takes, "preprocessing and softmax", "onnxruntime", _load_onnx
+        "onnx", write_onnx, _onnx_takes, "preprocessing and {}", "onnxruntime", _load_onnx
     ),
     "stablehlo": Format(
         "stablehlo",
         write_stablehlo,
         lambda run: "float32, so of seven digits" if in_float64(run) else "float32",
-        "preprocessing and softmax, for CPU, CUDA and TPU",
+        "preprocessing and {}, for CPU, CUDA and TPU",
         "jax flatbuffers",
         _load_stablehlo,
     ),
@@ -183,7 +184,7 @@ FORMATS = {
         "pt",
         write_torch,
         lambda _: "of any dtype",
-        "the numbers for preprocessing; the code below does it, and softmax",
+        "the numbers for preprocessing; the code below does it, and {}",
         "torch",
         _load_torch,
     ),
@@ -191,7 +192,7 @@ FORMATS = {
         "skops",
         write_sklearn,
         lambda _: "of any dtype",
-        "preprocessing and softmax",
+        "preprocessing and {}",
         "skops",
         _load_sklearn,
     ),
