@@ -194,6 +194,22 @@ def best_epoch_of(metrics: Metrics, config: Config) -> int | None:
     return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
 
+def last_epoch(values: np.ndarray, patience: int, tolerance: float) -> int | None:
+    """After which epoch, from 1, the patience is over, as `keep_best` counts; None if it is not.
+
+    Args:
+        values: of `decisive`, shape (epochs,).
+        patience, tolerance: as in the settings.
+    """
+    highest, since = np.float32(-np.inf), 0
+    for epoch, now in enumerate(values.astype(np.float32), 1):
+        since = 0 if now > highest + np.float32(tolerance) else since + 1
+        highest = np.fmax(highest, now)
+        if since >= patience:
+            return epoch
+    return None
+
+
 def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
     """Raise ValueError if `train` cannot work with these arguments."""
     check_hyperparams(hyper)

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 import jaxmlp
-from jaxmlp import cli
 from jaxmlp.cli import main
+from jaxmlp.compilation import keep_programs
 from jaxmlp.runs import load_run
 
 pytestmark = [
@@ -328,19 +328,19 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch):
     before = {name: getattr(config, name) for name in names}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     try:
-        cli._keep_programs()
+        keep_programs()
         assert config.jax_compilation_cache_dir == before[names[0]]
         config.update(names[0], None)
         (tmp_path / "jaxmlp").touch()
-        cli._keep_programs()
+        keep_programs()
         assert config.jax_compilation_cache_dir is None
         (tmp_path / "jaxmlp").unlink()
         with monkeypatch.context() as patch:
             patch.delenv("XDG_CACHE_HOME")
             patch.setattr(Path, "home", no_home)
-            cli._keep_programs()
+            keep_programs()
         assert config.jax_compilation_cache_dir is None
-        cli._keep_programs()
+        keep_programs()
         assert Path(getattr(config, names[0])).parent == tmp_path / "jaxmlp"
     finally:
         for name, value in before.items():

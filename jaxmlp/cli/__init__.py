@@ -6,15 +6,11 @@ Everything that a user can get wrong ends in one line on standard error and exit
 import contextlib
 import io
 import os
-import platform
 import re
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
-CACHE = 2**29  # bytes of compiled programs that are kept
 LONGEST = 1000  # characters of an error message
 INSTALL = "pip install 'jaxmlp[experiments]'"
 
@@ -36,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jaxmlp.cli.predict import Predict
         from jaxmlp.cli.sweep import Sweep
         from jaxmlp.cli.train import Train
+        from jaxmlp.compilation import keep_programs
 
         command = _parse(Train | Sweep | Check | Evaluate | Predict | Export, arguments)
-        _keep_programs()
+        keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:
         return fail(f"the command line needs the package {error.name}: {INSTALL}")
@@ -85,26 +82,6 @@ def _unwritten(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return 128 + signal.SIGPIPE
     return fail(f"{error.filename or 'output'}: {error.strerror}")
-
-
-def _keep_programs() -> None:
-    """Let JAX find again what it compiled for an earlier command, on this very machine."""
-    import jax
-
-    if getattr(jax.config, "jax_compilation_cache_dir", None):  # $JAX_COMPILATION_CACHE_DIR
-        return
-    try:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = caches / "jaxmlp" / platform.node()
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".written").touch()  # by root too, whom a read-only disk stops
-    except (RuntimeError, OSError):  # no home or no place; it would only have saved time
-        return
-    # of a cache that is full or damaged: it would only have saved time
-    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", CACHE)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def fail(message: str) -> int:

@@ -263,6 +263,48 @@ def epoch_of_all(
     return keep_all(states, metrics, hypers), metrics
 
 
+@partial(jax.jit, static_argnames="config", donate_argnames="states")
+def epochs_of_all(
+    states: TrainState,
+    hypers: Hyperparams,
+    orders: UInt32[Array, "..."],
+    first: int | Integer[Scalar, ""],
+    last: int | Integer[Scalar, ""],
+    noise: UInt32[Array, "trials words"],
+    train_part: Batch,
+    validation_part: Batch,
+    weights: Any,
+    *,
+    config: Config,
+) -> tuple[TrainState, Metrics]:
+    """All epochs of every trial from `first` on, the `last` one left out, as one program.
+
+    It ends before if the patience of all is over. The metrics have shapes (trials, epochs), with
+    NaN where there was no epoch.
+    """
+    count = jax.tree.leaves(hypers)[0].shape[0]
+    nothing = jnp.full((count, config.epochs), jnp.nan, jnp.float32)
+
+    def going(carry: Any) -> Any:
+        epoch, states, _ = carry
+        more = epoch < last
+        return more & jnp.any(states.best.since < config.patience) if states.best else more
+
+    def one(carry: Any) -> Any:
+        epoch, states, history = carry
+        states, metrics = epoch_of_all(
+            states, hypers, orders, epoch, noise, train_part, validation_part, 1.0, weights,
+            config=config,
+        )  # fmt: skip
+        place = epoch - first
+        history = jax.tree.map(lambda all_, now: all_.at[:, place].set(now), history, metrics)
+        return epoch + 1, states, history
+
+    start = jnp.asarray(first, jnp.int32), states, Metrics(nothing, nothing, nothing)
+    _, states, history = jax.lax.while_loop(going, one, start)
+    return states, history
+
+
 def sharded_epoch(everyone: Mesh, states: Any) -> Any:
     """`epoch_of_all`, jitted for such states, spread over some devices; the metrics are on all."""
     return _sharded_epoch(everyone, jax.tree.structure(states))
@@ -293,7 +335,7 @@ def _start(
     for own, numbers in places.items():
         rows = np.asarray(numbers)
         few = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (keys, hypers))
-        parts.append(_start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
+        parts.append(start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
         order += numbers
     if len(parts) == 1:  # which then stays on its device
         return parts[0]
@@ -302,7 +344,7 @@ def _start(
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _start_alike(
+def start_alike(
     keys: Key[Array, " trials"],
     hypers: Hyperparams,
     own: tuple[int, ...],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxmlp.data import Dataset
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
-from jaxmlp.training import Metrics, best_epoch_of, decisive, metric_names
+from jaxmlp.training import Metrics, best_epoch_of, decisive, last_epoch, metric_names
 from jaxmlp.version import __version__
 
 
@@ -69,20 +69,15 @@ def columns_of(space: Space, chunks: Sequence[Chunk]) -> Columns:
 
 
 def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
-    """End the curves of every trial where its patience is over, as `training.keep_best` says."""
+    """End the curves of every trial where its patience is over."""
     metrics, ends = metrics.copy(), ends.copy()
     finished = ends == [trial.config.epochs for trial in space.trials]
     for number, (config, hyper, _) in enumerate(space.trials):
         if not config.patience:
             continue
-        highest, since = np.float32(-np.inf), 0
         deciding = decisive(Metrics(*metrics[:, number, : ends[number]]), config)
-        for epoch, now in enumerate(np.asarray(deciding, np.float32), 1):
-            since = 0 if now > highest + np.float32(hyper.tolerance) else since + 1
-            highest = np.fmax(highest, now)
-            if since >= config.patience:
-                metrics[:, number, epoch:], ends[number], finished[number] = np.nan, epoch, True
-                break
+        if last := last_epoch(np.asarray(deciding), config.patience, float(hyper.tolerance)):
+            metrics[:, number, last:], ends[number], finished[number] = np.nan, last, True
     return Columns(metrics, ends, finished)
 
 

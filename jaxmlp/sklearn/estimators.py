@@ -1,0 +1,233 @@
+"""The classifier and the regressor."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import validate_data
+
+from jaxmlp.sklearn.base import SPARSE, Perceptron, dense, sigmoid
+
+
+class MLPClassifier(ClassifierMixin, Perceptron):
+    """A classifier, as `sklearn.neural_network.MLPClassifier`, for classes or several labels.
+
+    Args:
+        hidden_layer_sizes: widths of the hidden layers.
+        activation: of these: identity, logistic, tanh, relu or gelu.
+        solver: adam, sgd with momentum, or adamw.
+        alpha: of the penalty alpha ‖W‖² / 2, divided by the size of a batch; of adamw, the decay.
+        batch_size: examples in a batch; by default at most 200.
+        learning_rate: constant, cosine or warmup_cosine.
+        learning_rate_init: the largest learning rate.
+        max_iter: epochs at most.
+        random_state: of the initial weights and the order of the examples.
+        tol, n_iter_no_change: training ends after more epochs than that in which the training
+            loss, or with early stopping the validation score, did not improve by tol. The
+            parameters of the best epoch are kept.
+        verbose: whether the losses are printed.
+        warm_start: whether `fit` goes on from the parameters of the fit before.
+        momentum, beta_1: of sgd; of adam and adamw.
+        early_stopping, validation_fraction: hold out that share of the examples, and look at the
+            accuracy on it.
+        class_weight: "balanced", or a dict of weights by class; None if classes count alike.
+
+    Attributes:
+        classes_, coefs_, intercepts_, loss_curve_, loss_, n_iter_ and the others: as
+            scikit-learn's, in float32.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 1e-4,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 1e-3,
+        max_iter: int = 200,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        n_iter_no_change: int = 10,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            n_iter_no_change=n_iter_no_change,
+        )
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def partial_fit(  # type: ignore[override]
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+    ) -> "MLPClassifier":
+        """Train for one more epoch, on these examples.
+
+        Args:
+            X, y, sample_weight: as `fit` takes them.
+            classes: all that there are; needed in the first call.
+        """
+        if not hasattr(self, "coefs_"):
+            if classes is None:
+                raise ValueError("classes is None: the first call of partial_fit needs all of them")
+            self._learn_classes(np.asarray(classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes is {classes}, but before it was {self.classes_}")
+        return self._partial_fit(X, y, sample_weight)
+
+    def _learn_classes(self, y: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(y)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=SPARSE, multi_output=True, dtype=(np.float64, np.float32),
+            reset=reset,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        learnt = hasattr(self, "classes_") and not hasattr(self, "coefs_")  # by partial_fit
+        if reset and not learnt:
+            self._learn_classes(y)
+        strange = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(strange):
+            raise ValueError(
+                f"y holds {strange[0]!r}, which is none of the classes {self.classes_}"
+            )
+        return dense(X), y
+
+    def _encode(self, y: Any) -> Any:
+        if type_of_target(y).startswith("multilabel"):
+            return np.asarray(dense(y), np.float32)
+        places = np.searchsorted(self.classes_, y).astype(np.int32)
+        return places if len(self.classes_) > 2 else places[:, None].astype(np.float32)
+
+    def _loss(self, labels: np.ndarray) -> str:
+        return "softmax" if labels.ndim == 1 else "sigmoid"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The classes of examples X (n, n_in), (n,); or rows of labels 0 and 1."""
+        z = self._forward(X)
+        if z.shape[1] == 1:
+            return np.asarray(self._label_binarizer.inverse_transform(sigmoid(z).ravel()))
+        if self.out_activation_ == "logistic":
+            return np.asarray(self._label_binarizer.inverse_transform(sigmoid(z)))
+        return self.classes_[z.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probabilities (n, n_classes), in the order of `classes_`; or of each label."""
+        z = self._forward(X)
+        if self.out_activation_ == "softmax":
+            exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+            return exponentials / exponentials.sum(axis=1, keepdims=True)
+        p = sigmoid(z)
+        return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms of the probabilities."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+
+class MLPRegressor(RegressorMixin, Perceptron):
+    """A regressor, as `sklearn.neural_network.MLPRegressor`, for one or more targets.
+
+    The parameters and attributes are those of `MLPClassifier`, but for the classes. The loss is
+    half the squared error, summed over the targets; early stopping looks at R².
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 1e-4,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 1e-3,
+        max_iter: int = 200,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        n_iter_no_change: int = 10,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            n_iter_no_change=n_iter_no_change,
+        )
+
+    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=True,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return dense(X), y
+
+    def _encode(self, y: Any) -> np.ndarray:
+        return np.asarray(y, np.float32).reshape(len(y), -1)
+
+    def _loss(self, labels: np.ndarray) -> str:
+        return "squared"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The targets of examples X (n, n_in), (n,) or (n, n_out)."""
+        z = self._forward(X)
+        return z.ravel() if z.shape[1] == 1 else z

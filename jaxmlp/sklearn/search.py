@@ -1,0 +1,194 @@
+"""The search whose candidates and folds are trained together."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_random_state, indexable
+
+from jaxmlp.sklearn.base import TRAINED, Perceptron
+from jaxmlp.sweeps.together import Examples, Job, fit_together
+
+
+class SweepSearchCV(BaseSearchCV):
+    """A search like `GridSearchCV`, that trains the networks of all candidates and folds together.
+
+    It searches a grid; random draws, like `RandomizedSearchCV`, if `n_iter` is given; and with
+    `halving` by successive halving of epochs: each time, the best 1/halving of the candidates are
+    trained for halving times as many epochs. Every network is the one that `fit` gives alone.
+    Attributes (`cv_results_`, `best_params_`, `best_score_`, `best_index_`, …) are scikit-learn's;
+    fit times are shares of the time that all took together.
+
+    Args:
+        estimator: an `MLPClassifier` or `MLPRegressor`, or a Pipeline that ends with one.
+        param_grid: a dict of lists, or a list of such; for random draws, lists or distributions.
+        n_iter, random_state: how many candidates are drawn, and by which seed.
+        halving: η of successive halving.
+        scoring, refit, cv, verbose, error_score, return_train_score: as in `GridSearchCV`.
+        n_jobs, pre_dispatch: are not needed, as all cores are used; for compatibility.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        param_grid: Any,
+        *,
+        n_iter: int | None = None,
+        random_state: Any = None,
+        halving: int | None = None,
+        scoring: Any = None,
+        n_jobs: Any = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: int = 0,
+        pre_dispatch: Any = "2*n_jobs",
+        error_score: Any = np.nan,
+        return_train_score: bool = False,
+    ) -> None:
+        super().__init__(
+            estimator=estimator, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv,
+            verbose=verbose, pre_dispatch=pre_dispatch, error_score=error_score,
+            return_train_score=return_train_score,
+        )  # fmt: skip
+        self.cv: Any = cv
+        self.param_grid = param_grid
+        self.n_iter = n_iter
+        self.random_state = random_state
+        self.halving = halving
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> "SweepSearchCV":
+        """Search on examples X (n, n_in) with targets y, and fit the best candidate on all of them.
+
+        Args:
+            X, y: as the estimator takes them.
+            params: as the estimator's `fit` takes them, such as sample_weight.
+
+        Raises:
+            ValueError: if the estimator is none of ours, or `halving` is no integer ≥ 2.
+        """
+        last = self.estimator.steps[-1][1] if _is_pipeline(self.estimator) else self.estimator
+        if not isinstance(last, Perceptron):
+            raise ValueError(
+                f"estimator is a {type(last).__name__}: give jaxmlp's MLPClassifier or "
+                "MLPRegressor, or a Pipeline that ends with one"
+            )
+        if self.halving is not None and not (isinstance(self.halving, int) and self.halving > 1):
+            raise ValueError(f"halving is {self.halving!r}: give an integer ≥ 2")
+        self._given = *indexable(X, y), params
+        jobs, self.n_jobs = self.n_jobs, None  # other processes would train one by one
+        try:
+            return super().fit(X, y, **params)
+        finally:
+            self.n_jobs = jobs
+            del self._given
+
+    def _candidates(self) -> list[dict[str, Any]]:
+        if self.n_iter is None:
+            return list(ParameterGrid(self.param_grid))
+        return list(ParameterSampler(self.param_grid, self.n_iter, random_state=self.random_state))
+
+    def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
+        candidates = self._candidates()
+        if self.halving is None:
+            with self._trained_together(candidates):
+                evaluate_candidates(candidates)
+            return
+        name, most = self._epochs()
+        rungs = int(min(np.log(len(candidates)), np.log(most)) / np.log(self.halving) + 1e-9)
+        splits = check_cv(self.cv, self._given[1], classifier=is_classifier(self.estimator))
+        for rung in range(rungs + 1):
+            epochs = -(-most // self.halving ** (rungs - rung))
+            some = [candidate | {name: epochs} for candidate in candidates]
+            more = {"iter": [rung] * len(some), "n_resources": [epochs] * len(some)}
+            with self._trained_together(some):
+                results = evaluate_candidates(some, cv=splits, more_results=more)
+            metric = self.refit if isinstance(self.refit, str) else "score"
+            ranks = results[f"mean_test_{metric}"][-len(some) :]
+            order = np.argsort(-np.nan_to_num(ranks, nan=-np.inf), kind="stable")
+            candidates = [candidates[i] for i in order[: -(-len(some) // self.halving)]]
+
+    def _epochs(self) -> tuple[str, int]:
+        """The name and the value of the last step's max_iter."""
+        names = [name for name in self.estimator.get_params() if name.endswith("max_iter")]
+        step = f"{self.estimator.steps[-1][0]}__" if _is_pipeline(self.estimator) else ""
+        name = f"{step}max_iter"
+        assert name in names
+        return name, int(self.estimator.get_params()[name])
+
+    @staticmethod
+    def _select_best_index(refit: Any, refit_metric: str, results: Mapping[str, Any]) -> Any:
+        """Of successive halving, the best of the last rung."""
+        if callable(refit) or "iter" not in results:
+            return BaseSearchCV._select_best_index(refit, refit_metric, results)
+        last = np.flatnonzero(np.asarray(results["iter"]) == np.max(results["iter"]))
+        scores = np.asarray(results[f"mean_test_{refit_metric}"])[last]
+        return int(last[np.nanargmax(scores)] if np.isfinite(scores).any() else last[0])
+
+    @contextmanager
+    def _trained_together(self, candidates: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+        """Train all candidates on all folds; `fit` then finds them by what they depend on."""
+        start = time.perf_counter()
+        seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
+        jobs: dict[bytes, Job] = {}
+        shared: dict[Any, Examples] = {}
+        for network, x, y, weight in self._fits(candidates):
+            try:
+                job, key = network.prepare(x, y, weight, seed)
+            except (ValueError, TypeError):  # which `fit` raises again, where it is scored
+                continue
+            parts = (*job.examples.train, job.examples.weights, *job.examples.validation)
+            same = tuple((part.shape, hashlib.blake2b(part.tobytes()).digest()) for part in parts)
+            examples = shared.setdefault(same, job.examples)
+            jobs[key] = job._replace(examples=examples)
+        fits = fit_together([*jobs.values()])
+        self._share = (time.perf_counter() - start) / max(1, len(fits))
+        token = TRAINED.set(dict(zip(jobs, fits, strict=True)))
+        try:
+            yield
+        finally:
+            TRAINED.reset(token)
+
+    def _fits(
+        self, candidates: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[Perceptron, Any, Any, Any]]:
+        """For every fold and candidate: the network, and what its `fit` will be given."""
+        X, y, params = self._given
+        splits: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        groups = params.get("groups")
+        fit_params = {name: value for name, value in params.items() if name != "groups"}
+        for rows, _ in splits.split(X, y, groups):
+            x, target = (
+                _safe_indexing(each, rows) if each is not None else None for each in (X, y)
+            )
+            weights = {name: _safe_indexing(value, rows) for name, value in fit_params.items()}
+            prepared: dict[str, Any] = {}
+            for candidate in candidates:
+                model: Any = clone(self.estimator)
+                model.set_params(**{name: clone(v, safe=False) for name, v in candidate.items()})
+                if not _is_pipeline(model):
+                    yield model, x, target, weights.get("sample_weight")
+                    continue
+                name, network = model.steps[-1]
+                front = model[:-1]
+                known = repr(front)
+                if known not in prepared:
+                    prepared[known] = front.fit_transform(x, target) if len(front) else x
+                yield network, prepared[known], target, weights.get(f"{name}__sample_weight")
+
+    def _format_results(
+        self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
+    ) -> Any:
+        for each in out:
+            each["fit_time"] += self._share
+        return super()._format_results(candidate_params, n_splits, out, more_results)
+
+
+def _is_pipeline(estimator: Any) -> bool:
+    return isinstance(estimator, Pipeline)
