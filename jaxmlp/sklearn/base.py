@@ -7,8 +7,6 @@ from contextvars import ContextVar
 from numbers import Integral, Real
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, is_classifier
@@ -21,14 +19,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxmlp.compilation import keep_programs
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer
-from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.together import Examples, Fit, Job, pad_batch, padded, train_group
-from jaxmlp.training import fresh_state
+from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.sweeps.together import Examples, Fit, Job, fill_up, fit_group, initial_layers
 
 ACTIVATIONS = {"logistic": "sigmoid"}  # by scikit-learn's name; the others have ours
+NAMES = {
+    "activation": ("identity", "logistic", "tanh", "relu", "gelu"),
+    "solver": ("adam", "sgd", "adamw"),
+    "learning_rate": ("constant", "cosine", "warmup_cosine"),
+}
 MOST = 200  # examples in a batch, by default
 SPARSE = ("csr", "csc", "coo")
-TRAINED: ContextVar[dict[bytes, Fit] | None] = ContextVar("trained", default=None)
+TRAINED: ContextVar[dict[bytes, dict[str, Any]] | None] = ContextVar("trained", default=None)
 
 
 class Perceptron(BaseEstimator):
@@ -37,23 +39,23 @@ class Perceptron(BaseEstimator):
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
-        solver: str = "adam",
-        alpha: float = 1e-4,
+        solver: Any = "adam",
+        alpha: Any = 1e-4,
         batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 1e-3,
-        max_iter: int = 200,
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 1e-3,
+        max_iter: Any = 200,
         random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        n_iter_no_change: int = 10,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        n_iter_no_change: Any = 10,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -107,16 +109,16 @@ class Perceptron(BaseEstimator):
         Raises:
             ValueError: if the examples or a parameter cannot be used.
         """
-        job, key = self.prepare(X, y, sample_weight)
-        state = None
-        if self.warm_start and hasattr(self, "coefs_"):
-            state = self._warm(job)
-        before = list(getattr(self, "loss_curve_", [])) if state is not None else []
-        fit = (TRAINED.get() or {}).get(key) if state is None else None
-        if fit is None:
+        warm = self.warm_start and hasattr(self, "coefs_")
+        known = TRAINED.get()
+        fitted = known.get(self.digest(X, y, sample_weight)) if known and not warm else None
+        if fitted:
+            vars(self).update(fitted)
+        else:
             keep_programs()
-            (fit,) = train_group([job], state)
-        self._keep(job, fit, before)
+            before = list(self.loss_curve_) if warm else []
+            job = self.prepare(X, y, sample_weight)
+            self.keep(job, fit_group([job])[0], before)
         if self.n_iter_ == self.max_iter:
             warnings.warn(
                 f"max_iter is {self.max_iter}, after which training had not ended by itself: give "
@@ -126,27 +128,43 @@ class Perceptron(BaseEstimator):
             )
         return self
 
-    def prepare(
-        self, X: Any, y: Any, sample_weight: Any, seed: int | None = None
-    ) -> tuple[Job, bytes]:
-        """The job of a fit, and by what it is known; `seed` is for a random state of None."""
-        self._check_parameters()
-        X, y = self._validate(X, y, reset=not (self.warm_start and hasattr(self, "coefs_")))
-        weights = self._weights(X, y, sample_weight)
-        labels = self._encode(y)
-        if weights is not None:  # what does not count takes no place in a batch
-            kept = np.flatnonzero(weights)
-            X, labels, weights = X[kept], labels[kept], weights[kept]
-        key = self._digest(X, labels, weights)
-        return self._job(X, labels, weights, int(self.max_iter), seed), key
-
-    def _digest(self, X: Any, labels: Any, weights: Any) -> bytes:
+    def digest(self, X: Any, y: Any, sample_weight: Any) -> bytes:
         """What a fit depends on, in short."""
         found = hashlib.blake2b(repr(sorted(self.get_params().items())).encode())
-        for array in (X, labels, *([] if weights is None else [weights])):
+        for array in map(np.asarray, (X if not hasattr(X, "data") else dense(X), y, sample_weight)):
             found.update(f"{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).data)
+            plain = array.astype(str) if array.dtype == object else array
+            found.update(np.ascontiguousarray(plain).tobytes())
         return found.digest()
+
+    def prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        seed: int | None = None,
+        examples: Examples | None = None,
+    ) -> Job:
+        """The job of a fit.
+
+        Args:
+            X, y, sample_weight: as `fit` takes them.
+            seed: in the place of a random state of None.
+            examples: if another estimator with the same `data_parameters` has made them of these.
+        """
+        self._check_parameters()
+        warm = self.warm_start and hasattr(self, "coefs_")
+        if seed is None or self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if examples is None:
+            examples = self._examples(X, y, sample_weight, seed, reset=not warm)
+        return self._job(examples, int(self.max_iter), seed)
+
+    @property
+    def data_parameters(self) -> tuple[Any, ...]:
+        """The parameters that the examples of a fit depend on."""
+        names = ("batch_size", "early_stopping", "validation_fraction", "random_state")
+        return (*(getattr(self, name) for name in names), repr(getattr(self, "class_weight", None)))
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train for one more epoch, on these examples; see `fit`."""
@@ -155,16 +173,18 @@ class Perceptron(BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         if self.early_stopping:
             raise ValueError("early_stopping is True: partial_fit trains for one epoch, give False")
+        keep_programs()
         self._check_parameters()
-        X, y = self._validate(X, y, reset=not hasattr(self, "coefs_"))
-        weights = self._weights(X, y, sample_weight)
-        job = self._job(X, self._encode(y), weights, 1)
         before = list(getattr(self, "loss_curve_", []))
-        if hasattr(self, "_state"):
-            job = job._replace(seed=self._seed, order=self._seed)
-        (fit,) = train_group([job], getattr(self, "_state", None), len(before))
-        self._state, self._seed = fit.leaves, job.seed
-        self._keep(job, fit, before)
+        if not hasattr(self, "_state"):
+            self._seed, self._state = int(check_random_state(self.random_state).randint(2**31)), []
+        known = hasattr(self, "coefs_")
+        job = self._job(
+            self._examples(X, y, sample_weight, self._seed, reset=not known), 1, self._seed, known
+        )
+        fit = fit_group([job._replace(state=self._state, first=len(before))])[0]
+        self._state = fit.state
+        self.keep(job, fit, before)
         return self
 
     def _weights(self, X: Any, y: Any, sample_weight: Any) -> np.ndarray | None:
@@ -180,11 +200,7 @@ class Perceptron(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise ValueError for a parameter of scikit-learn's that means nothing here."""
-        learning_rates = ("constant", "cosine", "warmup_cosine")
-        for name, known in (
-            ("solver", ("adam", "sgd", "adamw")),
-            ("learning_rate", learning_rates),
-        ):
+        for name, known in NAMES.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} is {value!r}: give one of {', '.join(known)}")
         for name in ("max_iter", "n_iter_no_change"):
@@ -195,78 +211,84 @@ class Perceptron(BaseEstimator):
         if self.early_stopping and not (isinstance(share, Real) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}: give a share between 0 and 1")
 
-    def _config(self, n: int, epochs: int, loss: Any) -> Config:
-        """The static settings of a fit on n examples."""
-        widths = self.hidden_layer_sizes
-        widths = (widths,) if isinstance(widths, Integral) else widths
-        size = min(MOST, n) if self.batch_size == "auto" else self.batch_size
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"batch_size is {size!r}: give 'auto' or an integer ≥ 1")
-        patience: Any = self.n_iter_no_change + 1  # scikit-learn waits for one epoch more
-        if not self.early_stopping and patience >= epochs:
-            patience = 0
-        return Config(
-            hidden=tuple(int(width) for width in widths),
-            activation=ACTIVATIONS.get(self.activation, self.activation),  # type: ignore[arg-type]
-            loss=loss,
-            optimizer=self.solver,  # type: ignore[arg-type]
-            schedule=self.learning_rate,  # type: ignore[arg-type]
-            batch_size=int(min(size, n)),
-            epochs=epochs,
-            patience=int(patience),
-            monitor="validation" if self.early_stopping else "training",
-        )
-
-    def _job(self, X: Any, labels: Any, weights: Any, epochs: int, seed: int | None = None) -> Job:
-        if seed is None or self.random_state is not None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+    def _examples(self, X: Any, y: Any, sample_weight: Any, seed: int, reset: bool) -> Examples:
+        """The examples, checked, without those that are held out, in full batches."""
+        X, y = self._validate(X, y, reset)
+        weights, labels = self._weights(X, y, sample_weight), self._encode(y)
         x = np.asarray(X, np.float32)
-        held = Batch(x[:1], labels[:1])  # which nothing depends on
+        if weights is not None:  # what does not count takes no place in a batch
+            kept = np.flatnonzero(weights)
+            x, labels, weights = x[kept], labels[kept], weights[kept]
+        held = None
         if self.early_stopping:
             one = is_classifier(self) and (labels.ndim == 1 or labels.shape[1] == 1)
-            size = max(2, round(self.validation_fraction * padded(len(x))))
             rows, out = train_test_split(
                 np.arange(len(x)),
-                test_size=size,
+                test_size=max(2, round(self.validation_fraction * len(x))),
                 random_state=seed,
                 stratify=labels.ravel() if one else None,
             )
             held = Batch(x[out], labels[out])
             x, labels = x[rows], labels[rows]
             weights = None if weights is None else weights[rows]
-        train, weights = pad_batch(Batch(x, labels), weights)
-        config = self._config(len(train.x), epochs, self._loss(labels))
+        size = MOST if self.batch_size == "auto" else self.batch_size
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"batch_size is {size!r}: give 'auto' or an integer ≥ 1")
+        train, weights, size = fill_up(Batch(x, labels), weights, int(size))
+        n_out = labels.shape[1] if labels.ndim == 2 else len(self.classes_)
+        return Examples(train, weights, size, held, n_out)
+
+    def _job(self, examples: Examples, epochs: int, seed: int, warm: bool | None = None) -> Job:
+        """What is to be trained, on top of the fit before if that is wanted."""
+        widths = self.hidden_layer_sizes
+        widths = (widths,) if isinstance(widths, Integral) else widths
+        patience: Any = self.n_iter_no_change + 1  # scikit-learn waits for one epoch more
+        if not self.early_stopping and patience >= epochs:
+            patience = 0
+        config = Config(
+            hidden=tuple(int(width) for width in widths),
+            activation=ACTIVATIONS.get(self.activation, self.activation),  # type: ignore[arg-type]
+            loss=self._loss(examples.train.labels),  # type: ignore[arg-type]
+            optimizer=self.solver,  # type: ignore[arg-type]
+            schedule=self.learning_rate,  # type: ignore[arg-type]
+            batch_size=examples.batch_size,
+            epochs=epochs,
+            patience=int(patience),
+            monitor="validation" if self.early_stopping else "training",
+        )
+        sizes = (examples.train.x.shape[1], *config.hidden, examples.n_out)
+        if warm if warm is not None else self.warm_start and hasattr(self, "coefs_"):
+            pairs: Any = zip(self.coefs_, self.intercepts_, strict=True)
+            layers: Any = tuple(Layer(*pair) for pair in pairs)
+        else:
+            layers = initial_layers(np.random.RandomState(seed), sizes, config.activation)
+        hyper = self._hyper(examples)
+        check_hyperparams(hyper)
+        return Job(examples, config, hyper, layers, seed)
+
+    def _hyper(self, examples: Examples) -> Hyperparams:
         # scikit-learn adds alpha W / (sum of the weights in the batch) to the gradient
-        mean = float(weights.sum()) / len(x)
-        decay = self.alpha if self.solver == "adamw" else self.alpha / (config.batch_size * mean)
-        hyper = Hyperparams(
+        batches = len(examples.train.x) / examples.batch_size
+        in_batch = float(examples.weights.sum()) / batches
+        return Hyperparams(
             learning_rate=float(self.learning_rate_init),
             momentum=float(self.momentum if self.solver == "sgd" else self.beta_1),
-            weight_decay=float(decay),
+            weight_decay=float(self.alpha if self.solver == "adamw" else self.alpha / in_batch),
             tolerance=float(self.tol),
         )
-        n_out = labels.shape[1] if labels.ndim == 2 else len(self.classes_)
-        return Job(Examples(train, weights, held, n_out), config, hyper, seed, seed)
 
-    def _warm(self, job: Job) -> list[np.ndarray]:
-        """A fresh state with the parameters of the fit before."""
-        pairs = zip(self.coefs_, self.intercepts_, strict=True)
-        params: Any = tuple(Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in pairs)
-        state = fresh_state(params, job.hyper, job.config, len(job.examples.train.x))
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
-
-    def _keep(self, job: Job, fit: Fit, before: Sequence[float]) -> None:
-        """The attributes of a fitted estimator, by scikit-learn's names."""
+    def keep(self, job: Job, fit: Fit, before: Sequence[float] = ()) -> None:
+        """Take on the attributes of a fitted estimator, by scikit-learn's names."""
         self.coefs_ = [np.asarray(layer.weight) for layer in fit.params]
         self.intercepts_ = [np.asarray(layer.bias) for layer in fit.params]
         self.loss_curve_ = [*before, *map(float, fit.metrics.train_loss)]
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_) - len(before)
-        self.t_ = len(self.loss_curve_) * len(job.examples.train.x)
+        self.t_ = len(self.loss_curve_) * int(np.count_nonzero(job.examples.weights))
         self.n_layers_ = len(self.coefs_) + 1
         self.n_outputs_ = job.examples.n_out
-        losses = {"softmax": "softmax", "sigmoid": "logistic", "squared": "identity"}
-        self.out_activation_ = losses[job.config.loss]
+        outputs = {"softmax": "softmax", "sigmoid": "logistic", "squared": "identity"}
+        self.out_activation_ = outputs[job.config.loss]
         scores = [float(value) for value in fit.metrics.validation_score]
         self.best_loss_ = None if self.early_stopping else min(self.loss_curve_)
         self.validation_scores_ = scores if self.early_stopping else None
@@ -284,7 +306,6 @@ class Perceptron(BaseEstimator):
             "relu": lambda z: np.maximum(z, 0),
             "tanh": np.tanh,
             "logistic": sigmoid,
-            "sigmoid": sigmoid,
             "gelu": _gelu,
             "identity": lambda z: z,
         }

@@ -43,23 +43,23 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
-        solver: str = "adam",
-        alpha: float = 1e-4,
+        solver: Any = "adam",
+        alpha: Any = 1e-4,
         batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 1e-3,
-        max_iter: int = 200,
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 1e-3,
+        max_iter: Any = 200,
         random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        n_iter_no_change: int = 10,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        n_iter_no_change: Any = 10,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -127,7 +127,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         strange = np.setdiff1d(unique_labels(y), self.classes_)
         if len(strange):
             raise ValueError(
-                f"y holds {strange[0]!r}, which is none of the classes {self.classes_}"
+                f"y holds {strange.tolist()[0]!r}, which is none of the classes {self.classes_}"
             )
         return dense(X), y
 
@@ -174,23 +174,23 @@ class MLPRegressor(RegressorMixin, Perceptron):
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
-        solver: str = "adam",
-        alpha: float = 1e-4,
+        solver: Any = "adam",
+        alpha: Any = 1e-4,
         batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 1e-3,
-        max_iter: int = 200,
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 1e-3,
+        max_iter: Any = 200,
         random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        n_iter_no_change: int = 10,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        n_iter_no_change: Any = 10,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,

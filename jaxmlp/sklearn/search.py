@@ -1,6 +1,5 @@
 """The search whose candidates and folds are trained together."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 
+from jaxmlp.compilation import keep_programs
 from jaxmlp.sklearn.base import TRAINED, Perceptron
 from jaxmlp.sweeps.together import Examples, Job, fit_together
 
@@ -73,7 +73,9 @@ class SweepSearchCV(BaseSearchCV):
         Raises:
             ValueError: if the estimator is none of ours, or `halving` is no integer ≥ 2.
         """
-        last = self.estimator.steps[-1][1] if _is_pipeline(self.estimator) else self.estimator
+        last = (
+            self.estimator.steps[-1][1] if isinstance(self.estimator, Pipeline) else self.estimator
+        )
         if not isinstance(last, Perceptron):
             raise ValueError(
                 f"estimator is a {type(last).__name__}: give jaxmlp's MLPClassifier or "
@@ -81,13 +83,15 @@ class SweepSearchCV(BaseSearchCV):
             )
         if self.halving is not None and not (isinstance(self.halving, int) and self.halving > 1):
             raise ValueError(f"halving is {self.halving!r}: give an integer ≥ 2")
+        keep_programs()
         self._given = *indexable(X, y), params
         jobs, self.n_jobs = self.n_jobs, None  # other processes would train one by one
         try:
             return super().fit(X, y, **params)
         finally:
             self.n_jobs = jobs
-            del self._given
+            for name in ("_given", "_parts", "_share"):
+                vars(self).pop(name, None)
 
     def _candidates(self) -> list[dict[str, Any]]:
         if self.n_iter is None:
@@ -117,7 +121,7 @@ class SweepSearchCV(BaseSearchCV):
     def _epochs(self) -> tuple[str, int]:
         """The name and the value of the last step's max_iter."""
         names = [name for name in self.estimator.get_params() if name.endswith("max_iter")]
-        step = f"{self.estimator.steps[-1][0]}__" if _is_pipeline(self.estimator) else ""
+        step = f"{self.estimator.steps[-1][0]}__" if isinstance(self.estimator, Pipeline) else ""
         name = f"{step}max_iter"
         assert name in names
         return name, int(self.estimator.get_params()[name])
@@ -136,20 +140,23 @@ class SweepSearchCV(BaseSearchCV):
         """Train all candidates on all folds; `fit` then finds them by what they depend on."""
         start = time.perf_counter()
         seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
-        jobs: dict[bytes, Job] = {}
-        shared: dict[Any, Examples] = {}
+        made: dict[Any, tuple[Examples, dict[str, Any]]] = {}
+        found: dict[bytes, tuple[Perceptron, Job]] = {}
         for network, x, y, weight in self._fits(candidates):
+            same = (id(x), network.data_parameters)
+            examples, learnt = made.get(same, (None, {}))
+            vars(network).update(learnt)
             try:
-                job, key = network.prepare(x, y, weight, seed)
+                job = network.prepare(x, y, weight, seed, examples)
             except (ValueError, TypeError):  # which `fit` raises again, where it is scored
                 continue
-            parts = (*job.examples.train, job.examples.weights, *job.examples.validation)
-            same = tuple((part.shape, hashlib.blake2b(part.tobytes()).digest()) for part in parts)
-            examples = shared.setdefault(same, job.examples)
-            jobs[key] = job._replace(examples=examples)
-        fits = fit_together([*jobs.values()])
+            made.setdefault(same, (job.examples, _learnt(network)))
+            found[network.digest(x, y, weight)] = network, job
+        fits = fit_together([job for _, job in found.values()])
+        for (network, job), fit in zip(found.values(), fits, strict=True):
+            network.keep(job, fit)
         self._share = (time.perf_counter() - start) / max(1, len(fits))
-        token = TRAINED.set(dict(zip(jobs, fits, strict=True)))
+        token = TRAINED.set({key: _learnt(network) for key, (network, _) in found.items()})
         try:
             yield
         finally:
@@ -161,25 +168,24 @@ class SweepSearchCV(BaseSearchCV):
         """For every fold and candidate: the network, and what its `fit` will be given."""
         X, y, params = self._given
         splits: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        groups = params.get("groups")
         fit_params = {name: value for name, value in params.items() if name != "groups"}
-        for rows, _ in splits.split(X, y, groups):
-            x, target = (
-                _safe_indexing(each, rows) if each is not None else None for each in (X, y)
-            )
+        self._parts = []  # which keeps the identity of arrays
+        for rows, _ in splits.split(X, y, params.get("groups")):
+            x, target = (None if each is None else _safe_indexing(each, rows) for each in (X, y))
             weights = {name: _safe_indexing(value, rows) for name, value in fit_params.items()}
-            prepared: dict[str, Any] = {}
+            prepared: dict[str, Any] = {"": x}
+            self._parts.append(prepared)
             for candidate in candidates:
                 model: Any = clone(self.estimator)
                 model.set_params(**{name: clone(v, safe=False) for name, v in candidate.items()})
-                if not _is_pipeline(model):
+                if not isinstance(model, Pipeline):
                     yield model, x, target, weights.get("sample_weight")
                     continue
                 name, network = model.steps[-1]
                 front = model[:-1]
-                known = repr(front)
+                known = repr(front) if len(front) else ""
                 if known not in prepared:
-                    prepared[known] = front.fit_transform(x, target) if len(front) else x
+                    prepared[known] = front.fit_transform(x, target)
                 yield network, prepared[known], target, weights.get(f"{name}__sample_weight")
 
     def _format_results(
@@ -190,5 +196,7 @@ class SweepSearchCV(BaseSearchCV):
         return super()._format_results(candidate_params, n_splits, out, more_results)
 
 
-def _is_pipeline(estimator: Any) -> bool:
-    return isinstance(estimator, Pipeline)
+def _learnt(network: Perceptron) -> dict[str, Any]:
+    """What a fit has added to a network's parameters."""
+    parameters = network.get_params(deep=False)
+    return {name: value for name, value in vars(network).items() if name not in parameters}

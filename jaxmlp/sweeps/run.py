@@ -215,13 +215,13 @@ def epoch_of_all(
     epoch: int | Integer[Scalar, ""],
     noise: UInt32[Array, "trials words"],
     train_part: Batch,
-    validation_part: Batch,
+    validation_part: Batch | None,
     scale: float | Float[Scalar, ""],
     weights: Any = None,
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
-    """One epoch of every trial.
+    """One epoch of every trial; without a validation part, what it would say is NaN.
 
     With one order for all, the inputs of a batch are shared, and the first layer of all trials is
     one product of two matrices. Its weights stay side by side in the optimizer too, which takes
@@ -255,8 +255,14 @@ def epoch_of_all(
         config.batch_size,
     )
     states = trained._replace(best=states.best)
-    measure_all = jax.vmap(partial(measure, part=validation_part, config=config), (axes.params,))
-    metrics = Metrics(train_loss, *measure_all(states.params))
+    if validation_part is None:
+        unknown = jnp.full_like(train_loss, jnp.nan)
+        metrics = Metrics(train_loss, unknown, unknown)
+    else:
+        measure_all = jax.vmap(
+            partial(measure, part=validation_part, config=config), (axes.params,)
+        )
+        metrics = Metrics(train_loss, *measure_all(states.params))
     if not config.patience:
         return states, metrics
     keep_all = jax.vmap(partial(keep_best, config=config), (axes, 0, 0), axes)
@@ -272,7 +278,7 @@ def epochs_of_all(
     last: int | Integer[Scalar, ""],
     noise: UInt32[Array, "trials words"],
     train_part: Batch,
-    validation_part: Batch,
+    validation_part: Batch | None,
     weights: Any,
     *,
     config: Config,

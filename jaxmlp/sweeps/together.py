@@ -4,35 +4,40 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxmlp.compilation import keep_programs
 from jaxmlp.data import Batch
+from jaxmlp.params import Layer, Params
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.plan import CACHED, MOMENTS
-from jaxmlp.sweeps.run import axes_of, epochs_of_all, start_alike
-from jaxmlp.training import Metrics, TrainState, decisive, last_epoch, run_keys
+from jaxmlp.sweeps.run import axes_of, epochs_of_all
+from jaxmlp.training import Metrics, TrainState, decisive, fresh_state, last_epoch
+
+# of JAX, that may be those of a context, of which other threads know nothing
+SETTINGS = ("default_matmul_precision", "numpy_dtype_promotion", "enable_x64", "default_device")
 
 
 class Examples(NamedTuple):
-    """What networks are trained on; of `padded` length, so that folds share a program.
+    """What networks are trained on; filled up to full batches, so that folds share a program.
 
     Attributes:
         train: inputs in float32 and labels; the last examples may only fill up.
         weights: of the training examples: 0 for what fills up.
-        validation: what is measured on after every epoch.
+        batch_size: by which their number can be divided.
+        validation: what is measured on after every epoch, if that is wanted.
         n_out: outputs.
     """
 
     train: Batch
     weights: Float[np.ndarray, " n"]
-    validation: Batch
+    batch_size: int
+    validation: Batch | None
     n_out: int
 
 
@@ -41,80 +46,104 @@ class Job(NamedTuple):
 
     Attributes:
         examples: what on.
-        config, hyper, seed: as `train` takes them.
+        config, hyper: as `train` takes them.
+        params: the initial ones.
         order: the seed of the order of the examples.
+        state: the leaves of a state to go on from; of a fresh one if there are none.
+        first: how many epochs it has behind it.
     """
 
     examples: Examples
     config: Config
     hyper: Hyperparams
-    seed: int
+    params: Params
     order: int
+    state: Sequence[np.ndarray] = ()
+    first: int = 0
 
 
 class Fit(NamedTuple):
     """A trained network.
 
     Attributes:
-        leaves: of the state that it ends with, as `state_like` says.
-        params: the parameters that are kept.
+        params: that are kept.
         metrics: of every epoch, shape (epochs,).
+        state: the leaves of the state that it ends with.
     """
 
-    leaves: list[np.ndarray]
-    params: Any
+    params: Params
     metrics: Metrics
+    state: list[np.ndarray]
 
 
-def padded(n: int) -> int:
-    """The number of examples that n are filled up to, at most 3 % more: folds differ by one."""
-    step = max(1, 2 ** (n.bit_length() - 6))
-    return -(-n // step) * step
+def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch, np.ndarray, int]:
+    """Divide examples into as few batches as ever, of the same size; what is missing counts 0.
 
+    The number of examples is rounded up a little before, by 3 % at most, so that the folds of a
+    cross-validation, which may differ by one, have the same.
 
-def pad_batch(batch: Batch, weights: np.ndarray | None) -> tuple[Batch, np.ndarray]:
-    """Fill up a batch with copies of its first example, which have the weight 0."""
+    Args:
+        batch: of n examples.
+        weights: of these, (n,); None if they count alike.
+        size: of a batch, at most.
+
+    Returns:
+        The examples, filled up with copies of the first one; their weights; the size of a batch.
+    """
     n = len(batch.x)
-    more = padded(n) - n
+    step = max(1, 2 ** (n.bit_length() - 6))
+    rounded = -(-n // step) * step
+    batches = -(-rounded // size)
+    size = -(-rounded // batches)
+    more = batches * size - n
     whole = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
-    if not more:
-        return batch, whole
-    x, labels = (np.concatenate([array, np.repeat(array[:1], more, axis=0)]) for array in batch)
-    return Batch(x, labels), np.concatenate([whole, np.zeros(more, np.float32)])
+    x, labels = (np.concatenate([each, np.repeat(each[:1], more, axis=0)]) for each in batch)
+    return Batch(x, labels), np.concatenate([whole, np.zeros(more, np.float32)]), size
 
 
 def fit_together(jobs: Sequence[Job]) -> list[Fit]:
     """Train networks; those that differ in numbers only, on the same examples, as one program.
 
-    Programs of the same shapes are compiled once, and run on all cores of a CPU.
+    Programs of the same shapes are compiled once. On a CPU, as many run at a time as it has cores.
     """
-    keep_programs()
     groups: dict[Any, list[int]] = {}
     for number, job in enumerate(jobs):
-        key = (id(job.examples), job.config, job.order)
-        groups.setdefault(key, []).append(number)
+        groups.setdefault((id(job.examples), job.config, job.order), []).append(number)
     chunks = [part for numbers in groups.values() for part in _chunks(numbers, jobs)]
-    fits: dict[int, Fit] = {}
-    first: dict[Any, list[int]] = {}  # of each program: it compiles it, and the others wait
+    compiling: dict[Any, list[int]] = {}  # the first of each program, for which the others wait
     for chunk in chunks:
-        first.setdefault(_shapes(chunk, jobs), chunk)
-    rest = [chunk for chunk in chunks if all(chunk is not each for each in first.values())]
-    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-    with ThreadPoolExecutor(threads) as pool:
-        for some in ([*first.values()], rest):
-            found = pool.map(lambda chunk: train_group([jobs[i] for i in chunk]), some)
+        compiling.setdefault(_shapes(chunk, jobs), chunk)
+    first = [*compiling.values()]
+    rest = [chunk for chunk in chunks if not any(chunk is each for each in first)]
+    fits: dict[int, Fit] = {}
+    settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+
+    def fit(chunk: list[int]) -> list[Fit]:
+        with ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(getattr(jax, name)(value))
+            return fit_group([jobs[number] for number in chunk])
+
+    with ThreadPoolExecutor(_threads()) as pool:
+        for some in (first, rest):
+            found = pool.map(fit, some)
             for chunk, group in zip(some, found, strict=True):
                 fits |= dict(zip(chunk, group, strict=True))
     return [fits[number] for number in range(len(jobs))]
 
 
+def _threads() -> int:
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _chunks(numbers: list[int], jobs: Sequence[Job]) -> list[list[int]]:
     """Parts of nearly the same size, whose parameters and optimizers' states fit in the cache."""
     job = jobs[numbers[0]]
-    sizes = _sizes(job)
+    sizes = (job.examples.train.x.shape[1], *job.config.hidden, job.examples.n_out)
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
-    bytes_each = 4 * parameters * (1 + MOMENTS[job.config.optimizer])
-    at_once = max(1, CACHED // bytes_each)
+    at_once = max(1, CACHED // (4 * parameters * (1 + MOMENTS[job.config.optimizer])))
     size = -(-len(numbers) // -(-len(numbers) // at_once))
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
@@ -122,66 +151,68 @@ def _chunks(numbers: list[int], jobs: Sequence[Job]) -> list[list[int]]:
 def _shapes(chunk: list[int], jobs: Sequence[Job]) -> Any:
     """What a program is compiled for."""
     job = jobs[chunk[0]]
-    parts = (*job.examples.train, *job.examples.validation)
-    return len(chunk), job.config, tuple(array.shape for array in parts)
+    shapes = tuple(array.shape for array in jax.tree.leaves(job.examples[:4]) if np.ndim(array))
+    return len(chunk), job.config, shapes
 
 
-def _sizes(job: Job) -> tuple[int, ...]:
-    return (job.examples.train.x.shape[1], *job.config.hidden, job.examples.n_out)
-
-
-def state_like(job: Job) -> TrainState:
-    """The state of a job, in shapes and dtypes alone."""
-    states = jax.eval_shape(partial(_start, [job]))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states)
-
-
-def _start(jobs: Sequence[Job]) -> TrainState:
-    """Fresh states with a first axis of jobs."""
-    keys = jax.vmap(jax.random.key)(np.asarray([job.seed for job in jobs], np.int32))
-    sizes, config = _sizes(jobs[0]), jobs[0].config
-    n = len(jobs[0].examples.train.x)
-    return start_alike(keys, _hypers(jobs), sizes, sizes, config, n)
-
-
-def _hypers(jobs: Sequence[Job]) -> Hyperparams:
-    return jax.tree.map(lambda *each: np.asarray(each, np.float32), *[job.hyper for job in jobs])
-
-
-def train_group(
-    jobs: Sequence[Job], state: Sequence[np.ndarray] | None = None, first: int = 0
-) -> list[Fit]:
-    """Train jobs that differ in numbers and seeds only, as one program.
-
-    Args:
-        jobs: on the same examples, in the same order.
-        state: the leaves to go on from, of one job; fresh ones if there are none.
-        first: how many epochs it has behind it.
-    """
-    config, examples = replace(jobs[0].config, data_seed=0), jobs[0].examples
-    structure = jax.tree.structure(state_like(jobs[0]))
-    if state is None:
-        states = _start(jobs)
-    else:
-        states = jax.tree.unflatten(structure, [np.asarray(leaf)[None] for leaf in state])
+def fit_group(jobs: Sequence[Job]) -> list[Fit]:
+    """Train jobs that differ in numbers only, on the same examples in the same order."""
+    config, examples, first = replace(jobs[0].config, data_seed=0), jobs[0].examples, jobs[0].first
+    like = jax.eval_shape(
+        lambda params: fresh_state(params, jobs[0].hyper, config, len(examples.train.x)),
+        jobs[0].params,
+    )
+    each = [_leaves(job, like) for job in jobs]
+    states = jax.tree.unflatten(
+        jax.tree.structure(like), [np.stack(leaves) for leaves in zip(*each, strict=True)]
+    )
     axes = axes_of(states)
-    states = jax.tree.map(lambda leaf, axis: np.moveaxis(np.asarray(leaf), 0, axis), states, axes)
-    keys = [jax.random.key(job.seed) for job in jobs]
-    noise = np.stack([jax.random.key_data(run_keys(key, config).noise) for key in keys])
+    states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, 0, axis), states, axes)
+    hypers = jax.tree.map(
+        lambda *numbers: np.asarray(numbers, np.float32), *[job.hyper for job in jobs]
+    )
+    order = jax.random.key_data(jax.random.key(jobs[0].order))
+    noise = np.broadcast_to(order, (len(jobs), *order.shape))  # which only an augmentation needs
     states, metrics = epochs_of_all(
-        jax.device_put(states), _hypers(jobs), jax.random.key_data(jax.random.key(jobs[0].order)),
-        first, first + config.epochs, noise, examples.train, examples.validation,
-        examples.weights, config=config,
+        jax.device_put(states), hypers, order, first, first + config.epochs, noise,
+        examples.train, examples.validation, examples.weights, config=config,
     )  # fmt: skip
     states, metrics = jax.device_get((states, metrics))
     states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, axis, 0), states, axes)
-    leaves, fits = jax.tree.leaves(states), []
-    for number, job in enumerate(jobs):
-        own = [leaf[number].copy() for leaf in leaves]
-        curves = Metrics(*(values[number] for values in metrics))
-        if config.patience:
-            deciding = np.asarray(decisive(curves, config))
-            last = last_epoch(deciding, config.patience, float(job.hyper.tolerance))
-            curves = Metrics(*(values[:last] for values in curves))
-        fits.append(Fit(own, jax.tree.unflatten(structure, own).chosen, curves))
-    return fits
+    return [_fit_of(number, job, states, metrics) for number, job in enumerate(jobs)]
+
+
+def _leaves(job: Job, like: TrainState) -> Sequence[np.ndarray]:
+    """The leaves of the state that a job begins with: zeros, but for its parameters."""
+    if job.state:
+        return job.state
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    state = state._replace(params=job.params)
+    if state.best is not None:
+        best = state.best._replace(params=job.params, score=np.full((), -np.inf, np.float32))
+        state = state._replace(best=best)
+    return jax.tree.leaves(state)
+
+
+def _fit_of(number: int, job: Job, states: TrainState, metrics: Metrics) -> Fit:
+    """One of the networks that were trained together."""
+    state = jax.tree.map(lambda leaf: np.array(leaf[number]), states)
+    curves = Metrics(*(values[number] for values in metrics))
+    if job.config.patience:
+        deciding = np.asarray(decisive(curves, job.config))
+        last = last_epoch(deciding, job.config.patience, float(job.hyper.tolerance))
+        curves = Metrics(*(values[:last] for values in curves))
+    return Fit(cast(TrainState, state).chosen, curves, jax.tree.leaves(state))
+
+
+def initial_layers(
+    rng: np.random.RandomState, sizes: Sequence[int], activation: str
+) -> tuple[Layer, ...]:
+    """Initial parameters as scikit-learn draws them, uniform (Glorot and Bengio 2010)."""
+    layers: list[Any] = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        bound = np.sqrt((2 if activation == "sigmoid" else 6) / (n_in + n_out))
+        weight = rng.uniform(-bound, bound, (n_in, n_out)).astype(np.float32)
+        bias = rng.uniform(-bound, bound, n_out).astype(np.float32)
+        layers.append(Layer(cast(Any, weight), cast(Any, bias)))
+    return tuple(layers)

@@ -1,0 +1,392 @@
+"""The estimators and the search, beside scikit-learn's own, in its own machinery."""
+
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.stats import loguniform
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    RepeatedStratifiedKFold,
+    cross_val_score,
+)
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from jaxmlp.sklearn import MLPClassifier, MLPRegressor, SweepSearchCV
+from tests.strategies import LONG
+
+pytestmark = [
+    pytest.mark.usefixtures("as_people_run_it"),
+    pytest.mark.filterwarnings("ignore:max_iter is:sklearn.exceptions.ConvergenceWarning"),
+]
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 20, "random_state": 0}
+# both compare fits to seven digits, which float32 does not have: see test_weights_are_repetitions
+ROUNDED = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "networks are trained in float32"
+    for kind in ("dense", "sparse")
+}
+
+
+def wine():
+    x, y = load_wine(return_X_y=True)
+    return StandardScaler().fit_transform(x), y
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier(max_iter=30), MLPRegressor(max_iter=80)])
+def test_check_estimator(estimator):
+    with warnings.catch_warnings(action="ignore"):
+        found = check_estimator(estimator, expected_failed_checks=ROUNDED, on_fail=None)
+    failed = {each["check_name"]: each["exception"] for each in found if each["status"] == "failed"}
+    assert not failed
+    assert sum(each["status"] == "passed" for each in found) > 50
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_weights_are_repetitions(kind):
+    """Full batches: weights of whole numbers are as many copies, up to rounding."""
+    x, y = wine()
+    weights = np.random.default_rng(0).integers(0, 3, len(x))
+    told = {**QUICK, "batch_size": 1000, "alpha": 0.1}
+    weighted = kind(**told).fit(x, y, sample_weight=weights)
+    repeated = kind(**told).fit(np.repeat(x, weights, axis=0), np.repeat(y, weights))
+    for one, other in zip(weighted.coefs_, repeated.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def agrees(ours, theirs, x, y, folds=5, by=0.02):
+    """The means over the folds are the same within so much."""
+    scores = [cross_val_score(each, x, y, cv=folds).mean() for each in (ours, theirs)]
+    assert scores[0] == pytest.approx(scores[1], abs=by)
+    return scores[0]
+
+
+@pytest.mark.parametrize(("load", "least"), [(load_breast_cancer, 0.95), (load_wine, 0.95)])
+def test_classifies_as_well_as_theirs(load, least):
+    x, y = load(return_X_y=True)
+    told = {"hidden_layer_sizes": (16,), "max_iter": 60, "random_state": 0}
+    told["learning_rate_init"] = 0.01
+    pipes = [
+        make_pipeline(StandardScaler(), kind(**told)) for kind in (MLPClassifier, TheirClassifier)
+    ]
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        assert agrees(*pipes, x, y) > least
+
+
+def test_regresses_as_well_as_theirs():
+    """On diabetes, with the same settings, and standardised targets."""
+    x, y = load_diabetes(return_X_y=True)
+    y = (y - y.mean()) / y.std()
+    told = {"hidden_layer_sizes": (16,), "max_iter": 60, "random_state": 0, "alpha": 1.0}
+    told["learning_rate_init"] = 0.005
+    pipes = [
+        make_pipeline(StandardScaler(), kind(**told)) for kind in (MLPRegressor, TheirRegressor)
+    ]
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        assert agrees(*pipes, x, y, by=0.04) > 0.4
+
+
+def test_one_fit_is_theirs():
+    """In full batches the same initial weights give the same network, but for rounding."""
+    x, y = wine()
+    told = {"hidden_layer_sizes": (6, 5), "max_iter": 10, "batch_size": len(x), "random_state": 3}
+    for ours, theirs, target in (
+        (MLPClassifier, TheirClassifier, y),
+        (MLPClassifier, TheirClassifier, y > 0),
+        (MLPRegressor, TheirRegressor, y.astype(float)),
+    ):
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            one = ours(**told, alpha=0.5).fit(x, target)
+            other = theirs(**told, alpha=0.5)
+            other._random_state = np.random.RandomState(0)
+            other.fit(x, target)
+        assert [w.shape for w in one.coefs_] == [w.shape for w in other.coefs_]
+        other.coefs_ = [w.astype(float) for w in one.coefs_]
+        other.intercepts_ = [b.astype(float) for b in one.intercepts_]
+        np.testing.assert_allclose(one.predict(x), other.predict(x), rtol=1e-6)
+        if ours is MLPClassifier:
+            np.testing.assert_allclose(one.predict_proba(x), other.predict_proba(x), rtol=1e-6)
+        assert one.n_outputs_ == other.n_outputs_
+        assert one.out_activation_ == other.out_activation_
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "adamw"])
+def test_solvers(solver):
+    x, y = wine()
+    network = MLPClassifier((16,), solver=solver, learning_rate_init=0.05, max_iter=40, alpha=1e-3)
+    assert network.fit(x, y).score(x, y) > 0.95
+    assert network.loss_curve_[-1] < network.loss_curve_[0]
+
+
+def test_strings_tables_and_sparse():
+    x, y = wine()
+    names = np.asarray(["barbera", "barolo", "grignolino"])[y]
+    table = pd.DataFrame(x, columns=[f"c{i}" for i in range(x.shape[1])])
+    network = MLPClassifier(**QUICK).fit(table, names)
+    assert {*network.predict(table)} <= {*names}
+    assert list(network.feature_names_in_) == list(table.columns)
+    again = MLPClassifier(**QUICK).fit(csr_matrix(x), names)
+    np.testing.assert_allclose(again.predict_proba(csr_matrix(x)), network.predict_proba(table))
+
+
+def test_several_labels_at_once():
+    x, y = wine()
+    rows = np.stack([y == 0, x[:, 0] > 0], axis=1).astype(int)
+    network = MLPClassifier((16,), max_iter=60, learning_rate_init=0.02, random_state=0).fit(
+        x, rows
+    )
+    assert network.predict(x).shape == network.predict_proba(x).shape == rows.shape
+    assert network.score(x, rows) > 0.9
+
+
+def test_early_stopping_keeps_the_best():
+    x, y = wine()
+    network = MLPClassifier(
+        (16,), early_stopping=True, n_iter_no_change=3, max_iter=200, random_state=0
+    ).fit(x, y)
+    assert network.n_iter_ == len(network.validation_scores_) < 200
+    assert network.best_validation_score_ == max(network.validation_scores_)
+    last = len(network.validation_scores_)
+    best = int(np.argmax(network.validation_scores_)) + 1
+    assert last - best >= 4
+    assert network.best_loss_ is None
+
+
+def test_training_ends_by_itself():
+    x, y = wine()
+    quick = MLPClassifier((8,), max_iter=500, tol=1e-3, n_iter_no_change=5, random_state=0)
+    assert quick.fit(x, y).n_iter_ < 500
+    with pytest.warns(ConvergenceWarning, match="max_iter is 3, after which"):
+        quick.set_params(max_iter=3).fit(x, y)
+
+
+def test_class_weights_and_alpha():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    y = (x[:, 0] + rng.normal(size=400) > 1.8).astype(int)
+    told = {**QUICK, "max_iter": 60, "learning_rate_init": 0.02}
+    plain = MLPClassifier(**told).fit(x, y).predict(x).mean()
+    even = MLPClassifier(**told, class_weight="balanced").fit(x, y).predict(x).mean()
+    assert even > 2 * plain
+    small = MLPClassifier(**told, alpha=100.0).fit(x, y)
+    assert np.abs(small.coefs_[0]).max() < 0.1
+
+
+def test_partial_fit_goes_on():
+    x, y = wine()
+    network = MLPClassifier((16,), learning_rate_init=0.02, random_state=0)
+    with pytest.raises(ValueError, match="the first call of partial_fit needs all of them"):
+        network.partial_fit(x, y)
+    network.partial_fit(x[:90], y[:90], classes=[0, 1, 2])
+    for _ in range(30):
+        network.partial_fit(x, y)
+    assert len(network.loss_curve_) == 31
+    assert network.n_iter_ == 1
+    assert network.score(x, y) > 0.95
+    with pytest.raises(ValueError, match="y holds 7, which is none of the classes"):
+        network.partial_fit(x, y + 7)
+
+
+def test_warm_start_goes_on():
+    x, y = wine()
+    network = MLPClassifier((16,), max_iter=5, warm_start=True, random_state=0)
+    first = network.fit(x, y).loss_
+    assert network.fit(x, y).loss_ < first
+    assert len(network.loss_curve_) == 10
+    assert network.n_iter_ == 5
+
+
+def test_pickles_are_plain(tmp_path):
+    x, y = wine()
+    network = MLPClassifier(**QUICK).fit(x, y)
+    joblib.dump(network, tmp_path / "network.joblib")
+    np.testing.assert_array_equal(
+        joblib.load(tmp_path / "network.joblib").predict_proba(x), network.predict_proba(x)
+    )
+    assert all(type(each) is np.ndarray for each in (*network.coefs_, *network.intercepts_))
+
+
+def test_calibration_and_columns():
+    x, y = wine()
+    model = CalibratedClassifierCV(MLPClassifier(**QUICK), cv=3).fit(x, y)
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
+    table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": np.where(x[:, 2] > 0, "hot", "cold")})
+    front = ColumnTransformer(
+        [("text", OneHotEncoder(), ["c"]), ("rest", "passthrough", ["a", "b"])]
+    )
+    assert make_pipeline(front, MLPClassifier(**QUICK)).fit(table, y).score(table, y) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "message"),
+    [
+        ("solver", "lbfgs", "solver is 'lbfgs': give one of adam, sgd, adamw"),
+        ("learning_rate", "adaptive", "learning_rate is 'adaptive': give one of constant"),
+        ("activation", "selu", "activation is 'selu': give one of identity, logistic"),
+        ("batch_size", 0, "batch_size is 0: give 'auto' or an integer"),
+        ("max_iter", 0, "max_iter is 0: give an integer"),
+        ("hidden_layer_sizes", (0,), r"hidden is \(0,\): give integers"),
+        ("learning_rate_init", -1.0, "learning_rate is -1"),
+        ("validation_fraction", 2.0, "validation_fraction is 2.0: give a share"),
+    ],
+)
+def test_parameters_that_cannot_be(parameter, value, message):
+    x, y = wine()
+    network = MLPClassifier(**{**QUICK, parameter: value, "early_stopping": True})
+    with pytest.raises(ValueError, match=message):
+        network.fit(x, y)
+
+
+# --- the search ---
+
+GRID = {"learning_rate_init": [0.003, 0.03], "alpha": [1e-4, 1.0]}
+
+
+def alone(estimator, grid, x, y, **settings):
+    """The scores of the candidates, each fitted alone."""
+    found = GridSearchCV(estimator, grid, refit=False, **settings).fit(x, y)
+    return found.cv_results_
+
+
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True, "n_iter_no_change": 2}])
+def test_together_as_alone(settings):
+    """Every candidate on every fold is the network that `fit` gives."""
+    x, y = wine()
+    network = MLPClassifier(**QUICK, **settings)
+    cv = KFold(4, shuffle=True, random_state=0)
+    told = {"cv": cv, "return_train_score": True, "scoring": "neg_log_loss"}
+    found = SweepSearchCV(network, GRID, **told).fit(x, y)
+    expected = alone(network, GRID, x, y, **told)
+    assert [*found.cv_results_] == [*expected]
+    for name in expected:
+        if "score" in name and "time" not in name and "rank" not in name:
+            np.testing.assert_allclose(
+                found.cv_results_[name], expected[name], rtol=1e-3, atol=1e-4, err_msg=name
+            )
+    assert found.best_params_ == found.cv_results_["params"][found.best_index_]
+    assert found.best_score_ == max(found.cv_results_["mean_test_score"])
+    assert found.best_estimator_.get_params()["alpha"] == found.best_params_["alpha"]
+    assert found.predict(x).shape == y.shape
+
+
+def test_programs_are_few():
+    """All candidates and folds that differ in numbers share a program; the best one has its own."""
+    from jaxmlp.sweeps.run import epochs_of_all
+
+    x, y = wine()
+    compiled = epochs_of_all
+    compiled.clear_cache()
+    SweepSearchCV(MLPClassifier(**QUICK), GRID, cv=5).fit(x, y)
+    assert compiled._cache_size() == 2
+    compiled.clear_cache()
+    cross_val_score(MLPClassifier(**QUICK), x, y, cv=5)
+    assert compiled._cache_size() == 1
+
+
+def test_pipelines_weights_and_groups():
+    x, y = load_wine(return_X_y=True)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(x))
+    pipe = make_pipeline(StandardScaler(), MLPClassifier(**QUICK))
+    grid = {"mlpclassifier__alpha": [1e-4, 1.0], "standardscaler__with_mean": [True, False]}
+    told = {"cv": GroupKFold(3), "scoring": "neg_log_loss"}
+    extra = {"groups": np.arange(len(x)) % 6, "mlpclassifier__sample_weight": weights}
+    found = SweepSearchCV(pipe, grid, **told).fit(x, y, **extra)
+    expected = GridSearchCV(pipe, grid, **told).fit(x, y, **extra)
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-3
+    )
+
+
+def test_other_shapes_and_regression():
+    x, y = load_diabetes(return_X_y=True)
+    network = MLPRegressor(max_iter=10, random_state=0)
+    grid = [{"hidden_layer_sizes": [(8,), (4, 4)]}, {"activation": ["tanh"], "solver": ["sgd"]}]
+    cv = RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0)
+    labels = (y > y.mean()).astype(int)
+    with pytest.raises(ValueError, match="estimator is a StandardScaler: give jaxmlp's MLP"):
+        SweepSearchCV(StandardScaler(), {}).fit(x, y)
+    found = SweepSearchCV(network, grid, cv=3, n_jobs=-1).fit(x, y / 100)
+    assert len(found.cv_results_["params"]) == 3
+    assert found.n_jobs == -1
+    several = SweepSearchCV(
+        MLPClassifier(**QUICK), GRID, cv=cv, scoring=["accuracy", "roc_auc"], refit="roc_auc"
+    ).fit(x, labels)
+    assert several.best_score_ == max(several.cv_results_["mean_test_roc_auc"])
+
+
+def test_random_draws():
+    x, y = wine()
+    space = {"learning_rate_init": loguniform(1e-3, 1e-1), "alpha": [1e-4, 1e-2]}
+    told = {"n_iter": 5, "cv": 2, "refit": False}
+    one, other = (
+        SweepSearchCV(MLPClassifier(**QUICK), space, random_state=1, **told).fit(x, y)
+        for _ in range(2)
+    )
+    assert one.cv_results_["params"] == other.cv_results_["params"]
+    assert len(one.cv_results_["params"]) == 5
+
+
+def test_halving():
+    """Each rung has the best third of the one before, for three times as many epochs."""
+    x, y = wine()
+    grid = {"learning_rate_init": np.geomspace(1e-4, 1e-1, 9)}
+    found = SweepSearchCV(MLPClassifier(**QUICK), grid, cv=3, halving=3).fit(x, y)
+    results = found.cv_results_
+    assert np.bincount(results["iter"]).tolist() == [9, 3, 1]
+    assert sorted({*results["n_resources"]}) == [3, 7, 20]
+    assert results["iter"][found.best_index_] == 2
+    with pytest.raises(ValueError, match="halving is 1: give an integer"):
+        SweepSearchCV(MLPClassifier(**QUICK), grid, halving=1).fit(x, y)
+
+
+def test_a_candidate_that_fails_is_named():
+    x, y = wine()
+    search = SweepSearchCV(
+        MLPClassifier(**QUICK), {"alpha": [-1.0, 1e-4]}, cv=2, error_score=np.nan
+    )
+    with pytest.warns(FitFailedWarning, match="2 fits failed"):
+        search.fit(x, y)
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [True, False]
+
+
+def test_no_random_state_shares_the_order():
+    x, y = wine()
+    network = MLPClassifier((8,), max_iter=3)
+    found = SweepSearchCV(network, GRID, cv=2).fit(x, y)
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+
+
+def test_predicting_needs_no_jax(tmp_path):
+    """What is fitted is NumPy's: no device is opened to predict."""
+    x, y = wine()
+    joblib.dump((MLPClassifier(**QUICK).fit(x, y), x), tmp_path / "pair.joblib")
+    code = (
+        "import joblib, jax\n"
+        f"network, x = joblib.load({str(tmp_path / 'pair.joblib')!r})\n"
+        "network.predict(x)\n"
+        "from jax._src import xla_bridge\n"
+        "assert not xla_bridge._backends, 'a device was opened'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not LONG, reason="long form")
+def test_digits_as_well_as_theirs():
+    x, y = load_digits(return_X_y=True)
+    told = {"hidden_layer_sizes": (64,), "max_iter": 30, "random_state": 0, "tol": 0}
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        agrees(MLPClassifier(**told), TheirClassifier(**told), x / 16, y)
