@@ -1,7 +1,7 @@
 """An ONNX model, built node by node.
 
 jax2onnx 0.17 would do it in fewer lines, but needs flax and a dozen packages more, and its model of
-float64 preprocessing before float32 layers cannot be loaded.
+float64 preprocessing before float32 layers cannot be loaded, or subtracts in float32.
 """
 
 import json
