@@ -15,6 +15,7 @@ from jaxmlp.export import (
     columns_of,
     in_float64,
     output_of,
+    turns_back,
     widths,
     write_onnx,
     write_sklearn,
@@ -64,7 +65,7 @@ class Format(NamedTuple):
         ending: of a file's name.
         write: what writes a run.
         takes: the dtype of the raw numbers that it takes.
-        inside: what a file holds beside the layers; {} is the output function.
+        inside: what a file holds beside the layers; {} is what is done to the logits.
         install: what is needed to load it.
         loading: lines of code that load it, and then make the output of raw numbers x.
     """
@@ -91,12 +92,18 @@ def described(run: Run, format_: Format, out: Path) -> list[str]:
         f"wrote {out}, {out.stat().st_size:,} bytes",
         x,
         f"gives {output.name}: shape (n, {n_out}), of {_listed(run.classes)}",
-        f"inside: layers {layers}; {format_.inside.format(output.onnx.lower())}",
+        f"inside: layers {layers}; {format_.inside.format(_at_the_end(run))}",
         f"preprocessing: {run.preprocessing}",
     ]
     if outside := _outside(run):
         lines.append(f"not inside: {outside}")
     return [*lines, f"to load it, after pip install {format_.install}:"]
+
+
+def _at_the_end(run: Run) -> str:
+    """What follows the last layer, to be added to a list."""
+    text = "standardised targets turned back" if turns_back(run) else output_of(run).text
+    return text and f", {text}"
 
 
 def _outside(run: Run) -> str:
@@ -133,7 +140,7 @@ def _load_stablehlo(run: Run, path: str) -> list[str]:
         "from jax import export",
         f"exported = export.deserialize(bytearray(Path({path!r}).read_bytes()))",
         "text = exported.mlir_module()  # StableHLO to read",
-        f"{output_of(run).name} = exported.call(x.astype(np.float32))",
+        f"{output_of(run).name} = np.asarray(exported.call(x.astype(np.float32)))",
     ]
 
 
@@ -143,12 +150,15 @@ def _load_torch(run: Run, path: str) -> list[str]:
         modules += [f"nn.{FORMS[run.config.activation].torch}()"] if number else []
         n_in, n_out = weight.shape
         modules.append(f"nn.Linear({n_in}, {n_out}{', bias=False' if bias is None else ''})")
-    if run.preprocessing.kind == "as is":
-        before, inputs = [], "torch.tensor(x).float()"
-    else:
-        before = ['offset, scale = state.pop("offset"), state.pop("scale")']
+    before, inputs = [], "torch.tensor(x).float()"
+    if run.preprocessing.kind != "as is":
+        before += ['offset, scale = state.pop("offset"), state.pop("scale")']
         inputs = "((torch.tensor(x) - offset) * scale).float()"
-    output = output_of(run)
+    output, after = output_of(run), output_of(run).torch
+    if turns_back(run):
+        names = ("target_offset", "target_scale")
+        before += [f'{name} = state.pop("{name}")' for name in names]
+        after = ".double() / target_scale + target_offset"
     return [
         "import torch",
         "from torch import nn",
@@ -156,27 +166,31 @@ def _load_torch(run: Run, path: str) -> list[str]:
         *before,
         f"model = nn.Sequential({', '.join(modules)})",
         "model.load_state_dict(state)",
-        f"{output.name} = model({inputs}).{output.torch}",
+        f"{output.name} = model({inputs}){after}",
     ]
 
 
 def _load_sklearn(run: Run, path: str) -> list[str]:
+    one = widths(run)[-1] == 1
+    code = {
+        "softmax": "model.predict_proba(x)  # in the order of model.classes_",
+        "sigmoid": "model.predict_proba(x)" + "[:, 1:]  # of the classes 0 and 1" * one,
+        "squared": "model.predict(x)" + "[:, None]  # predict gives shape (n,)" * one,
+    }[run.config.loss]
     return [
         "import skops.io",
         f"model = skops.io.load({path!r})",
-        f"{output_of(run).name} = model.predict_proba(x)  # in the order of model.classes_",
+        f"{output_of(run).name} = {code}",
     ]
 
 
 FORMATS = {
-    "onnx": Format(
-        "onnx", write_onnx, _onnx_takes, "preprocessing and {}", "onnxruntime", _load_onnx
-    ),
+    "onnx": Format("onnx", write_onnx, _onnx_takes, "preprocessing{}", "onnxruntime", _load_onnx),
     "stablehlo": Format(
         "stablehlo",
         write_stablehlo,
         lambda run: "float32, so of seven digits" if in_float64(run) else "float32",
-        "preprocessing and {}, for CPU, CUDA and TPU",
+        "preprocessing{}, for CPU, CUDA and TPU",
         "jax flatbuffers",
         _load_stablehlo,
     ),
@@ -184,7 +198,7 @@ FORMATS = {
         "pt",
         write_torch,
         lambda _: "of any dtype",
-        "the numbers for preprocessing; the code below does it, and {}",
+        "the numbers for what the code below does: preprocessing{}",
         "torch",
         _load_torch,
     ),
@@ -192,7 +206,7 @@ FORMATS = {
         "skops",
         write_sklearn,
         lambda _: "of any dtype",
-        "preprocessing and {}",
+        "preprocessing{}",
         "skops",
         _load_sklearn,
     ),
