@@ -207,7 +207,7 @@ class Perceptron(BaseEstimator):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} is {value!r}: give an integer ≥ 1")
-        share = self.validation_fraction
+        share: Any = self.validation_fraction
         if self.early_stopping and not (isinstance(share, Real) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}: give a share between 0 and 1")
 
