@@ -33,7 +33,8 @@ class Config:
             the weights directly (Loshchilov and Hutter 2019).
         schedule: of the learning rate over the whole run: constant; cosine down to zero; or
             a linear warm-up over the first twentieth and then cosine.
-        batch_size: examples per step; the last step of an epoch takes what is left over.
+        batch_size: examples per step, or all of them if there are fewer; the last step of an
+            epoch takes what is left over.
         epochs: passes over the training examples.
         augmentation: mixup trains on λx + (1−λ)x', with the labels mixed alike, where x' is
             another example of the batch (Zhang et al. 2018).

@@ -120,8 +120,8 @@ def train(
         on_epoch: called with the epoch's number, from 1, and its metrics after each epoch.
 
     Raises:
-        ValueError: if a hyperparameter is out of range, `key` is no key, the batch size exceeds
-            the number of training examples, or the loss does not fit the labels.
+        ValueError: if a hyperparameter is out of range, `key` is no key, or the loss does not fit
+            the labels.
     """
     params: Params = ()
     history: list[Metrics] = []
@@ -217,12 +217,6 @@ def check_run(key: Any, hyper: Any, dataset: Any, config: Any) -> None:
         if not isinstance(value, kind):
             raise ValueError(f"{name} is a {type(value).__name__}: give a jaxmlp.{kind.__name__}")
     check_loss(hyper, dataset, config)
-    n = len(dataset.train.x)
-    if config.batch_size > n:
-        raise ValueError(
-            f"batch_size is {config.batch_size}, but there are {n} training examples: "
-            f"give at most {n}"
-        )
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise ValueError(f"key is a {type(key).__name__}: give jax.random.key(seed)")
 
@@ -341,6 +335,7 @@ def over_batches(
 ) -> tuple[Any, Float[Array, "..."]]:
     """Hand `size` rows after another to a step, the remaining few last: the epoch's mean loss."""
     n = len(order)
+    size = min(size, n)
     full = n // size * size
     state, values = jax.lax.scan(step, state, order[:full].reshape(-1, size, *order.shape[1:]))
     total = size * jnp.sum(values, axis=0)

@@ -152,7 +152,6 @@ def refused(arguments, capsys, code=2) -> str:
         (["--epochs", "0"], "epochs is 0: give an integer ≥ 1"),
         (["--epochs", "many"], "--epochs: invalid literal.*'many'"),
         (["--batch-size", "0"], "batch_size is 0"),
-        (["--batch-size", "1295"], "batch_size is 1295, but there are 1294 training examples"),
         (["--hidden", "8", "0"], r"hidden is \(8, 0\): give integers ≥ 1"),
         (["--hidden", "a"], r"--hidden: .*\['a'\]; give --hidden \[INT"),
         (["--learning-rate", "-1"], "learning_rate is -1.0: give a number at least 0"),

@@ -31,7 +31,7 @@ SETTINGS = {
     "--monitor": NAMES,
     "--optimizer": NAMES,
     "--schedule": NAMES,
-    "--batch-size": ["1295", *POSITIVE],
+    "--batch-size": POSITIVE,
     "--epochs": POSITIVE,
     "--augmentation": NAMES,
     "--gradient": NAMES,

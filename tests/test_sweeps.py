@@ -660,7 +660,6 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         ({"learning_rate": ["a"]}, {}, "learning_rate is a: give a number"),
         ({"optimizer": ["sdg"]}, {}, "unknown optimizer 'sdg': choose one of"),
         ({"hidden": [(0,)]}, {}, r"hidden is \(0,\): give integers ≥ 1"),
-        ({"batch_size": [64]}, {}, "batch_size is 64, but there are 35 training examples"),
         ({}, {}, "the space is empty"),
         ([{"setting": 1}], {}, "unknown field 'setting'"),
         ([3], {}, "setting 0 is a int: give a dict of fields"),

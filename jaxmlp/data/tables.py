@@ -200,8 +200,10 @@ def check_known(
     """Raise ValueError for the first of some rows whose label no training example has."""
     wrong = np.zeros((len(labels), 1), bool)
     wrong[rows, 0] = [each not in known for each in labels[rows]]
-    says = "is {!r}, which no training example is"
-    _refuse_first(path, wrong, [target], says, "leave it out, or train with it", labels[:, None])
+    says, remedy = "is {!r}, which no training example is", "leave it out, or train with it"
+    if all(np.isfinite(_as_number(each)) for each in known):
+        remedy += "; to predict numbers, give --loss squared"
+    _refuse_first(path, wrong, [target], says, remedy, labels[:, None])
 
 
 def fit_schema(

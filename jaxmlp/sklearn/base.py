@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from contextvars import ContextVar
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -208,7 +208,7 @@ class Perceptron(BaseEstimator):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} is {value!r}: give an integer ≥ 1")
         share: Any = self.validation_fraction
-        if self.early_stopping and not (isinstance(share, Real) and 0 < share < 1):
+        if self.early_stopping and not (isinstance(share, (int, float)) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}: give a share between 0 and 1")
 
     def _examples(self, X: Any, y: Any, sample_weight: Any, seed: int, reset: bool) -> Examples:

@@ -53,7 +53,7 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     height, width = cells.shape
     across_inches = float(np.clip(0.75 * width + 2.2, 5, 13))
     down_inches = float(np.clip(0.45 * height + 1.8, 3, 9))
-    figure = new_figure(across_inches, down_inches, f"{_measured(rows).capitalize()}{more}")
+    figure = new_figure(across_inches, down_inches, f"{_title(rows)}{more}")
     axes = figure.subplots()
     known = cells[np.isfinite(cells)]
     low = max(known.min(), known.max() - 0.1) if len(known) else 0.0
@@ -98,7 +98,7 @@ def curves(rows: list[Row]) -> Figure:
     of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
     share = rows[0].metric == "accuracy"
     what = "validation error" if share else _measured(rows)
-    figure = new_figure(11.0, 4.6, f"{what.capitalize()}: {of}")
+    figure = new_figure(11.0, 4.6, f"{what[0].upper()}{what[1:]}: {of}")
     axes = figure.subplots()
     for row, colour in zip(shown, COLOURS, strict=False):
         epochs = np.arange(1, row.trained + 1)
@@ -114,6 +114,13 @@ def curves(rows: list[Row]) -> Figure:
     if finals and np.isfinite(finals).any():  # the first epochs may be too bad to be shown
         most = max(100 * float(np.nanmax(1 - row.scores)) for row in shown)
         axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most, 100))
+    ends = [row.scores[-1] for row in shown if len(row.scores) and np.isfinite(row.scores[-1])]
+    if ends and not share:  # the same, of a metric whose first epochs may be far from the last
+        best, far = max(ends), max(ends) - 4 * max(max(ends) - min(ends), 0.05 * abs(max(ends)))
+        limits = sorted(figure_of(shown[0], end) for end in (far, best))
+        low, high = axes.get_ylim()
+        loss = shown[0].metric == "loss"
+        axes.set_ylim(low if loss else max(low, limits[0]), min(high, limits[1]) if loss else high)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -129,7 +136,7 @@ def score_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
         name: the number.
         by: the other field, if there is one.
     """
-    figure = new_figure(9.0, 4.6, f"{_measured(rows).capitalize()} against {_words(name)}")
+    figure = new_figure(9.0, 4.6, f"{_title(rows)} against {_words(name)}")
     axes = figure.subplots()
     names, drawn = varied(rows), TRIAL in rows[0].names  # what was drawn makes no line
     for value, colour in zip(names[by] if by else [None], COLOURS, strict=False):
@@ -176,6 +183,10 @@ def score_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
 def _measured(rows: list[Row]) -> str:
     """By what the settings are chosen, in words."""
     return f"validation {spoken(rows[0].metric)}"
+
+
+def _title(rows: list[Row]) -> str:
+    return f"V{_measured(rows)[1:]}"
 
 
 def _over(rows: list[Row]) -> str:

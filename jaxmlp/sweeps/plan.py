@@ -91,18 +91,9 @@ def make_plan(
             or on a CPU in its cache.
         halving: η of successive halving, if there is any.
         memory: bytes that are free on all devices together; by default, as they are now.
-
-    Raises:
-        ValueError: if a batch size exceeds the number of training examples.
     """
-    n = len(dataset.train.x)
     groups: dict[Config, list[int]] = {}
     for number, trial in enumerate(space.trials):
-        if trial.config.batch_size > n:
-            raise ValueError(
-                f"batch_size is {trial.config.batch_size}, but there are {n} training examples: "
-                f"give at most {n}"
-            )
         groups.setdefault(replace(trial.config, data_seed=0), []).append(number)
     merged, settings = _merge_widths(groups, dataset), settings_of(space)
     buckets = []
