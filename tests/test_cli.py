@@ -191,7 +191,7 @@ def test_train_refuses_a_folder_that_exists(capsys):
 
 
 def test_a_folder_that_fails_leaves_no_parents(capsys):
-    refused(["train", "--out", "one/two/run", "--batch-size", "5000"], capsys)
+    refused(["train", "--out", "one/two/run", "--loss", "sigmoid"], capsys)
 
 
 def test_nobody_reads_the_output():

@@ -330,6 +330,18 @@ def test_other_shapes_and_regression():
     assert several.best_score_ == max(several.cv_results_["mean_test_roc_auc"])
 
 
+def test_random_folds_are_drawn_once(monkeypatch):
+    """Else `fit` would not find what was trained together, and train again, one by one."""
+    from jaxmlp.sklearn import base
+
+    alone = []
+    fit_group = base.fit_group
+    monkeypatch.setattr(base, "fit_group", lambda jobs: (alone.append(jobs), fit_group(jobs))[1])
+    x, y = wine()
+    SweepSearchCV(MLPClassifier(**QUICK), GRID, cv=KFold(3, shuffle=True), refit=False).fit(x, y)
+    assert not alone
+
+
 def test_random_draws():
     x, y = wine()
     space = {"learning_rate_init": loguniform(1e-3, 1e-1), "alpha": [1e-4, 1e-2]}

@@ -11,6 +11,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils.validation import _num_samples
 
 from jaxmlp.compilation import keep_programs
 from jaxmlp.sklearn.base import TRAINED, Perceptron
@@ -90,7 +91,7 @@ class SweepSearchCV(BaseSearchCV):
             return super().fit(X, y, **params)
         finally:
             self.n_jobs = jobs
-            for name in ("_given", "_parts", "_share"):
+            for name in ("_given", "_parts", "_share", "_splits"):
                 vars(self).pop(name, None)
 
     def _candidates(self) -> list[dict[str, Any]]:
@@ -99,14 +100,16 @@ class SweepSearchCV(BaseSearchCV):
         return list(ParameterSampler(self.param_grid, self.n_iter, random_state=self.random_state))
 
     def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
-        candidates = self._candidates()
+        X, y, params = self._given
+        split: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).split
+        self._splits = list(split(X, y, params.get("groups")))  # once, as they may be random
+        splits, candidates = check_cv(self._splits), self._candidates()
         if self.halving is None:
             with self._trained_together(candidates):
-                evaluate_candidates(candidates)
+                evaluate_candidates(candidates, cv=splits)
             return
         name, most = self._epochs()
         rungs = int(min(np.log(len(candidates)), np.log(most)) / np.log(self.halving) + 1e-9)
-        splits = check_cv(self.cv, self._given[1], classifier=is_classifier(self.estimator))
         for rung in range(rungs + 1):
             epochs = -(-most // self.halving ** (rungs - rung))
             some = [candidate | {name: epochs} for candidate in candidates]
@@ -120,11 +123,8 @@ class SweepSearchCV(BaseSearchCV):
 
     def _epochs(self) -> tuple[str, int]:
         """The name and the value of the last step's max_iter."""
-        names = [name for name in self.estimator.get_params() if name.endswith("max_iter")]
         step = f"{self.estimator.steps[-1][0]}__" if isinstance(self.estimator, Pipeline) else ""
-        name = f"{step}max_iter"
-        assert name in names
-        return name, int(self.estimator.get_params()[name])
+        return f"{step}max_iter", int(self.estimator.get_params()[f"{step}max_iter"])
 
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: str, results: Mapping[str, Any]) -> Any:
@@ -167,15 +167,17 @@ class SweepSearchCV(BaseSearchCV):
     ) -> Iterator[tuple[Perceptron, Any, Any, Any]]:
         """For every fold and candidate: the network, and what its `fit` will be given."""
         X, y, params = self._given
-        splits: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         fit_params = {name: value for name, value in params.items() if name != "groups"}
         self._parts = []  # which keeps the identity of arrays
-        for rows, _ in splits.split(X, y, params.get("groups")):
+        parts = [(rows, candidates) for rows, _ in self._splits]
+        if self.refit and len(parts) > 1:  # so that its program is compiled beside the others'
+            parts.append((np.arange(_num_samples(X)), candidates[:1]))
+        for rows, some in parts:
             x, target = (None if each is None else _safe_indexing(each, rows) for each in (X, y))
             weights = {name: _safe_indexing(value, rows) for name, value in fit_params.items()}
             prepared: dict[str, Any] = {"": x}
             self._parts.append(prepared)
-            for candidate in candidates:
+            for candidate in some:
                 model: Any = clone(self.estimator)
                 model.set_params(**{name: clone(v, safe=False) for name, v in candidate.items()})
                 if not isinstance(model, Pipeline):
