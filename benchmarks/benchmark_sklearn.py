@@ -154,9 +154,9 @@ def written(found: dict[str, Any]) -> str:
     lines = [
         "# Beside scikit-learn",
         "",
-        f"Measured on {history.name_of(found)} by `python benchmarks/benchmark_sklearn.py`: medians, and",
+        f"On {history.name_of(found)}, by `python benchmarks/benchmark_sklearn.py`: medians, and",
         "the fastest and the slowest run, in seconds. How many times as long scikit-learn takes: the",
-        "median of the ratios of runs that followed each other, with the smallest and the largest.",
+        "median of the ratios of runs that followed each other, the smallest and the largest.",
         "",
         "| task | jaxmlp | scikit-learn | times as long | goal | score, ours and theirs |",
         "| --- | --- | --- | --- | --- | --- |",

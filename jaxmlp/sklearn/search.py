@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -103,7 +103,8 @@ class SweepSearchCV(BaseSearchCV):
         X, y, params = self._given
         split: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).split
         self._splits = list(split(X, y, params.get("groups")))  # once, as they may be random
-        splits, candidates = check_cv(self._splits), self._candidates()
+        splits: Any = check_cv(cast(Any, self._splits))
+        candidates = self._candidates()
         if self.halving is None:
             with self._trained_together(candidates):
                 evaluate_candidates(candidates, cv=splits)

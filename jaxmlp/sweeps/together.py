@@ -20,7 +20,13 @@ from jaxmlp.sweeps.run import axes_of, epochs_of_all
 from jaxmlp.training import Metrics, TrainState, decisive, fresh_state, last_epoch
 
 # of JAX, that may be those of a context, of which other threads know nothing
-SETTINGS = ("default_matmul_precision", "numpy_dtype_promotion", "enable_x64", "default_device")
+SETTINGS = (
+    "default_matmul_precision",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "enable_x64",
+    "default_device",
+)
 
 
 class Examples(NamedTuple):
@@ -121,7 +127,8 @@ def fit_together(jobs: Sequence[Job]) -> list[Fit]:
     def fit(chunk: list[int]) -> list[Fit]:
         with ExitStack() as stack:
             for name, value in settings.items():
-                stack.enter_context(getattr(jax, name)(value))
+                if getattr(jax.config, f"jax_{name}") != value:  # else it is compiled once more
+                    stack.enter_context(getattr(jax, name)(value))
             return fit_group([jobs[number] for number in chunk])
 
     with ThreadPoolExecutor(_threads()) as pool:
