@@ -27,7 +27,9 @@ def test_examples(capsys):
     names: dict[str, object] = {}
     for code in PYTHON:
         exec(code, names)
-    *printed, accuracies, table = capsys.readouterr().out.split("\n", 3)
+    *printed, accuracies, search, table = capsys.readouterr().out.split("\n", 4)
+    best = re.findall(r"^\{'mlpclassifier.* (.*)$", README, re.MULTILINE)[0]
+    assert float(search.split()[-1]) == pytest.approx(float(best), abs=0.01)
     shown = re.findall(r"^∂C/.* off by .*$", README, re.MULTILINE)
     assert len(printed) == len(shown) == 2
     for ours, theirs in zip(printed, shown, strict=True):

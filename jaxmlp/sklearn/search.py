@@ -101,8 +101,8 @@ class SweepSearchCV(BaseSearchCV):
 
     def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
         X, y, params = self._given
-        split: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator)).split
-        self._splits = list(split(X, y, params.get("groups")))  # once, as they may be random
+        cv: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        self._splits = list(cv.split(X, y, params.get("groups")))  # once, as they may be random
         splits: Any = check_cv(cast(Any, self._splits))
         candidates = self._candidates()
         if self.halving is None:
