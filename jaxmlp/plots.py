@@ -16,6 +16,13 @@ BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#E8
 MOST_ANNOTATED = 30  # classes: with more, numbers in the cells cannot be read
 
 
+class Picture(Figure):
+    """A figure that a notebook shows, which without pyplot it would not."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write `figure` as a PNG file at 150 dots per inch.
 
@@ -41,7 +48,7 @@ def learning_curves(
     training: str = "training",
     metric: str = "accuracy",
     loss: str = "softmax",
-) -> Figure:
+) -> Picture:
     """The losses, and the metric with its best epoch, of an accuracy the error.
 
     Args:
@@ -123,7 +130,7 @@ def predictions(
     title: str,
     probabilities: bool = False,
     most: int = 6,
-) -> Figure:
+) -> Picture:
     """What was predicted against what is true, for each of the first few outputs.
 
     Args:
@@ -163,7 +170,7 @@ def predictions(
 
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, names: Sequence[str], title: str
-) -> Figure:
+) -> Picture:
     """Which classes are taken for which: mistakes in colour, right answers muted.
 
     Args:
@@ -224,7 +231,7 @@ def confident_mistakes(
     title: str,
     names: Sequence[str],
     count: int = 24,
-) -> Figure:
+) -> Picture:
     """The wrong answers that were given with the most confidence.
 
     Args:
@@ -282,9 +289,9 @@ def _percent(probability: float) -> str:
     return f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
 
 
-def new_figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str) -> Picture:
     """An empty figure, sizes in inches, that is laid out without overlaps."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = Picture(figsize=(width, height), layout=layout)
     figure.suptitle(title, fontsize=14, color=INK, parse_math=False)  # names of files are in it
     return figure

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import jax
 import jax.core
@@ -22,8 +22,11 @@ from jaxmlp.metrics import score
 from jaxmlp.network import forward_pass
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
-from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.settings import Config, Hyperparams, check_hyperparams, spoken
 from jaxmlp.shuffling import permutation
+
+if TYPE_CHECKING:
+    from jaxmlp.plots import Picture
 
 TINY = 1e-30  # a sum of weights that is smaller counts as that
 
@@ -83,18 +86,101 @@ class TrainState(NamedTuple):
         return self.params if self.best is None else self.best.params
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Names:
+    """What the numbers of a run are called; no leaf of a tree, so that it goes through `jax.vmap`.
+
+    Attributes:
+        metric, loss: what is measured beside the loss, and the loss, as `Config` names them.
+        training: the name of the training loss. It does not count in comparisons, so that runs
+            with and without soft labels are trees of the same kind, which can be stacked.
+    """
+
+    metric: str = "accuracy"
+    loss: str = "softmax"
+    training: str = field(default="training", compare=False)
+
+
+def _names(hyper: Hyperparams, config: Config) -> Names:
+    """The names for a run; a traced smoothing may soften the labels or not."""
+    smoothing = hyper.label_smoothing
+    unknown = isinstance(smoothing, jax.core.Tracer)
+    training = "training, maybe soft labels" if unknown else "training"
+    if config.augmentation != "none" or (not unknown and smoothing > 0):
+        training = "training, soft labels"
+    return Names(config.measured, config.loss, training)
+
+
 class Result(NamedTuple):
-    """A finished run.
+    """A finished run, or under `jax.vmap` several, with one more axis in front of each array.
 
     Attributes:
         params: after the last epoch; with patience, after the best one.
         metrics: of every epoch.
         best_epoch: with patience, which one was the best, from 1.
+        names: what the metrics are called.
     """
 
     params: Params
     metrics: Metrics
     best_epoch: int | None = None
+    names: Names = Names()
+
+    def __repr__(self) -> str:
+        """Such as Result(20 epochs, at last train loss 0.03, …); no arrays."""
+        shape = getattr(self.metrics.train_loss, "shape", ())
+        if not shape or 0 in shape:
+            return f"Result({self.metrics!r})"
+        runs = f"{np.prod(shape[:-1])} runs of " if shape[1:] else ""
+        text = f"{runs}{shape[-1]} epoch{'s' * (shape[-1] > 1)}"
+        if not all(map(_readable, self.metrics)):
+            return f"Result({text})"
+        at = self.best_epoch or shape[-1]
+        last = [np.asarray(each)[..., at - 1].ravel() for each in self.metrics]
+        called = ("train loss", "validation loss", f"validation {spoken(self.names.metric)}")
+        figures = ", ".join(f"{name} {_range(x)}" for name, x in zip(called, last, strict=True))
+        diverged = np.count_nonzero(~np.isfinite(last).all(axis=0)) if runs else 0
+        where = f"the best was epoch {at}:" if self.best_epoch else "at last"
+        return f"Result({text}, {where} {figures}{f', {diverged} diverged' if diverged else ''})"
+
+    def plot(self, title: str = "") -> "Picture":
+        """The losses and the metric over the epochs, a Matplotlib figure that a notebook shows.
+
+        Args:
+            title: what was trained.
+
+        Raises:
+            ValueError: if these are several runs, or values that are not known yet.
+        """
+        shape = np.shape(self.metrics.train_loss)
+        if len(shape) != 1:
+            raise ValueError(
+                f"the losses have shape {shape}, which is not one run: choose one, by "
+                "jax.tree.map(lambda array: array[0], result)"
+            )
+        if not all(map(_readable, self.metrics)):
+            raise ValueError("the losses have no values here: plot outside of jax.vmap and jax.jit")
+        from jaxmlp import plots  # Matplotlib takes a while, and most runs need no picture
+
+        epochs, curves = np.arange(1, 1 + shape[0]), map(np.asarray, self.metrics)
+        return plots.learning_curves(epochs, *curves, title=title, **asdict(self.names))
+
+
+def _readable(array: Any) -> bool:
+    """Whether it is an array whose values can be had here and now."""
+    if not isinstance(array, jax.Array):
+        return isinstance(array, np.ndarray)
+    traced = isinstance(array, jax.core.Tracer)
+    return not traced and not array.is_deleted() and array.is_fully_addressable
+
+
+def _range(values: np.ndarray) -> str:
+    """One number, or from the smallest to the largest that is one."""
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2:
+        return f"{finite[0] if len(finite) else values[0]:.4f}"
+    return f"{finite.min():.4f} to {finite.max():.4f}"
 
 
 def train(
@@ -117,7 +203,11 @@ def train(
         hyper: the numbers.
         dataset: the training and validation parts are used, the test part is not.
         config: the static settings.
-        on_epoch: called with the epoch's number, from 1, and its metrics after each epoch.
+        on_epoch: called with the epoch's number, from 1, and its metrics after each epoch:
+            scalars on the device, which `float` waits for; traced under `jax.vmap`. What it
+            raises ends the run. `jaxmlp.progress.show_progress` makes one that shows progress,
+            and one that logs to a TensorBoard writer is
+            `lambda epoch, now: writer.add_scalar("train_loss", float(now.train_loss), epoch)`.
 
     Raises:
         ValueError: if a hyperparameter is out of range, `key` is no key, or the loss does not fit
@@ -131,7 +221,7 @@ def train(
         if on_epoch:
             on_epoch(len(history), metrics)
     metrics = jax.tree.map(lambda *values: jnp.stack(values), *history)
-    return Result(params, metrics, best_epoch_of(metrics, config))
+    return Result(params, metrics, best_epoch_of(metrics, config), _names(hyper, config))
 
 
 def each_epoch(

@@ -1,9 +1,8 @@
 """`jaxmlp train`: train a network, and leave a run folder."""
 
 import itertools
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, make_dataclass
 from datetime import datetime
@@ -13,8 +12,6 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
@@ -25,6 +22,7 @@ from jaxmlp.evaluation import Evaluation, evaluate
 from jaxmlp.files import began_otherwise, read_json, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
+from jaxmlp.progress import show_progress
 from jaxmlp.runs import AS_WRITTEN, SETTINGS, describe, finish, run_folder, score_of
 from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
 from jaxmlp.training import (
@@ -149,7 +147,7 @@ class Train:
         key, config = jax.random.key(self.seed), self.config
         state, done = (last.state, last.epoch) if last else (None, 0)
         nothing: Any = np.empty(0, np.float32)
-        with stoppable() as asked, _progress(config) as show:
+        with stoppable() as asked, show_progress(config) as show:
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
                 wait(metrics)
@@ -222,30 +220,6 @@ def _report_agreement(key: Any, hyper: Hyperparams, dataset: Dataset, config: Co
         f"gradient    manual − autodiff ≤ {difference:.1e} on the first batch "
         f"(entries ≤ {largest:.1e})"
     )
-
-
-@contextmanager
-def _progress(config: Config) -> Iterator[Callable[[int, Metrics], None]]:
-    """A progress bar on a terminal, a line an epoch elsewhere."""
-    numbers = f"loss {{:.4f}} train {{:.4f}} validation  {spoken(config.measured)} {{:.4f}}"
-    epochs = config.epochs
-    console = Console(file=sys.stdout)
-    columns = (
-        TextColumn("epoch {task.completed}/{task.total}"),
-        BarColumn(bar_width=8),  # what 80 columns leave
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("compiling", total=epochs)
-
-        def on_epoch(epoch: int, metrics: Metrics) -> None:
-            line = numbers.format(*map(float, metrics))
-            bar.update(task, completed=epoch, description=line)
-            if not console.is_terminal:
-                print(f"epoch {epoch}/{epochs}  {line}", flush=True)
-
-        yield on_epoch
 
 
 def _save_pictures(

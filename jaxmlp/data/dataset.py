@@ -14,6 +14,7 @@ from jaxmlp.data.preprocessing import BLOCK, Preprocessing
 from jaxmlp.data.tables import Schema
 
 AnyArray = jax.Array | np.ndarray
+KINDS_OF_OUTPUTS = {"softmax": "classes", "squared": "targets", "sigmoid": "labels"}
 
 
 class Batch(NamedTuple):
@@ -75,6 +76,21 @@ class Dataset:
             check_weights("weights", self.weights, len(self.train.x))
         if np.prod(self.image_shape) != self.n_in:
             raise ValueError(f"image_shape is {self.image_shape}, but there are {self.n_in} inputs")
+
+    def __repr__(self) -> str:
+        """Such as Dataset(1,150 train, …; 64 inputs (8 × 8), as is; 10 classes: 0, 1, …)."""
+        parts = ", ".join(
+            f"{len(getattr(self, name).x):,} {name}" for name in ("train", "validation", "test")
+        )
+        image = " ({} × {})".format(*self.image_shape) if self.image_shape[0] > 1 else ""
+        n_out, what = self.n_out, KINDS_OF_OUTPUTS[self.loss]
+        names = [repr(name[:20]) for name in self.class_names[:4]]
+        listed = f": {', '.join(names)}{', …' * (n_out > 4)}" if names else ""
+        weights = "" if self.weights is None else "; weights of the training examples"
+        return (
+            f"Dataset({parts}; {self.n_in:,} inputs{image}, {self.preprocessing}; "
+            f"{n_out:,} {what}{listed}; loss {self.loss}{weights})"
+        )
 
     @property
     def n_in(self) -> int:
