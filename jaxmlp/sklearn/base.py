@@ -111,7 +111,9 @@ class Perceptron(BaseEstimator):
         """
         warm = self.warm_start and hasattr(self, "coefs_")
         known = TRAINED.get()
-        fitted = known.get(self.digest(X, y, sample_weight)) if known and not warm else None
+        fitted = None
+        if known and not warm:
+            fitted = known.get(self.digest(digest_of(X, y, sample_weight)))
         if fitted:
             vars(self).update(fitted)
         else:
@@ -128,13 +130,10 @@ class Perceptron(BaseEstimator):
             )
         return self
 
-    def digest(self, X: Any, y: Any, sample_weight: Any) -> bytes:
-        """What a fit depends on, in short."""
-        found = hashlib.blake2b(repr(sorted(self.get_params().items())).encode())
-        for array in map(np.asarray, (X if not hasattr(X, "data") else dense(X), y, sample_weight)):
-            found.update(f"{array.dtype}{array.shape}".encode())
-            plain = array.astype(str) if array.dtype == object else array
-            found.update(np.ascontiguousarray(plain).tobytes())
+    def digest(self, examples: Any) -> bytes:
+        """What a fit depends on, in short; `examples` is of `digest_of`."""
+        found = examples.copy()
+        found.update(repr(sorted(self.get_params().items())).encode())
         return found.digest()
 
     def prepare(
@@ -314,6 +313,16 @@ class Perceptron(BaseEstimator):
             h = h @ weight.astype(np.float64) + bias
             h = values[self.activation](h) if layer < last else h
         return h
+
+
+def digest_of(X: Any, y: Any, sample_weight: Any) -> Any:
+    """A hash of examples, to be told of more."""
+    found = hashlib.blake2b()
+    for array in map(np.asarray, (dense(X), y, sample_weight)):
+        plain = array.astype(str) if array.dtype == object else array
+        found.update(f"{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(plain).data.cast("B") if plain.size else b"")
+    return found
 
 
 def dense(x: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils.validation import _num_samples
 
 from jaxmlp.compilation import keep_programs
-from jaxmlp.sklearn.base import TRAINED, Perceptron
+from jaxmlp.sklearn.base import TRAINED, Perceptron, digest_of
 from jaxmlp.sweeps.together import Examples, Job, fit_together
 
 
@@ -142,6 +142,7 @@ class SweepSearchCV(BaseSearchCV):
         start = time.perf_counter()
         seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
         made: dict[Any, tuple[Examples, dict[str, Any]]] = {}
+        digests: dict[int, Any] = {}
         found: dict[bytes, tuple[Perceptron, Job]] = {}
         for network, x, y, weight in self._fits(candidates):
             same = (id(x), network.data_parameters)
@@ -152,7 +153,9 @@ class SweepSearchCV(BaseSearchCV):
             except (ValueError, TypeError):  # which `fit` raises again, where it is scored
                 continue
             made.setdefault(same, (job.examples, _learnt(network)))
-            found[network.digest(x, y, weight)] = network, job
+            if id(x) not in digests:
+                digests[id(x)] = digest_of(x, y, weight)
+            found[network.digest(digests[id(x)])] = network, job
         fits = fit_together([job for _, job in found.values()])
         for (network, job), fit in zip(found.values(), fits, strict=True):
             network.keep(job, fit)

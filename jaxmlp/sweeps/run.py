@@ -221,39 +221,55 @@ def epoch_of_all(
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
-    """One epoch of every trial; without a validation part, what it would say is NaN.
+    """One epoch of every trial, in one order for all, or in one for each."""
+    n = len(train_part.x)
+    keys = jax.random.wrap_key_data(orders)
+
+    def order(key: Any) -> Any:
+        return permutation(jax.random.fold_in(key, epoch), n)
+
+    rows = order(keys) if orders.ndim == 1 else jax.vmap(order, out_axes=1)(keys)
+    return epoch_in_order(
+        states, hypers, rows, noise, train_part, validation_part, scale, weights, config=config
+    )
+
+
+def epoch_in_order(
+    states: TrainState,
+    hypers: Hyperparams,
+    order: Integer[Array, "n *trials"],
+    noise: UInt32[Array, "trials words"],
+    train_part: Batch,
+    validation_part: Batch | None,
+    scale: float | Float[Scalar, ""],
+    weights: Any = None,
+    *,
+    config: Config,
+) -> tuple[TrainState, Metrics]:
+    """One epoch of every trial in a given order; what no validation part can say is NaN.
 
     With one order for all, the inputs of a batch are shared, and the first layer of all trials is
     one product of two matrices. Its weights stay side by side in the optimizer too, which takes
     them row by row: its numbers, one for each trial, would otherwise turn them round.
     """
-    n, shared = len(train_part.x), orders.ndim == 1
-    axes = axes_of(states)
+    n, axes = len(train_part.x), axes_of(states)
     inner = axes._replace(best=None)  # which no step needs
     rows_of = jax.tree.map(lambda axis: 0 if axis else None, inner)
     gradient = jax.vmap(
         make_gradient(train_part, scale, config),
-        in_axes=(axes.params, 0, 0, 0, None, None if shared else 1),
+        in_axes=(axes.params, 0, 0, 0, None, None if order.ndim == 1 else 1),
         out_axes=(0, axes.params),
     )
     change = jax.vmap(
         jax.vmap(partial(update, config=config, n=n)), (rows_of, rows_of.params, None), rows_of
     )
-    keys, order_keys = jax.random.wrap_key_data(noise), jax.random.wrap_key_data(orders)
-
-    def order(key: Any) -> Any:
-        return permutation(jax.random.fold_in(key, epoch), n)
+    keys = jax.random.wrap_key_data(noise)
 
     def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
         values, grads = gradient(states.params, states.step, hypers, keys, weights, rows)
         return change(states, grads, hypers), values
 
-    trained, train_loss = over_batches(
-        step,
-        states._replace(best=None),
-        order(order_keys) if shared else jax.vmap(order, out_axes=1)(order_keys),
-        config.batch_size,
-    )
+    trained, train_loss = over_batches(step, states._replace(best=None), order, config.batch_size)
     states = trained._replace(best=states.best)
     if validation_part is None:
         unknown = jnp.full_like(train_loss, jnp.nan)
@@ -273,9 +289,7 @@ def epoch_of_all(
 def epochs_of_all(
     states: TrainState,
     hypers: Hyperparams,
-    orders: UInt32[Array, "..."],
-    first: int | Integer[Scalar, ""],
-    last: int | Integer[Scalar, ""],
+    orders: Integer[Array, "epochs n"],
     noise: UInt32[Array, "trials words"],
     train_part: Batch,
     validation_part: Batch | None,
@@ -283,30 +297,29 @@ def epochs_of_all(
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
-    """All epochs of every trial from `first` on, the `last` one left out, as one program.
+    """All epochs of every trial, in the same given orders, as one program.
 
     It ends before if the patience of all is over. The metrics have shapes (trials, epochs), with
-    NaN where there was no epoch.
+    NaN where there was no epoch. Orders that are made elsewhere take no time to compile.
     """
     count = jax.tree.leaves(hypers)[0].shape[0]
     nothing = jnp.full((count, config.epochs), jnp.nan, jnp.float32)
 
     def going(carry: Any) -> Any:
         epoch, states, _ = carry
-        more = epoch < last
+        more = epoch < config.epochs
         return more & jnp.any(states.best.since < config.patience) if states.best else more
 
     def one(carry: Any) -> Any:
         epoch, states, history = carry
-        states, metrics = epoch_of_all(
-            states, hypers, orders, epoch, noise, train_part, validation_part, 1.0, weights,
-            config=config,
+        states, metrics = epoch_in_order(
+            states, hypers, jnp.asarray(orders)[epoch], noise, train_part, validation_part, 1.0,
+            weights, config=config,
         )  # fmt: skip
-        place = epoch - first
-        history = jax.tree.map(lambda all_, now: all_.at[:, place].set(now), history, metrics)
+        history = jax.tree.map(lambda all_, now: all_.at[:, epoch].set(now), history, metrics)
         return epoch + 1, states, history
 
-    start = jnp.asarray(first, jnp.int32), states, Metrics(nothing, nothing, nothing)
+    start = jnp.zeros((), jnp.int32), states, Metrics(nothing, nothing, nothing)
     _, states, history = jax.lax.while_loop(going, one, start)
     return states, history
 

@@ -178,11 +178,14 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
     hypers = jax.tree.map(
         lambda *numbers: np.asarray(numbers, np.float32), *[job.hyper for job in jobs]
     )
-    order = jax.random.key_data(jax.random.key(jobs[0].order))
-    noise = np.broadcast_to(order, (len(jobs), *order.shape))  # which only an augmentation needs
+    n, epochs = len(examples.train.x), range(first, first + config.epochs)
+    rngs = (np.random.default_rng([jobs[0].order, epoch]) for epoch in epochs)
+    orders = np.stack([rng.permutation(n).astype(np.int32) for rng in rngs])
+    words = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
+    noise = np.zeros((len(jobs), *words), np.uint32)  # for an augmentation, of which there is none
     states, metrics = epochs_of_all(
-        jax.device_put(states), hypers, order, first, first + config.epochs, noise,
-        examples.train, examples.validation, examples.weights, config=config,
+        jax.device_put(states), hypers, orders, noise, examples.train, examples.validation,
+        examples.weights, config=config,
     )  # fmt: skip
     states, metrics = jax.device_get((states, metrics))
     states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, axis, 0), states, axes)
