@@ -21,7 +21,7 @@ from jaxmlp.checkpoints import (
     remove_checkpoints,
     tensors,
 )
-from jaxmlp.data import Batch, Dataset, fingerprint, preprocessing, tables
+from jaxmlp.data import Batch, Dataset, described_inputs, fingerprint, preprocessing, tables
 from jaxmlp.data.preprocessing import Preprocessing
 from jaxmlp.data.tables import Schema
 from jaxmlp.files import (
@@ -143,10 +143,7 @@ def describe(
     return {
         "data": data,
         "options": options or {},
-        "preprocessing": preprocessing.as_record(dataset.preprocessing),
-        "classes": list(dataset.classes),
-        "schema": dataset.schema and tables.as_record(dataset.schema),
-        "targets": preprocessing.as_record(dataset.targets),
+        **described_inputs(dataset),
         "fingerprint": fingerprint(dataset),
         "seed": seed,
         "config": asdict(config),

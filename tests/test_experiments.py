@@ -202,3 +202,15 @@ def test_faults(monkeypatch):
     differences = [re.findall(r"[\d.]+e[-+]\d+", row.note) for row in rows if row.part == "devices"]
     first, tenth = (max(each, key=float) for each in zip(*differences, strict=True))
     assert f"losses differed by up to {first} in the first epoch and {tenth} in the tenth" in text
+
+
+def test_beside_scikit_learn():
+    """What the README says of the benchmark beside scikit-learn is what was found."""
+    tasks = json.loads((RESULTS / "benchmark_sklearn.json").read_text())["tasks"]
+    text = README.split("Beside scikit-learn, on two cores")[1].split("`check_estimator`")[0]
+    said = re.findall(r"(\d\.\d)\s+times", text)
+    assert said == [f"{task['ratio']:.1f}" for task in tasks.values()]
+    for name, task in tasks.items():
+        if "one fit" not in name:  # whose score is the training loss
+            ours, theirs = task["scores"].values()
+            assert abs(ours - theirs) < 0.004

@@ -62,7 +62,7 @@ def test_homework(tmp_path, monkeypatch, capsys):
 def test_files_that_it_names_exist():
     linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     run = re.findall(r"python ((?:experiments|benchmarks)/\S+\.py)", README)
-    assert len(run) == 11
+    assert len(run) == 12
     for name in (*linked, *run):
         assert (FOLDER / name.split("#")[0]).exists(), name
 

@@ -6,5 +6,6 @@ from jaxmlp.data.dataset import (
     Dataset,
     check_classes,
     check_counts,
+    described_inputs,
     fingerprint,
 )

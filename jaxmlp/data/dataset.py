@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Integer, Real
 
+from jaxmlp.data import preprocessing, tables
 from jaxmlp.data.arrays import refuse_first
 from jaxmlp.data.labels import KINDS, MAX_CLASSES
 from jaxmlp.data.preprocessing import BLOCK, Preprocessing
@@ -128,6 +129,16 @@ def fingerprint(dataset: Dataset) -> str:
             for array in (x, labels):
                 digest.update(np.ascontiguousarray(array, np.float64).data)
     return digest.hexdigest()[:16]
+
+
+def described_inputs(dataset: Dataset) -> dict[str, Any]:
+    """What makes inputs and labels of raw ones, as JSON takes it: kept with runs and sweeps."""
+    return {
+        "preprocessing": preprocessing.as_record(dataset.preprocessing),
+        "classes": list(dataset.classes),
+        "schema": dataset.schema and tables.as_record(dataset.schema),
+        "targets": preprocessing.as_record(dataset.targets),
+    }
 
 
 def _check_part(name: str, part: Batch, dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.data import Dataset
+from jaxmlp.data import Dataset, described_inputs
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
 from jaxmlp.training import Metrics, best_epoch_of, decisive, last_epoch, metric_names
@@ -168,6 +168,7 @@ def make_table(
             "version": __version__,
             "data": data,
             **{name: json.dumps(value) for name, value in describe(space).items()},
+            "inputs": json.dumps(described_inputs(dataset)),
             **as_attributes(space, held, dataset),
         },
     )
