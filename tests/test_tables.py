@@ -11,6 +11,7 @@ import pytest
 
 import jaxmlp
 from jaxmlp.cli import main
+from jaxmlp.data.dataset import fingerprint
 from jaxmlp.data.loaders import load_table
 from jaxmlp.data.tables import as_record, from_record
 
@@ -325,3 +326,20 @@ def test_tables_of_pandas_with_other_columns():
     frame, y = pd.DataFrame({"a": range(20), "b": range(20)}), np.arange(20) % 2
     with pytest.raises(ValueError, match=r"x_test has the columns \['b', 'a'\], but x_train"):
         jaxmlp.split_dataset(frame, y, frame[["b", "a"]], y)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_a_share_beside_a_file_for_testing(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,kind\n" + "1,a\n2,b\n" * 20)
+    with pytest.raises(ValueError, match=r"test_share is 0\.3, but .*a\.csv holds the test part"):
+        jaxmlp.load_table(path, "kind", test=path, test_share=0.3)
+
+
+def test_renamed_classes_are_another_data_set(tmp_path):
+    names = []
+    for name in ("b", "c"):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("x,kind\n" + f"1,a\n2,{name}\n" * 20)
+        names.append(fingerprint(jaxmlp.load_table(path, "kind")))
+    assert names[0] != names[1]

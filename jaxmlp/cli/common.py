@@ -14,6 +14,7 @@ import numpy as np
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import encode_labels, encode_rows
 from jaxmlp.data.loaders import (
+    TEST_SHARE,
     Fitted,
     load_digits,
     load_idx,
@@ -58,7 +59,7 @@ class DataOptions:
     inputs: Literal["auto", "as is", "pixels", "standardise", "minmax"] = "auto"
     target: tuple[str, ...] = ()
     test: str | None = None
-    test_share: float = 0.2
+    test_share: float = TEST_SHARE
     validation: str | None = None
     missing: Literal["refuse", "impute"] = "refuse"
     drop: tuple[str, ...] = ()

@@ -120,6 +120,7 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     if dataset.loss != "softmax":
         digest.update(dataset.loss.encode())
+    digest.update("\0".join(dataset.class_names).encode())
     if dataset.weights is not None:
         digest.update(np.ascontiguousarray(dataset.weights, np.float32).data)
     for part in (dataset.train, dataset.validation, dataset.test):

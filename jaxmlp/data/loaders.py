@@ -24,6 +24,8 @@ from jaxmlp.data.tables import (
 )
 from jaxmlp.settings import check_integer
 
+TEST_SHARE = 0.2  # of a table without a file for testing
+
 
 class Fitted(NamedTuple):
     """What was found in the training examples of a network: see `Dataset`."""
@@ -143,7 +145,7 @@ def load_table(
     target: str | Sequence[str],
     *,
     test: str | Path | None = None,
-    test_share: float = 0.2,
+    test_share: float = TEST_SHARE,
     validation: str | Path | None = None,
     missing: str = "refuse",
     drop: Sequence[str] = (),
@@ -171,6 +173,8 @@ def load_table(
     """
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is {test_share}: give a share between 0 and 1")
+    if test is not None and test_share != TEST_SHARE:
+        raise ValueError(f"test_share is {test_share}, but {test} holds the test part: give one")
     files = {"train": Path(path)}
     files |= {name: Path(file) for name, file in (("test", test), ("validation", validation))
               if file is not None}  # fmt: skip
