@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxmlp.files import digest, in_order, numbered, read_tensors, write_tensors
 from jaxmlp.params import Layer, Params
-from jaxmlp.training import Metrics, TrainState
+from jaxmlp.results import Metrics
+from jaxmlp.training import TrainState
 
 DECISIVE = ("fingerprint", "seed", "config", "hyperparams")  # about the numbers of a run
 

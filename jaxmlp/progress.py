@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jaxmlp.results import Metrics
 from jaxmlp.settings import Config, spoken
-from jaxmlp.training import Metrics
 
 
 @contextmanager

@@ -42,8 +42,8 @@ from jaxmlp.files import (
 from jaxmlp.ink import Framing, framing
 from jaxmlp.network import check_network
 from jaxmlp.params import Params
+from jaxmlp.results import metric_names
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
-from jaxmlp.training import metric_names
 
 SETTINGS = "config.json"
 PARAMETERS = "params.safetensors"

@@ -388,9 +388,9 @@ def tiny_state() -> Any:
 def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
     """Settings, parameters and a checkpoint of a run, each in a folder where the rest is sound."""
     from jaxmlp.checkpoints import Checkpoint, save_checkpoint
+    from jaxmlp.results import Metrics
     from jaxmlp.runs import describe, finish
     from jaxmlp.settings import Config, Hyperparams
-    from jaxmlp.training import Metrics
     from tests.strategies import tiny_dataset
 
     dataset = tiny_dataset()

@@ -13,7 +13,7 @@ from rich.console import Console
 import jaxmlp
 from jaxmlp import progress
 from jaxmlp.progress import show_progress
-from jaxmlp.training import Metrics, Result
+from jaxmlp.results import Metrics, Result
 from tests.strategies import tiny_dataset
 
 KEY = jax.random.key(0)

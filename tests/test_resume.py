@@ -25,8 +25,9 @@ from jaxmlp.cli import main
 from jaxmlp.cli.common import stoppable
 from jaxmlp.files import locked, read_tensors, write_tensors
 from jaxmlp.params import Layer
+from jaxmlp.results import Metrics
 from jaxmlp.runs import load_run
-from jaxmlp.training import Metrics, TrainState
+from jaxmlp.training import TrainState
 from tests import durability
 from tests.durability import SMALL, SWEEP, files, jaxmlp, kill_sweeps, kill_training, train
 from tests.strategies import LONG

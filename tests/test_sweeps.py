@@ -16,6 +16,7 @@ from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.data import fingerprint
 from jaxmlp.files import environment, read_tensors, write_tensors
 from jaxmlp.params import pad_params
+from jaxmlp.results import Metrics, metric_names
 from jaxmlp.sweeps import (
     best,
     choice,
@@ -35,7 +36,6 @@ from jaxmlp.sweeps.reading import space_of, view
 from jaxmlp.sweeps.run import mesh, place, sharded_epoch, state_like
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, make_table
-from jaxmlp.training import Metrics, metric_names
 from tests.strategies import LONG, tiny_dataset
 
 CONFIG = Config(hidden=(6,), epochs=4, batch_size=8)

@@ -11,8 +11,8 @@ import jaxmlp
 from jaxmlp import Batch, Config, Dataset, Hyperparams
 from jaxmlp.data.preprocessing import undone
 from jaxmlp.evaluation import evaluate
+from jaxmlp.results import decisive
 from jaxmlp.sweeps import best, params_at, replay
-from jaxmlp.training import decisive
 from tests.strategies import tiny_dataset
 
 KEY = jax.random.key(0)

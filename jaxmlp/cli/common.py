@@ -13,15 +13,8 @@ import numpy as np
 
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import encode_labels, encode_rows
-from jaxmlp.data.loaders import (
-    TEST_SHARE,
-    Fitted,
-    load_digits,
-    load_idx,
-    load_mnist,
-    load_npz,
-    load_table,
-)
+from jaxmlp.data.loaders import TEST_SHARE, load_digits, load_idx, load_mnist, load_npz, load_table
+from jaxmlp.data.splitting import Fitted
 from jaxmlp.data.tables import (
     check_known,
     is_table,

@@ -8,7 +8,7 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import DataOptions, load_data, options_of, table_for, trained
 from jaxmlp.data import fingerprint
-from jaxmlp.data.loaders import Fitted
+from jaxmlp.data.splitting import Fitted
 from jaxmlp.data.tables import is_table
 from jaxmlp.evaluation import evaluate
 from jaxmlp.settings import spoken

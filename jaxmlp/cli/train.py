@@ -23,18 +23,10 @@ from jaxmlp.files import began_otherwise, read_json, write_bytes
 from jaxmlp.gradient import manual_grad
 from jaxmlp.losses import loss
 from jaxmlp.progress import show_progress
+from jaxmlp.results import Metrics, best_epoch_of
 from jaxmlp.runs import AS_WRITTEN, SETTINGS, describe, finish, run_folder, score_of
 from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
-from jaxmlp.training import (
-    Metrics,
-    best_epoch_of,
-    check_run,
-    each_epoch,
-    ended,
-    first_batch,
-    initial_state,
-    wait,
-)
+from jaxmlp.training import check_run, each_epoch, ended, first_batch, initial_state, wait
 
 # On the command line a hyperparameter is always a number, in Python it may be a traced array.
 Numbers = make_dataclass(

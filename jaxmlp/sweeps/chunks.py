@@ -25,13 +25,13 @@ from jaxmlp.files import (
     restore_record,
     write_tensors,
 )
+from jaxmlp.results import Metrics
 from jaxmlp.sweeps.halving import Rung
 from jaxmlp.sweeps.plan import Plan
 from jaxmlp.sweeps.processes import is_first, on_first
 from jaxmlp.sweeps.run import Data, state_like
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
-from jaxmlp.training import Metrics
 from jaxmlp.version import __version__
 
 RECORD = "sweep.json"

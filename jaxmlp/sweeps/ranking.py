@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmlp.results import metric_names
 from jaxmlp.sweeps.halving import scores, settings_of
 from jaxmlp.sweeps.reading import names_at, view
 from jaxmlp.sweeps.space import is_number
-from jaxmlp.training import metric_names
 
 
 class Row(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.data import Dataset, fingerprint
+from jaxmlp.results import metric_names
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.space import (
     REPEATS,
@@ -20,7 +21,6 @@ from jaxmlp.sweeps.space import (
     from_axes,
 )
 from jaxmlp.sweeps.table import scores_after, set_by, stop
-from jaxmlp.training import metric_names
 from jaxmlp.version import __version__
 
 

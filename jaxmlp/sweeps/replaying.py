@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from jaxmlp.data import Dataset
+from jaxmlp.results import Metrics, metric_names
 from jaxmlp.settings import Hyperparams
 from jaxmlp.sweeps.reading import check_data, trials_at, view
 from jaxmlp.sweeps.space import Trial
-from jaxmlp.training import Metrics, metric_names, train
+from jaxmlp.training import train
 
 BOUND = 1e-4  # of what the losses of a trial in a sweep and alone may differ by, relatively
 TIMES = 10  # of what changes in the last digit do, where that is more

@@ -13,11 +13,11 @@ from jaxtyping import Array, Float, Integer, Key, Scalar, UInt32
 
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.params import init_params, pad_params
+from jaxmlp.results import Metrics
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.shuffling import permutation
 from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import (
-    Metrics,
     TrainState,
     fresh_state,
     keep_best,

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxmlp.data import Dataset, fingerprint
+from jaxmlp.results import Metrics
 from jaxmlp.settings import Config, Hyperparams, check_integer
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
@@ -25,7 +26,7 @@ from jaxmlp.sweeps.run import (
 )
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, make_table, scores_after
-from jaxmlp.training import Metrics, TrainState, check_loss, out_of_memory
+from jaxmlp.training import TrainState, check_loss, out_of_memory
 
 KEEP = ("best", "all")
 

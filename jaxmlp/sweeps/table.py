@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.data import Dataset, described_inputs
+from jaxmlp.results import Metrics, best_epoch_of, decisive, last_epoch, metric_names
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
-from jaxmlp.training import Metrics, best_epoch_of, decisive, last_epoch, metric_names
 from jaxmlp.version import __version__
 
 

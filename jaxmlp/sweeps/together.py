@@ -14,10 +14,11 @@ from jaxtyping import Float
 
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
+from jaxmlp.results import Metrics, decisive, last_epoch
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.plan import CACHED, MOMENTS
 from jaxmlp.sweeps.run import axes_of, epochs_of_all
-from jaxmlp.training import Metrics, TrainState, decisive, fresh_state, last_epoch
+from jaxmlp.training import TrainState, fresh_state
 
 # of JAX, that may be those of a context, of which other threads know nothing
 SETTINGS = (
