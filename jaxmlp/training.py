@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Integer, Key, Scalar
 
@@ -163,11 +164,26 @@ def check_loss(hyper: Hyperparams, dataset: Dataset, config: Config) -> None:
             f"loss is {config.loss!r}, but the data set has {KINDS[dataset.loss]}: give Config("
             f"loss={dataset.loss!r}), or the loader of the data loss={config.loss!r}"
         )
+    if config.measured == "auc":
+        _check_for_auc(dataset)
     smoothing = hyper.label_smoothing
     if config.loss == "squared" and not isinstance(smoothing, jax.core.Tracer) and smoothing:
         raise ValueError(f"label_smoothing is {smoothing}: real targets have none, give 0")
     if config.augmentation == "mixup" and dataset.weights is not None:
         raise ValueError("mixup mixes examples, so it knows no weights: leave out one of the two")
+
+
+def _check_for_auc(dataset: Dataset) -> None:
+    """Raise ValueError unless some label is there and not there in the validation part."""
+    labels = np.asarray(dataset.validation.labels)
+    if labels.ndim == 2 and dataset.loss == "softmax":
+        labels = labels.argmax(axis=1)
+    several = labels if labels.ndim == 2 else labels[:, None]
+    if (several == several[:1]).all():
+        raise ValueError(
+            "metric is 'auc', but all examples of the validation part have the same label: give "
+            "another metric, or a larger validation part"
+        )
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))

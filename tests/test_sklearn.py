@@ -14,7 +14,9 @@ from scipy.stats import loguniform
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -241,8 +243,8 @@ def test_calibration_and_columns():
         ("activation", "selu", "activation is 'selu': give one of identity, logistic"),
         ("batch_size", 0, "batch_size is 0: give 'auto' or an integer"),
         ("max_iter", 0, "max_iter is 0: give an integer"),
-        ("hidden_layer_sizes", (0,), r"hidden is \(0,\): give integers"),
-        ("learning_rate_init", -1.0, "learning_rate is -1"),
+        ("hidden_layer_sizes", (0,), r"hidden_layer_sizes is \(0,\): give integers"),
+        ("learning_rate_init", -1.0, "learning_rate_init is -1"),
         ("validation_fraction", 2.0, "validation_fraction is 2.0: give a share"),
     ],
 )
@@ -405,3 +407,99 @@ def test_digits_as_well_as_theirs():
     told = {"hidden_layer_sizes": (64,), "max_iter": 30, "random_state": 0, "tol": 0}
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         agrees([MLPClassifier(**told), TheirClassifier(**told)], x / 16, y)
+
+
+# --- what a fresh reader found ---
+
+
+def test_partial_fit_goes_on_from_a_fit():
+    x, y = wine()
+    network = MLPClassifier(**QUICK).partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x, y)
+    network.set_params(max_iter=80, learning_rate_init=0.02).fit(x, y)
+    before = network.coefs_[0].copy()
+    network.partial_fit(x, y)
+    assert np.abs(network.coefs_[0] - before).max() < 0.05
+    network.fit(x[:, :5], y).partial_fit(x[:, :5], y)  # of another number of features
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+def test_a_fit_that_diverges_is_refused():
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    network = MLPRegressor(
+        (16,), solver="sgd", learning_rate_init=50.0, max_iter=30, random_state=0
+    )
+    with pytest.raises(ValueError, match=r"training diverged: in epoch . the training loss"):
+        network.fit(x, y)
+    search = SweepSearchCV(network, {"learning_rate_init": [1e-9, 50.0]}, cv=3)
+    with pytest.warns(FitFailedWarning, match="training diverged"):
+        search.fit(x, y)
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
+
+
+def test_a_fit_that_fails_leaves_no_classes():
+    x, y = wine()
+    network = MLPClassifier(**QUICK).set_params(learning_rate_init=-1.0)
+    with pytest.raises(ValueError, match=r"learning_rate_init is -1\.0: give a number from 0 on"):
+        network.fit(x, y)
+    some = y < 2
+    network.set_params(learning_rate_init=0.01).fit(x[some], y[some])
+    assert network.predict_proba(x).shape[1] == 2
+
+
+def test_a_warm_start_of_another_network():
+    x, y = wine()
+    network = MLPClassifier(**QUICK, warm_start=True).fit(x, y)
+    with pytest.raises(ValueError, match=r"warm_start goes on with the classes \[0 1 2\]"):
+        network.fit(x[y < 2], y[y < 2])
+    with pytest.raises(ValueError, match="give the same hidden_layer_sizes"):
+        network.set_params(hidden_layer_sizes=(9,)).fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("alpha", -1), ("alpha", None), ("beta_1", 2), ("tol", -1), ("learning_rate_init", -1.0),
+     ("hidden_layer_sizes", "ab"), ("hidden_layer_sizes", None), ("hidden_layer_sizes", (8.7,))],
+)  # fmt: skip
+def test_parameters_go_by_their_names(parameter, value):
+    x, y = wine()
+    with pytest.raises(ValueError, match=f"^{parameter} is "):
+        MLPClassifier(**QUICK | {parameter: value}).fit(x, y)
+
+
+def test_early_stopping_of_few_examples():
+    with pytest.raises(ValueError, match="early_stopping cannot hold out 2 of 3 examples"):
+        MLPClassifier(**QUICK, early_stopping=True).fit(np.eye(3), [0, 1, 1])
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+def test_searches_like_theirs():
+    """Generators of folds, steps that fail, other last steps, and weights of None."""
+    x, y = wine()
+    network = MLPClassifier(**QUICK)
+    pipe = make_pipeline(PCA(), network)
+    cases = [
+        (network, {"alpha": [1e-4]}, {}, {"sample_weight": None}),
+        (pipe, {"pca__n_components": [2, 100]}, {}, {}),
+        (pipe, {"mlpclassifier": [network, LogisticRegression()]}, {}, {}),
+        (network, {"batch_size": [[3], 32]}, {}, {}),
+    ]
+    for estimator, grid, settings, params in cases:
+        ours, theirs = (
+            kind(estimator, grid, cv=KFold(3).split(x), **settings).fit(x, y, **params)
+            for kind in (SweepSearchCV, GridSearchCV)
+        )
+        np.testing.assert_allclose(
+            ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], atol=1e-6
+        )
+
+
+def test_halving_needs_one_metric_and_its_own_epochs():
+    x, y = wine()
+    network, told = MLPClassifier(**QUICK), {"cv": 2, "halving": np.int64(2)}
+    with pytest.raises(ValueError, match="refit is False, but halving chooses by one"):
+        SweepSearchCV(network, GRID, scoring=["accuracy"], refit=False, **told).fit(x, y)
+    with pytest.raises(ValueError, match="max_iter is searched, but halving sets it"):
+        SweepSearchCV(network, {"max_iter": [5, 10]}, **told).fit(x, y)
+    found: Any = SweepSearchCV(network, GRID, **told).fit(x, y)
+    assert found.best_index_ >= 4

@@ -13,6 +13,7 @@ import jaxmlp
 from jaxmlp.cli import main
 from jaxmlp.data.dataset import fingerprint
 from jaxmlp.data.loaders import load_table
+from jaxmlp.data.preprocessing import choose
 from jaxmlp.data.tables import as_record, from_record
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -343,3 +344,35 @@ def test_renamed_classes_are_another_data_set(tmp_path):
         path.write_text("x,kind\n" + f"1,a\n2,{name}\n" * 20)
         names.append(fingerprint(jaxmlp.load_table(path, "kind")))
     assert names[0] != names[1]
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("rows", "told", "message"),
+    [
+        ("1,a\n2,a\n", {}, r"a\.csv, column 'y' holds one class, a, in the training part"),
+        ("1,a\n2,b\n", {"loss": "squared"}, r"a\.csv, column 'y' holds text, such as 'a'"),
+        ("1,3\n2,0\n", {"loss": "sigmoid"}, r"a\.csv, row 1, column 'y': it is 3\.0"),
+        ("1,3\n2,0\n", {"loss": "squared", "class_weight": "balanced"}, "labels are numbers"),
+    ],
+)
+def test_labels_are_refused_in_the_users_names(rows, told, message, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n" + rows * 20)
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.load_table(path, "y", **told)
+
+
+def test_the_same_classes_with_a_point(tmp_path):
+    for name, rows in (("a", "1,0\n2,1\n"), ("b", "1,0.0\n2,1.0\n")):
+        (tmp_path / f"{name}.csv").write_text("x,y\n" + rows * 20)
+    found = jaxmlp.load_table(tmp_path / "a.csv", "y", test=tmp_path / "b.csv")
+    assert found.classes == ("0", "1")
+    with pytest.raises(ValueError, match="--target names 'y' twice"):
+        jaxmlp.load_table(tmp_path / "a.csv", ["y", "y"], loss="squared")
+
+
+def test_columns_of_0_and_1_do_not_decide():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(200, 2)), np.arange(200) == 0])
+    assert choose(x, table=True)[0] == "as is"

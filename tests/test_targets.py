@@ -312,3 +312,13 @@ def test_a_dataset_of_rows():
     wrong = part._replace(labels=np.full((4, 1), 3, "f4"))
     with pytest.raises(ValueError, match="labels run from 3 to 3"):
         Dataset(wrong, part, part, (1, 2), loss="sigmoid")
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_auc_of_one_class():
+    """It is no divergence that it is not defined."""
+    dataset = tiny_dataset()
+    few = dataset.validation._replace(labels=np.zeros(10, np.int32))
+    dataset, config = replace(dataset, validation=few), replace(CONFIG, metric="auc")
+    with pytest.raises(ValueError, match="metric is 'auc', but all examples of the validation"):
+        jaxmlp.train(KEY, Hyperparams(), dataset, config=config)

@@ -148,7 +148,9 @@ def table_for(run: Run, path: Path) -> Dataset:
         check_known(found, np.arange(len(found)), {*run.classes}, path, targets[0])
         labels, _ = encode_labels({str(path): found.astype(str)}, run.classes)
     else:
-        labels, _ = encode_rows({str(path): targets_of(frame, path, targets)}, loss)
+        labels, _ = encode_rows(
+            {str(path): targets_of(frame, path, targets, labels=loss == "sigmoid")}, loss
+        )
     rows = labels[str(path)]
     part = Batch(x, run.targets(rows) if loss == "squared" else rows)
     settings: Any = {"class_names": run.classes, "loss": loss, "targets": run.targets}

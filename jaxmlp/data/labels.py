@@ -50,6 +50,11 @@ def encode_labels(
             if not (unlabelled and part is train):
                 refuse_first(name, np.asarray(~part.any(axis=1)), [], says, remedy)
         return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
+    if unlabelled:
+        raise ValueError(
+            f"unlabelled is for rows of weights, of which those of zeros have no label, but {own} "
+            "has classes: leave out the examples without one"
+        )
     known = _known(own, train, classes)
     encoded = {}
     for name, part in parts.items():

@@ -141,6 +141,8 @@ def load_table(
     frames = {name: read_table(file) for name, file in files.items()}
     targets = (target,) if isinstance(target, str) else tuple(target)
     loss = options.get("loss", "softmax")
+    if twice := [name for name in targets if targets.count(name) > 1]:
+        raise ValueError(f"--target names {twice[0]!r} twice: name each column once")
     labels = {name: _labels_of(frame, files[name], targets, loss) for name, frame in frames.items()}
     rows = {name: np.arange(len(frame)) for name, frame in frames.items()}
     size = options.pop("validation_size", None)
@@ -157,6 +159,11 @@ def load_table(
         schema = fit_schema(frames["train"], rows["train"], files["train"], targets, missing, drop)
     x = {name: numbers_of(frame, files[name], schema) for name, frame in frames.items()}
     known, kind = {*labels["train"][rows["train"]].ravel()}, np.float64
+    if loss == "softmax" and len(known) < 2:
+        raise ValueError(
+            f"{path}, column {targets[0]!r} holds one class, {min(known)}, in the training part: "
+            "there is nothing to tell apart"
+        )
     if loss == "softmax":
         whole = all(text.lstrip("-").isdecimal() and str(int(text)) == text for text in known)
         kind = np.int64 if whole else str
@@ -174,7 +181,7 @@ def load_table(
 def _labels_of(frame: Any, path: Path, targets: tuple[str, ...], loss: str) -> np.ndarray:
     """The labels of a table: classes (n,) as text, or rows of numbers (n, n_out)."""
     if loss != "softmax":
-        return targets_of(frame, path, targets)
+        return targets_of(frame, path, targets, labels=loss == "sigmoid")
     if len(targets) != 1:
         raise ValueError(
             f"--target names {len(targets)} columns: classes are in one; for several labels at "

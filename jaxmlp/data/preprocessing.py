@@ -162,8 +162,9 @@ def choose(x: np.ndarray, pixel_max: int | None = None, table: bool = False) -> 
             return "pixels", f"squares of whole numbers up to {white}"
     if x.ndim > 2 and max(-low, high) <= LARGE:
         return "as is", f"images from {low:.3g} to {high:.3g}"
-    widths = np.reshape(x, (len(x), -1)).std(axis=0, dtype=np.float64)
-    widths = widths[widths > 0]
+    flat = np.reshape(x, (len(x), -1))
+    widths = flat.std(axis=0, dtype=np.float64)
+    widths = widths[(widths > 0) & ~np.all((flat == 0) | (flat == 1), axis=0)]
     if len(widths) and widths.max() > LARGE * widths.min():
         sizes = f"their deviations run from {widths.min():.3g} to {widths.max():.3g}"
         return "standardise", f"columns of very different sizes, {sizes}; 0 and 1 stay"

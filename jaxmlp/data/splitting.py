@@ -199,7 +199,7 @@ def weights_of(
     if class_weight is None:
         return weights
     if labels.ndim != 1:
-        raise ValueError("class_weight is for classes as integers or text, not for rows of numbers")
+        raise ValueError("class_weight balances classes, but the labels are numbers: leave it out")
     counts = np.bincount(labels)
     if class_weight == "balanced":
         each = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))

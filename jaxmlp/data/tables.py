@@ -1,6 +1,7 @@
 """Tables with named columns, as CSV or Parquet: text becomes 0 and 1, and is kept with the run."""
 
 import csv
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -169,16 +170,30 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
     says = "is {}, a real number"
     remedy = "classes are integers or text; to predict numbers, give --loss squared"
     _refuse_first(path, real[:, None], [target], says, remedy, column.to_numpy(object)[:, None])
-    return np.asarray([str(each) for each in column], object)
+    # 1.0 is the class 1: pandas writes integers so, if something was missing beside them
+    texts = (re.sub(r"^(-?\d+)\.0+$", r"\1", str(each)) for each in column)
+    return np.asarray([*texts], object)
 
 
-def targets_of(frame: Any, path: Path, targets: Sequence[str]) -> np.ndarray:
+def targets_of(frame: Any, path: Path, targets: Sequence[str], labels: bool = False) -> np.ndarray:
     """Columns of real targets, or of labels of which a row has several, as numbers (n, n_out).
 
     Raises:
         ValueError: if there is no such column, or an entry is missing or no finite number.
     """
-    columns = [_as_float(_target(frame, path, name), path, name, None) for name in targets]
+    columns = []
+    for name in targets:
+        column = _target(frame, path, name)
+        if not np.isfinite(_as_numbers(column)).any():
+            raise ValueError(
+                f"{path}, column {name!r} holds text, such as {column.iloc[0]!r}, and no numbers: "
+                "for classes, leave out --loss"
+            )
+        columns.append(_as_float(column, path, name, None))
+        if labels:
+            wrong = ~((columns[-1] >= 0) & (columns[-1] <= 1))[:, None]
+            says, remedy = "is {}", "several labels at once are 0 or 1 each"
+            _refuse_first(path, wrong, [name], says, remedy, columns[-1][:, None])
     return np.column_stack(columns)
 
 

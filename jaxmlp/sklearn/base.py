@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from contextvars import ContextVar
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ NAMES = {
     "solver": ("adam", "sgd", "adamw"),
     "learning_rate": ("constant", "cosine", "warmup_cosine"),
 }
+NUMBERS = {"alpha": np.inf, "learning_rate_init": np.inf, "tol": np.inf, "momentum": 1, "beta_1": 1}
 MOST = 200  # examples in a batch, by default
 SPARSE = ("csr", "csc", "coo")
 TRAINED: ContextVar[dict[bytes, dict[str, Any]] | None] = ContextVar("trained", default=None)
@@ -89,6 +90,9 @@ class Perceptron(BaseEstimator):
         """The name of that loss."""
         raise NotImplementedError
 
+    def _check_same(self, y: Any) -> None:
+        """Raise ValueError unless a fit can go on from the one before."""
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -120,7 +124,10 @@ class Perceptron(BaseEstimator):
             keep_programs()
             before = list(self.loss_curve_) if warm else []
             job = self.prepare(X, y, sample_weight)
+            if warm:
+                self._check_same(y)
             self.keep(job, fit_group([job])[0], before)
+        vars(self).pop("_state", None)  # partial_fit goes on from here
         if self.n_iter_ == self.max_iter:
             warnings.warn(
                 f"max_iter is {self.max_iter}, after which training had not ended by itself: give "
@@ -163,7 +170,7 @@ class Perceptron(BaseEstimator):
     def data_parameters(self) -> tuple[Any, ...]:
         """The parameters that the examples of a fit depend on."""
         names = ("batch_size", "early_stopping", "validation_fraction", "random_state")
-        return (*(getattr(self, name) for name in names), repr(getattr(self, "class_weight", None)))
+        return tuple(repr(getattr(self, name, None)) for name in (*names, "class_weight"))
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train for one more epoch, on these examples; see `fit`."""
@@ -202,6 +209,22 @@ class Perceptron(BaseEstimator):
         for name, known in NAMES.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} is {value!r}: give one of {', '.join(known)}")
+        for name, end in NUMBERS.items():
+            value: Any = getattr(self, name)
+            if (
+                not isinstance(value, Real)
+                or isinstance(value, bool)
+                or not 0 <= float(value) < end
+            ):
+                below = "" if np.isinf(end) else f" and below {end:g}"
+                raise ValueError(f"{name} is {value!r}: give a number from 0 on{below}")
+        widths = self.hidden_layer_sizes
+        listed = [widths] if isinstance(widths, Integral) else widths
+        if not (
+            isinstance(listed, (list, tuple, np.ndarray))
+            and all(isinstance(each, Integral) and int(each) > 0 for each in listed)
+        ):
+            raise ValueError(f"hidden_layer_sizes is {widths!r}: give integers ≥ 1, as (64, 32)")
         for name in ("max_iter", "n_iter_no_change"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
@@ -221,11 +244,8 @@ class Perceptron(BaseEstimator):
         held = None
         if self.early_stopping:
             one = is_classifier(self) and (labels.ndim == 1 or labels.shape[1] == 1)
-            rows, out = train_test_split(
-                np.arange(len(x)),
-                test_size=max(2, round(self.validation_fraction * len(x))),
-                random_state=seed,
-                stratify=labels.ravel() if one else None,
+            rows, out = _hold_out(
+                len(x), self.validation_fraction, seed, labels.ravel() if one else None
             )
             held = Batch(x[out], labels[out])
             x, labels = x[rows], labels[rows]
@@ -256,7 +276,13 @@ class Perceptron(BaseEstimator):
             monitor="validation" if self.early_stopping else "training",
         )
         sizes = (examples.train.x.shape[1], *config.hidden, examples.n_out)
+        before = [len(each) for each in getattr(self, "intercepts_", [])]
         if warm if warm is not None else self.warm_start and hasattr(self, "coefs_"):
+            if before != [*sizes[1:]]:
+                raise ValueError(
+                    f"the network before has layers of {before}, and this one of {[*sizes[1:]]}: "
+                    "to go on, give the same hidden_layer_sizes"
+                )
             pairs: Any = zip(self.coefs_, self.intercepts_, strict=True)
             layers: Any = tuple(Layer(*pair) for pair in pairs)
         else:
@@ -277,7 +303,17 @@ class Perceptron(BaseEstimator):
         )
 
     def keep(self, job: Job, fit: Fit, before: Sequence[float] = ()) -> None:
-        """Take on the attributes of a fitted estimator, by scikit-learn's names."""
+        """Take on the attributes of a fitted estimator, by scikit-learn's names.
+
+        Raises:
+            ValueError: if training diverged.
+        """
+        wild = np.flatnonzero(~np.isfinite(fit.metrics.train_loss))
+        if len(wild):
+            raise ValueError(
+                f"training diverged: in epoch {wild[0] + 1} the training loss became "
+                f"{fit.metrics.train_loss[wild[0]]}; give a smaller learning_rate_init"
+            )
         self.coefs_ = [np.asarray(layer.weight) for layer in fit.params]
         self.intercepts_ = [np.asarray(layer.bias) for layer in fit.params]
         self.loss_curve_ = [*before, *map(float, fit.metrics.train_loss)]
@@ -313,6 +349,25 @@ class Perceptron(BaseEstimator):
             h = h @ weight.astype(np.float64) + bias
             h = values[self.activation](h) if layer < last else h
         return h
+
+
+def _hold_out(n: int, share: float, seed: int, classes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that stay, and those that early stopping looks at; each class in its share.
+
+    Raises:
+        ValueError: if there are too few.
+    """
+    held = max(2, round(share * n))
+    try:
+        stay, out = train_test_split(
+            np.arange(n), test_size=held, random_state=seed, stratify=classes
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping cannot hold out {held} of {n} examples, each class in its share: give "
+            "more examples of each class, another validation_fraction, or early_stopping=False"
+        ) from error
+    return np.asarray(stay), np.asarray(out)
 
 
 def digest_of(X: Any, y: Any, sample_weight: Any) -> Any:

@@ -105,9 +105,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             if classes is None:
                 raise ValueError("classes is None: the first call of partial_fit needs all of them")
             self._learn_classes(np.asarray(classes))
+            self._declared = True
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes is {classes}, but before it was {self.classes_}")
-        return self._partial_fit(X, y, sample_weight)
+        try:
+            return self._partial_fit(X, y, sample_weight)
+        finally:
+            vars(self).pop("_declared", None)
 
     def _learn_classes(self, y: Any) -> None:
         self._label_binarizer = LabelBinarizer().fit(y)
@@ -121,8 +125,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        learnt = hasattr(self, "classes_") and not hasattr(self, "coefs_")  # by partial_fit
-        if reset and not learnt:
+        if reset and not hasattr(self, "_declared"):
             self._learn_classes(y)
         strange = np.setdiff1d(unique_labels(y), self.classes_)
         if len(strange):
@@ -130,6 +133,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 f"y holds {strange.tolist()[0]!r}, which is none of the classes {self.classes_}"
             )
         return dense(X), y
+
+    def _check_same(self, y: Any) -> None:
+        if self.classes_.ndim == 1 and not np.array_equal(unique_labels(y), self.classes_):
+            raise ValueError(
+                f"warm_start goes on with the classes {self.classes_}, but y holds "
+                f"{unique_labels(y)}: give the same, or warm_start=False"
+            )
 
     def _encode(self, y: Any) -> Any:
         if type_of_target(y).startswith("multilabel"):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -41,9 +42,9 @@ class SweepSearchCV(BaseSearchCV):
         estimator: Any,
         param_grid: Any,
         *,
-        n_iter: int | None = None,
+        n_iter: Any = None,
         random_state: Any = None,
-        halving: int | None = None,
+        halving: Any = None,
         scoring: Any = None,
         n_jobs: Any = None,
         refit: Any = True,
@@ -82,8 +83,10 @@ class SweepSearchCV(BaseSearchCV):
                 f"estimator is a {type(last).__name__}: give jaxmlp's MLPClassifier or "
                 "MLPRegressor, or a Pipeline that ends with one"
             )
-        if self.halving is not None and not (isinstance(self.halving, int) and self.halving > 1):
-            raise ValueError(f"halving is {self.halving!r}: give an integer ≥ 2")
+        if self.halving is not None:
+            self._check_halving()
+        if hasattr(self.cv, "__next__"):  # which can be gone through only once
+            self.cv = list(self.cv)
         keep_programs()
         self._given = *indexable(X, y), params
         jobs, self.n_jobs = self.n_jobs, None  # other processes would train one by one
@@ -93,6 +96,21 @@ class SweepSearchCV(BaseSearchCV):
             self.n_jobs = jobs
             for name in ("_given", "_parts", "_share", "_splits"):
                 vars(self).pop(name, None)
+
+    def _check_halving(self) -> None:
+        """Raise ValueError unless candidates can be halved."""
+        if not (isinstance(self.halving, Integral) and int(self.halving) > 1):
+            raise ValueError(f"halving is {self.halving!r}: give an integer ≥ 2")
+        several = isinstance(self.scoring, (list, tuple, set, dict))
+        if several and not isinstance(self.refit, str):
+            raise ValueError(
+                f"refit is {self.refit!r}, but halving chooses by one of several metrics: name it "
+                "by refit"
+            )
+        name, _ = self._epochs()
+        grids = [self.param_grid] if isinstance(self.param_grid, Mapping) else self.param_grid
+        if any(name in grid for grid in grids):
+            raise ValueError(f"{name} is searched, but halving sets it: leave out one of the two")
 
     def _candidates(self) -> list[dict[str, Any]]:
         if self.n_iter is None:
@@ -157,8 +175,11 @@ class SweepSearchCV(BaseSearchCV):
                 digests[id(x)] = digest_of(x, y, weight)
             found[network.digest(digests[id(x)])] = network, job
         fits = fit_together([job for _, job in found.values()])
-        for (network, job), fit in zip(found.values(), fits, strict=True):
-            network.keep(job, fit)
+        for (key, (network, job)), fit in zip([*found.items()], fits, strict=True):
+            try:
+                network.keep(job, fit)
+            except ValueError:  # it diverged
+                del found[key]
         self._share = (time.perf_counter() - start) / max(1, len(fits))
         token = TRAINED.set({key: _learnt(network) for key, (network, _) in found.items()})
         try:
@@ -178,7 +199,10 @@ class SweepSearchCV(BaseSearchCV):
             parts.append((np.arange(_num_samples(X)), candidates[:1]))
         for rows, some in parts:
             x, target = (None if each is None else _safe_indexing(each, rows) for each in (X, y))
-            weights = {name: _safe_indexing(value, rows) for name, value in fit_params.items()}
+            weights = {
+                name: (None if value is None else _safe_indexing(value, rows))
+                for name, value in fit_params.items()
+            }
             prepared: dict[str, Any] = {"": x}
             self._parts.append(prepared)
             for candidate in some:
@@ -191,8 +215,9 @@ class SweepSearchCV(BaseSearchCV):
                 front = model[:-1]
                 known = repr(front) if len(front) else ""
                 if known not in prepared:
-                    prepared[known] = front.fit_transform(x, target)
-                yield network, prepared[known], target, weights.get(f"{name}__sample_weight")
+                    prepared[known] = _transformed(front, x, target)
+                if isinstance(network, Perceptron) and prepared[known] is not None:
+                    yield network, prepared[known], target, weights.get(f"{name}__sample_weight")
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
@@ -200,6 +225,14 @@ class SweepSearchCV(BaseSearchCV):
         for each in out:
             each["fit_time"] += self._share
         return super()._format_results(candidate_params, n_splits, out, more_results)
+
+
+def _transformed(front: Any, x: Any, y: Any) -> Any:
+    """What the steps before a network make of examples; None if they fail, as they will again."""
+    try:
+        return front.fit_transform(x, y)
+    except Exception:  # of any step, which raises it again where it is scored
+        return None
 
 
 def _learnt(network: Perceptron) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def make_space(
     for name in ("loss", "metric"):
         if any(name in setting for axis in axes for setting in axis.settings):
             raise ValueError(
-                f"{name} cannot be swept, since a table has one: give Config({name}=…)"
+                f"{name} cannot be swept, as a table has one: give Config({name}=…) or --{name}"
             )
     count = math.prod(len(axis.labels) for axis in axes)
     if count > MOST:
