@@ -92,9 +92,12 @@ def test_a_process_that_dies_ends_the_others_and_the_sweep_resumes(alone, tmp_pa
     every[lost].send_signal(signal.SIGKILL)
     _, error = every[1 - lost].communicate(timeout=PATIENCE)
     every[lost].communicate(timeout=PATIENCE)
-    assert every[1 - lost].returncode == 2
-    (line,) = [line for line in error.splitlines() if line.startswith("jaxmlp: error")]
-    assert f"process {1 - lost} of 2 has lost another one, which has ended" in line
+    if every[1 - lost].returncode == -signal.SIGABRT:  # it noticed by a missing sign of life alone
+        assert error.strip()  # as JAX says it, before it ends the process
+    else:
+        assert every[1 - lost].returncode == 2, error
+        (line,) = [line for line in error.splitlines() if line.startswith("jaxmlp: error")]
+        assert f"process {1 - lost} of 2 has lost another one, which has ended" in line
     (first,) = tmp_path.glob("chunk-*")
     before = first.stat().st_mtime_ns
     table = sweep_here(out=tmp_path)
