@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxmlp import metrics
 from jaxmlp.data import Batch, Dataset
-from jaxmlp.losses import Labels, classes, get_loss, mean_cost
-from jaxmlp.metrics import score
+from jaxmlp.losses import classes, get_loss
 from jaxmlp.network import forward_pass
 from jaxmlp.params import Params
 from jaxmlp.settings import Config
@@ -55,11 +55,7 @@ def evaluate(params: Params, dataset: Dataset, part: Batch, config: Config) -> E
     return Evaluation(np.asarray(predictions), np.asarray(labels), float(loss), float(found))
 
 
-@partial(jax.jit, static_argnames="config")
-def figures(z: Float[Array, "n n_out"], labels: Labels, *, config: Config) -> tuple[Array, Array]:
-    """The loss and the metric of some logits."""
-    loss = mean_cost(get_loss(config.loss).cost(z, labels), None)
-    return loss, score(z, labels, metric=config.measured, loss=config.loss)
+figures = jax.jit(metrics.figures, static_argnames="config")
 
 
 @partial(jax.jit, static_argnames="activation")

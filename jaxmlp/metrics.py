@@ -6,9 +6,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Scalar
 
-from jaxmlp.losses import Labels, classes, get_loss, label_rows
+from jaxmlp.losses import Labels, classes, get_loss, label_rows, mean_cost
+from jaxmlp.settings import Config
 
 Logits = Float[Array, "n n_out"]
+
+
+def figures(
+    z: Logits, labels: Labels, config: Config
+) -> tuple[Float[Scalar, ""], Float[Scalar, ""]]:
+    """The loss and the metric of some logits, by the settings of their network."""
+    cost = mean_cost(get_loss(config.loss).cost(z, labels), None)
+    return cost, score(z, labels, metric=config.measured, loss=config.loss)
 
 
 def score(z: Logits, labels: Labels, *, metric: str, loss: str) -> Float[Scalar, ""]:

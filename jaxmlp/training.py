@@ -17,8 +17,8 @@ from jaxmlp.augmentation import training_batch
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import KINDS
 from jaxmlp.gradient import manual_value_and_grad
-from jaxmlp.losses import Weights, get_loss, loss, mean_cost
-from jaxmlp.metrics import score
+from jaxmlp.losses import Weights, loss
+from jaxmlp.metrics import figures
 from jaxmlp.network import forward_pass
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
@@ -311,8 +311,7 @@ def measure(
     firsts = jnp.minimum(jnp.arange(0, n, size), n - size)  # the last one may overlap
     empty = jnp.zeros((n, params[-1].weight.shape[1]), jnp.float32)
     z, _ = jax.lax.scan(some, empty, firsts)
-    cost = mean_cost(get_loss(config.loss).cost(z, part.labels), None)
-    return cost, score(z, part.labels, metric=config.measured, loss=config.loss)
+    return figures(z, part.labels, config)
 
 
 def first_batch(

@@ -354,7 +354,7 @@ def _start(
     for own, numbers in places.items():
         rows = np.asarray(numbers)
         few = jax.tree.map(lambda leaf, rows=rows: leaf[rows], (keys, hypers))
-        parts.append(start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
+        parts.append(_start_alike(*few, data.sizes(own), data.sizes(config), config, data.n))
         order += numbers
     if len(parts) == 1:  # which then stays on its device
         return parts[0]
@@ -363,7 +363,7 @@ def _start(
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def start_alike(
+def _start_alike(
     keys: Key[Array, " trials"],
     hypers: Hyperparams,
     own: tuple[int, ...],

@@ -113,7 +113,8 @@ def sweep(
         check_integer("at_once", at_once, least=1)
     config = Config() if config is None else config
     found = make_space(space, config, hyper, seed=seed, trials=trials, draw_seed=draw_seed)
-    for trial in found.trials:
+    kinds = {(trial.config, float(trial.hyper.label_smoothing)): trial for trial in found.trials}
+    for trial in kinds.values():
         check_loss(trial.hyper, dataset, trial.config)
     with together(), contextlib.ExitStack() as stack:
         data = fingerprint(dataset)
