@@ -25,8 +25,8 @@ def read_image(
 
     A picture of any size, dark ink on light or light on dark, is freed of uneven light, noise
     and dirt, and its ink is brought to the size and place that `framing` gives. What has the
-    training images' size and a dark border already is only scaled to [0, 1]. Transparent
-    pixels count as white paper; a photograph is turned upright as its EXIF data say.
+    training images' size and their paper along its border already is only scaled to [0, 1].
+    Transparent pixels count as white paper; a photograph is turned upright as its EXIF data say.
 
     Args:
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
@@ -50,10 +50,13 @@ def read_image(
             picture = _working_size(Image.fromarray(array))
         else:
             picture = _read_picture(path, framing.image_shape)
-            edge = np.median(border(picture))
-            if picture.shape == framing.image_shape and edge < min(0.5, picture.max() - FAINTEST):
+            bright = 1 - picture if framing.dark else picture  # the ink, on dark paper
+            edge = np.median(border(bright))
+            if picture.shape == framing.image_shape and edge < min(0.5, bright.max() - FAINTEST):
                 return preprocessing.of_brightness(picture.reshape(-1))
-        return preprocessing.of_brightness(place(find_ink(picture), framing).reshape(-1))
+        ink = place(find_ink(picture), framing)
+        brightness = 1 - ink if framing.dark else ink
+        return preprocessing.of_brightness(brightness.reshape(-1))
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no sound PNG, JPEG or BMP file, nor .npy") from error
     except OSError as error:

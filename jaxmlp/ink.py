@@ -11,29 +11,33 @@ SPECK = 0.04  # a patch smaller than this share of the largest one is dirt, not 
 
 
 class Framing(NamedTuple):
-    """How the ink stands in the training images, which are bright on dark.
+    """How the ink stands in the training images.
 
     Attributes:
         image_shape: (height, width) in pixels; (1, n_in) where inputs are no images.
         box: median (height, width) of the ink's bounding box, pixels.
         centre: mean (row, column) of the ink's centre of mass, pixels; the middle of the first
             pixel is 0.
+        dark: whether the ink is darker than its paper, as on a sheet, unlike MNIST's.
     """
 
     image_shape: tuple[int, int]
     box: tuple[float, float]
     centre: tuple[float, float]
+    dark: bool = False
 
 
 def framing(x: np.ndarray, image_shape: tuple[int, int]) -> Framing:
     """Measure how training images are framed.
 
     Args:
-        x: inputs (n, n_in) in [0, 1], bright ink on dark. Images without ink do not count; with
-            no other the ink is taken to fill the frame.
+        x: brightness (n, n_in) in [0, 1]. Images without ink do not count; with no other the ink
+            is taken to fill the frame.
         image_shape: (height, width) with height · width = n_in.
     """
     images = np.asarray(x, np.float32).reshape(-1, *image_shape)
+    dark = bool(np.median([np.median(border(image)) for image in images]) > 0.5)
+    images = 1 - images if dark else images
     ink = images > np.maximum(images.max(axis=(1, 2), keepdims=True) / 2, 0.2)
     images, ink = images[ink.any(axis=(1, 2))], ink[ink.any(axis=(1, 2))]
     height, width = image_shape
@@ -48,7 +52,7 @@ def framing(x: np.ndarray, image_shape: tuple[int, int]) -> Framing:
         box.append(float(np.median(length)))
         mass = images.sum(axis=across)
         centre.append(float(np.mean(mass @ np.arange(mass.shape[1]) / images.sum(axis=(1, 2)))))
-    return Framing(image_shape, (box[0], box[1]), (centre[0], centre[1]))
+    return Framing(image_shape, (box[0], box[1]), (centre[0], centre[1]), dark)
 
 
 def border(image: np.ndarray) -> np.ndarray:
@@ -140,7 +144,7 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def place(ink: np.ndarray, framing: Framing) -> np.ndarray:
-    """The ink drawn at the size and place of the training images, brightest pixel 1."""
+    """The ink drawn at the size and place of the training images: 1 where there is most of it."""
     some = ink > ink.max() / 2
     spans = [np.flatnonzero(some.any(axis=axis))[[0, -1]] for axis in (1, 0)]
     scale = max(framing.box) / max(1 + last - first for first, last in spans)

@@ -214,6 +214,7 @@ def load_run(folder: Path) -> Run:
             framing=Framing(
                 _pair(framing["image_shape"], int),
                 *(_pair(framing[name], float, int) for name in ("box", "centre")),
+                dark=bool(framing.get("dark")),  # of which older versions knew nothing
             ),
             params=(),
             epoch=None,

@@ -153,6 +153,21 @@ def test_what_looks_like_the_training_images_is_left_alone(tmp_path: Path) -> No
     np.testing.assert_allclose(image, ink.ravel(), atol=0.5 / 255)
 
 
+@pytest.mark.parametrize("ink", [page(), 0.8 * page()[36:148:4, 2:114:4]])
+def test_networks_trained_on_dark_ink_get_dark_ink(ink: np.ndarray, tmp_path: Path) -> None:
+    """All is as for bright training images, seen as a negative: a page, and a ready input."""
+    bright = read_image(write(tmp_path / "l.png", ink), FRAME)
+    for picture in (ink, 1 - ink) if ink.shape != (28, 28) else (1 - ink,):
+        path = write(tmp_path / "l.png", picture)
+        np.testing.assert_allclose(
+            read_image(path, FRAME._replace(dark=True)), 1 - bright, atol=1e-6
+        )
+    x = np.stack([bright, np.zeros(784)])
+    found, negative = framing(x, (28, 28)), framing(1 - x, (28, 28))
+    assert (found.dark, negative.dark, negative.box) == (False, True, found.box)
+    np.testing.assert_allclose(negative.centre, found.centre, rtol=1e-6)
+
+
 def test_photographs_of_digits_are_classified_as_the_digits_are(tmp_path: Path) -> None:
     """Real 8 × 8 digits; the class is that of the nearest of all the other digits.
 
