@@ -25,7 +25,7 @@ from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.checking import check_gradient
 from jaxmlp.checking.cases import SHAPES
 from jaxmlp.checking.check import examine
-from jaxmlp.checking.jitter import SAFETY
+from jaxmlp.checking.programs.random_rounding import SAFETY
 from jaxmlp.sweeps import replay
 
 ROOT = Path(__file__).resolve().parent.parent

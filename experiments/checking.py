@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from jaxmlp.checking.cases import SHAPES, network_cases  # noqa: E402
 from jaxmlp.checking.check import examine  # noqa: E402
-from jaxmlp.checking.oracles import as_float64, central_differences  # noqa: E402
+from jaxmlp.checking.truth.derivative import Derivative, as_float64  # noqa: E402
 from tests import corpus, unseen  # noqa: E402
 
 RUNS = 1_000  # of right gradients, at least
@@ -149,7 +149,8 @@ def by_check_grads(wrong: Callable[..., Any], params: Any, batch: Any, loss: Any
 def by_central_differences(wrong: Callable[..., Any], params: Any, batch: Any, loss: Any) -> bool:
     """Whether an entry is off by more than the customary 1e-5, relatively, and 1e-7 absolutely."""
     leaves = jax.tree.leaves(wrong(params, batch))
-    for leaf, (expected, _) in zip(leaves, central_differences(loss, params, batch), strict=True):
+    differences = Derivative(loss).by_differences(params, batch)
+    for leaf, (expected, _) in zip(leaves, differences, strict=True):
         if np.shape(leaf) != expected.shape or not np.allclose(leaf, expected, 1e-5, 1e-7):
             return True
     return False

@@ -21,6 +21,7 @@ from jaxmlp.checking.cases import (
     cast,
     check_settings,
     drawn,
+    moved,
     network_cases,
 )
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
@@ -29,11 +30,12 @@ from jaxmlp.checking.factors import VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
-from jaxmlp.checking.oracles import Oracle, as_float64, compare_oracles
+from jaxmlp.checking.oracles import Oracle, compare
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, run
+from jaxmlp.checking.truth.derivative import BESIDE, as_float64
 from jaxmlp.checking.verdict import (
     AT_A_KINK,
     ONLY_THERE,
@@ -65,7 +67,9 @@ def examine(
     at_kink: str = "zero",
     examples: int = 30,
     seed: int = 0,
+    intended: Sequence[Any] = (),
     known: Known | None = None,
+    along: Callable[..., Any] | None = None,
 ) -> Report:
     """Check a gradient, entry by entry of every leaf, against JAX's own in float64.
 
@@ -86,7 +90,10 @@ def examine(
             "any" allows every slope between those on either side.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
+        intended: functions in the loss, or their names, whose derivative rule is meant to be
+            something else than the derivative, as that of a straight-through estimator.
         known: functions of (params, batch) that might have been computed by mistake, by name.
+        along: makes of a loss the function whose gradient is checked, if it is another one.
 
     Returns:
         The report; `examine` gives it back whether the gradient is right or wrong.
@@ -99,7 +106,7 @@ def examine(
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
-    model = recognise(loss, given)
+    model = Custom(loss, intended, along) if along else recognise(loss, given, intended)
     trials = [
         run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
         for dtype in dtypes or DTYPES
@@ -117,8 +124,8 @@ def examine(
             "nothing to compare"
         )
     if isinstance(model, Custom):
-        findings += _coarse(model, trials)
-    oracles = _oracles(model, loss, trials)
+        findings += [*model.derivative.findings.values(), *_coarse(model, trials)]
+    oracles = _oracles(model, trials)
     wrong = [trial for trial in trials if trial.wrong]
     diagnosis = example = None
     attempt = functools.partial(run, caller, strict=False, any_slope=at_kink == "any")
@@ -140,7 +147,7 @@ def examine(
         dtypes=tuple(dtypes or DTYPES),
         missed=smallest_seen(_bounded(model, trials)),
         oracles=tuple(oracles),
-        loss=_importable(loss) if isinstance(model, Network) or model.truth.traceable else None,
+        loss=_importable(loss) if isinstance(model, Network) or model.traceable else None,
         seconds=time.perf_counter() - start,
     )
 
@@ -172,9 +179,9 @@ def with_activation(function: Callable[..., Any], activation: str) -> Callable[.
 def _coarse(model: Custom, trials: Sequence[Trial]) -> list[Finding]:
     """A note, if the loss has fewer digits than it is given."""
     some = next((trial.case for trial in trials if trial.leaves), None)
-    if some is None or not model.truth.traceable:
+    if some is None or not model.traceable:
         return []
-    if not (narrow := model.truth.narrow(some.params, some.batch)):
+    if not (narrow := model.derivative.coarse(some.params, some.batch)):
         return []
     says = (
         f"the loss computes in {narrow} in places, even for numbers in float64: what a gradient "
@@ -199,17 +206,20 @@ def _importable(function: Any) -> tuple[str, str] | None:
     return (module, name) if getattr(sys.modules.get(module), name, None) is function else None
 
 
-def _oracles(model: Network | Custom, loss: Any, trials: Sequence[Trial]) -> list[Oracle]:
-    """Independent ways to the gradient, on a case where they agree, if there is one nearby."""
-    if isinstance(model, Custom) and not model.truth.traceable:
+def _oracles(model: Network | Custom, trials: Sequence[Trial]) -> list[Oracle]:
+    """Independent ways to the gradient, on a case where they agree, or a little beside one."""
+    if isinstance(model, Custom) and not model.traceable:
         return []
     smooth = [t for t in trials if t.leaves and t.case.kind == "dense" and _size(t) < ENOUGH]
     found: list[Oracle] = []
     for trial in sorted(smooth, key=_nonzero, reverse=True)[:PROBES]:
-        plain = model.plain_loss if isinstance(model, Network) else None
-        found = compare_oracles(loss, trial.case.params, trial.case.batch, plain)
-        if all(oracle.agrees for oracle in found):
-            break
+        params, batch = trial.case.params, trial.case.batch
+        for _ in range(2):
+            truth = model.expected(params, batch)
+            found = compare(model.derivative, params, batch, truth, model.plain_loss)
+            if all(oracle.agrees for oracle in found):
+                return found
+            params = moved(params, 0, BESIDE, BESIDE)  # no kink is likely to be there
     return found
 
 

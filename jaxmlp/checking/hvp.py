@@ -12,8 +12,8 @@ import numpy as np
 import jaxmlp
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
-from jaxmlp.checking.oracles import as_float64, no_number, not_jax
 from jaxmlp.checking.report import Report, demanding
+from jaxmlp.checking.truth.derivative import as_float64, no_number, not_jax
 from jaxmlp.losses import cross_entropy
 from jaxmlp.network import forward
 
@@ -30,6 +30,7 @@ def examine_hvp(
     labels: Sequence[str] = FORMS,
     dtypes: Sequence[str] = ("float64",),
     at_kink: str = "zero",
+    intended: Sequence[Any] = (),
     examples: int = 30,
     seed: int = 0,
 ) -> Report:
@@ -46,6 +47,7 @@ def examine_hvp(
         labels: of our networks: classes, rows or both.
         dtypes: of the parameters and directions.
         at_kink: as in `check_gradient`. Where a ReLU bends, its second derivative counts as 0.
+        intended: as in `check_gradient`.
         examples: how many cases to draw from a strategy.
         seed: of all numbers.
 
@@ -85,7 +87,8 @@ def examine_hvp(
         )
     return examine(
         functools.wraps(manual_hvp)(lambda params, batch: hvp(params, *batch)),
-        _along(loss), cases=directed, dtypes=dtypes, at_kink=at_kink, seed=seed, known=known,
+        loss, cases=directed, dtypes=dtypes, at_kink=at_kink, seed=seed, known=known,
+        intended=intended, along=_along,
     )  # fmt: skip
 
 
@@ -104,7 +107,6 @@ def _require_jax(loss: Callable[..., Any], case: Case) -> None:
         raise ValueError(f"the loss {no_number(shape)}")
 
 
-@functools.lru_cache(maxsize=64)
 def _along(loss: Callable[..., Any]) -> Callable[..., Any]:
     """The derivative of a loss along v, as a loss of (params, (batch, v))."""
 
@@ -113,7 +115,6 @@ def _along(loss: Callable[..., Any]) -> Callable[..., Any]:
         products = jax.tree.map(lambda g, d: jnp.sum(g * d), jax.grad(loss)(params, inputs), v)
         return sum(jax.tree.leaves(products), jnp.zeros(()))
 
-    slope.prefix = "(H v)."  # pyright: ignore[reportFunctionMemberAccess]
     return slope
 
 

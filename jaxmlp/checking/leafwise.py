@@ -16,6 +16,7 @@ from jaxmlp.checking.trials import Leaf, Trial
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 UNEXPLAINED = "unknown mistake"
 MANY = 20  # errors from which their mean says something
+UNEXPLAINED_PART = 1e-2  # of an error, at most
 CLEAR = 1e3  # times what rounding may do
 ADDED = {
     "the parameter, as by weight decay,": lambda param: param,
@@ -96,7 +97,10 @@ def _explanations(
 
 
 def _fits(pairs: Sequence[tuple[Leaf, Array | None]]) -> bool:
-    """Whether every leaf is what is predicted for it, and finite where that is."""
+    """Whether every leaf is what is predicted for it, and finite where that is.
+
+    What leaves more than a hundredth of the error unexplained is no explanation of it.
+    """
     for leaf, predicted in pairs:
         if predicted is None:
             return False
@@ -105,6 +109,10 @@ def _fits(pairs: Sequence[tuple[Leaf, Array | None]]) -> bool:
         alike = np.isfinite(predicted).all() == np.isfinite(leaf.received).all()
         if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
             return False
+        if not leaf.right and alike and np.isfinite(predicted).all():
+            left, off = (_size(leaf.received - each) for each in (predicted, leaf.expected))
+            if left > max(UNEXPLAINED_PART * off, float(np.max(leaf.allowed))):
+                return False
     return True
 
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.cases import SHAPES, Case, moved, network_cases
+from jaxmlp.checking.cases import SHAPES, Case, network_cases
 from jaxmlp.checking.diagnosis import Observation
-from jaxmlp.checking.jitter import SAFETY, rounding_spread
-from jaxmlp.checking.kinks import Choice, changed, choices, grad_by_sides, kinks_at, places_of
-from jaxmlp.checking.oracles import Truth, as_float64
+from jaxmlp.checking.programs.kinks import (
+    Choice,
+    Kink,
+    changed,
+    choices,
+    grad_by_sides,
+    kinks_at,
+    places_of,
+)
+from jaxmlp.checking.programs.random_rounding import SAFETY
+from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
     Array,
@@ -28,79 +36,66 @@ from jaxmlp.checking.reference import (
 )
 from jaxmlp.checking.rounding import Precision, gradient_bounds, rounding_bounds
 from jaxmlp.checking.trials import Trial
+from jaxmlp.checking.truth.derivative import DERIVATIVE, Derivative, as_float64, leaf_names
+from jaxmlp.checking.truth.differences import TRUST
 
+ROUGH = 2.0**12  # times the least bound, where a rough one will do
 FLOOR = 16.0  # roundings of a leaf's largest entry that need no closer look
-ROUGH = 2.0**12  # times that, where a rough bound will do
-FAR = 1e-3  # of a leaf's largest entry: a mistake, not a rounding
-CANCELLING = ("huge logits", "confident")  # cases in which nearly all of a gradient cancels
-NEAR = 1e-7  # how far from a point to look for the other slopes of a kink
-LOOKS = 16
 SWEEPS = 3  # over the elements at kinks, which may hang together
-DERIVATIVE = "∂C/∂"
+PRODUCT = "(H v)."  # of a Hessian and a vector
 SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
 
 class Custom:
     """A loss of which nothing is known but how to evaluate and differentiate it."""
 
-    def __init__(self, loss: Callable[..., Any]) -> None:
-        """A model for `loss(params, batch)`."""
-        self.truth = Truth(loss)
-        self._grad = jax.grad(loss)
+    def __init__(
+        self,
+        loss: Callable[..., Any],
+        intended: Sequence[Any] = (),
+        along: Callable[..., Any] | None = None,
+    ) -> None:
+        """A model for `loss(params, batch)`; the others are those of `Derivative`."""
+        self.derivative = Derivative(loss, intended, along)
+        self.plain_loss = self.derivative.of(loss)
+        self.product = along is not None
         self.least: float | None = None
-        self.refuted = False
+
+    @property
+    def traceable(self) -> bool:
+        """Whether JAX can follow the loss."""
+        return self.derivative.traceable
 
     def expected(self, params: Any, batch: Any) -> list[Array]:
         """The leaves of the true gradient."""
-        return [each.value for each in self.truth(params, batch)]
+        return [each.value for each in self.derivative.at(params, batch)]
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
-        return leaf_names(case.params, getattr(self.truth.loss, "prefix", DERIVATIVE))
-
-    @property
-    def product(self) -> bool:
-        """Whether it is no gradient that is checked but a Hessian-vector product."""
-        return hasattr(self.truth.loss, "prefix")
+        return leaf_names(case.params, PRODUCT if self.product else DERIVATIVE)
 
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
     ) -> list[tuple[Array, Array]]:
-        """The true leaves, and what random rounding spreads them by.
-
-        That takes a while, so gradients that are right up to a few roundings are let off. And once
-        one is wrong beyond all rounding, what is as far off elsewhere is wrong without it.
-        """
-        truth, unit = self.truth(case.params, case.batch), float(jnp.finfo(dtype).eps) / 2
-        expected = [each.value for each in truth]
-        allowed = [least_bound(*each, unit) for each in truth]
-        right = _within(received, expected, allowed)
-        tame = self.refuted and case.kind not in CANCELLING
+        """The true leaves, and what random rounding spreads them by, where that is asked for."""
+        estimates = self.derivative.at(case.params, case.batch, dtype)
+        unit = float(jnp.finfo(dtype).eps) / 2
+        expected = [each.value for each in estimates]
+        allowed = [least_bound(*each, unit) for each in estimates]
         if self.least is not None:
             allowed = [np.maximum(ROUGH * each, self.least) for each in allowed]
-        elif not right and tame and _settled(received, expected, allowed):
-            allowed = [
-                each * (ROUGH if _far(r, e) else 1)
-                for r, e, each in zip(received, expected, allowed, strict=True)
-            ]
-        elif not right:
-            spread = self._spread(case, expected, unit)
+        elif not _within(received, expected, allowed):
+            given = (case.params, case.batch, dtype, unit, expected)
+            spread = self.derivative.spread(*given)
             allowed = [least + SAFETY * off for least, off in zip(allowed, spread, strict=True)]
-            if not _within(received, expected, allowed):
-                natural = self._natural(case)
-                allowed = [
-                    a + FLOOR * unit * most for a, most in zip(allowed, natural, strict=True)
-                ]
-            if not _within(received, expected, allowed):
-                self.refuted = self.refuted or any(map(_far, received, expected))
-        if not _within(received, expected, allowed) and self.truth.traceable:
-            expected = self._on_nearest_sides(case, received, expected, allowed, any_slope)
-        if any_slope and not _within(received, expected, allowed):
-            slopes = self._slopes_nearby(case, expected)
-            allowed = [each + slope for each, slope in zip(allowed, slopes, strict=True)]
+        if self.least is None and not _within(received, expected, allowed):
+            natural = self._natural(case)
+            allowed = [a + FLOOR * unit * most for a, most in zip(allowed, natural, strict=True)]
+        if not _within(received, expected, allowed) and self.traceable:
+            expected = self._on_sides(case, received, expected, allowed, any_slope)
         return list(zip(expected, allowed, strict=True))
 
-    def _on_nearest_sides(
+    def _on_sides(
         self,
         case: Case,
         received: Sequence[Array],
@@ -110,20 +105,32 @@ class Custom:
     ) -> list[Array]:
         """Of the gradients that are right where the loss has kinks just here, the nearest.
 
-        Right is what the convention says, or the slope of any side, if every one will do.
+        Right is what the convention says; or, if every slope will do, what is between the slopes
+        on all sides.
         """
-        loss = self.truth.loss
+        # the slope that a rule gives is right, but any other will do where every one does
+        loss = self.derivative.loss
+        loss = self.derivative.of(without_rules(loss) if every else loss)
         with jax.enable_x64(True):
             params, batch = as_float64((case.params, case.batch))
-            kinks = kinks_at(lambda params: loss(params, batch), params)
+            try:
+                kinks = kinks_at(lambda params: loss(params, batch), params)
+            except Exception:  # a program that cannot be followed so
+                return expected
+            if not any(np.any(kink.met) for kink in kinks):
+                return expected
+            leaves = grad_by_sides(loss, kinks, params, batch)
 
             def on(choice: Choice) -> tuple[float, Choice, list[Array]]:
-                leaves = _leaves(grad_by_sides(loss)(choice, params, batch))
-                return _distance(received, leaves), choice, leaves
+                found = leaves(choice)
+                return _distance(received, found), choice, found
 
-            found = min(map(on, choices(kinks, every)), key=lambda each: each[0], default=None)
+            tried = list(map(on, choices(kinks, every)))
+            found = min(tried, key=lambda each: each[0], default=None)
             if found is None:
                 return expected
+            if every:
+                return _between(received, expected, [each[2] for each in tried], kinks, leaves)
             close = sum(float(np.sum(each)) for each in allowed)
             for _ in range(SWEEPS):  # one element after another, where elements differ
                 if found[0] <= close:
@@ -132,16 +139,6 @@ class Custom:
                     others = map(on, changed(kinks, found[1], place))
                     found = min((found, *others), key=lambda each: each[0])
         return found[2] if found[0] < _distance(received, expected) else expected
-
-    def _spread(self, case: Case, expected: list[Array], unit: float) -> list[Array]:
-        """What rounding may change of the true leaves."""
-        if self.truth.traceable:
-            return rounding_spread(self._grad, (case.params, case.batch), unit)
-        if unit < np.finfo(np.float32).eps:
-            return [np.zeros_like(leaf) for leaf in expected]  # the differences' error is larger
-        arguments = (case.params, case.batch)
-        others = (self.expected(*moved(arguments, seed, unit, 0.0)) for seed in range(4))
-        return _largest_change(expected, others)
 
     def _natural(self, case: Case) -> list[float]:
         """The largest entry of every leaf with the parameters scaled down.
@@ -156,28 +153,8 @@ class Custom:
             found.append([float(np.abs(leaf).max(initial=0)) for leaf in leaves])
         return [max(filter(np.isfinite, sizes), default=0.0) for sizes in zip(*found, strict=True)]
 
-    def _slopes_nearby(self, case: Case, expected: list[Array]) -> list[Array]:
-        """How far the gradient jumps around a point: 0 in the entries that only bend there.
-
-        What is smooth changes a sixteenth as much at a sixteenth of the distance; a jump stays.
-        """
-
-        def change(step: float) -> list[Array]:
-            nearby = (moved(case.params, seed, step, step) for seed in range(LOOKS))
-            return _largest_change(expected, (self.expected(each, case.batch) for each in nearby))
-
-        far, near = change(NEAR), change(NEAR / 16)
-        # What they differ by is the smooth part, by which the jump may be larger than both.
-        return [
-            np.where(n > f / 4, np.maximum(n, f) + np.abs(f - n), 0.0)
-            for n, f in zip(near, far, strict=True)
-        ]
-
     def quick(self, least: float) -> "Custom":
-        """The same with a rough bound: for small cases that none should wait for.
-
-        Errors below `least` do not count.
-        """
+        """The same with a rough bound, for small cases. Errors below `least` do not count."""
         other = copy.copy(self)
         other.least = least
         return other
@@ -185,8 +162,9 @@ class Custom:
     def bounded(self, trial: Trial) -> Trial:
         """A trial with the bounds up to which a gradient passes, which not every one needs."""
         case, unit = trial.case, float(jnp.finfo(trial.dtype).eps) / 2
-        truth = self.truth(case.params, case.batch)
-        spread = self._spread(case, [each.value for each in truth], unit)
+        truth = self.derivative.at(case.params, case.batch, trial.dtype)
+        values = [each.value for each in truth]
+        spread = self.derivative.spread(case.params, case.batch, trial.dtype, unit, values)
         leaves = (
             replace(leaf, allowed=least_bound(*each, unit) + SAFETY * off)
             for leaf, each, off in zip(trial.leaves, truth, spread, strict=True)
@@ -194,13 +172,30 @@ class Custom:
         return replace(trial, leaves=tuple(leaves))
 
 
-def leaf_names(params: Any, prefix: str = DERIVATIVE) -> list[str]:
-    """The name of the derivative by every leaf, from its path."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [
-        f"{prefix}{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
-        for path, _ in paths
-    ]
+def _between(
+    received: Sequence[Array],
+    expected: list[Array],
+    tried: Sequence[list[Array]],
+    kinks: Sequence[Kink],
+    leaves: Callable[[Choice], list[Array]],
+) -> list[Array]:
+    """What is nearest to the received leaves between the slopes on all sides of some kinks.
+
+    Every element at a kink adds to an entry something between what its sides add.
+    """
+    none = tuple(np.zeros(np.shape(kink.met), int) for kink in kinks)
+    base = leaves(none)
+    low, high = ([leaf.copy() for leaf in base] for _ in range(2))
+    for place in places_of(kinks):
+        sides = [leaves(choice) for choice in changed(kinks, none, place, every=True)]
+        for i, leaf in enumerate(base):
+            by = np.stack([side[i] - leaf for side in sides])
+            low[i] += np.minimum(by.min(axis=0), 0)
+            high[i] += np.maximum(by.max(axis=0), 0)
+    for other in (*tried, expected):
+        low = [np.minimum(*pair) for pair in zip(low, other, strict=True)]
+        high = [np.maximum(*pair) for pair in zip(high, other, strict=True)]
+    return [np.clip(r, a, b) for r, a, b in zip(received, low, high, strict=True)]
 
 
 def _within(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
@@ -211,36 +206,13 @@ def _within(received: Sequence[Array], expected: list[Array], allowed: list[Arra
 def least_bound(value: Array, error: Array, unit: float) -> Array:
     """What needs no closer look: few roundings of the largest entry, and the truth's own error."""
     tiny = float(np.finfo(np.float32).tiny)
-    return np.asarray(FLOOR * unit * np.abs(value).max(initial=0) + SAFETY * error + tiny)
-
-
-def _leaves(tree: Any) -> list[Array]:
-    return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
+    return np.asarray(FLOOR * unit * np.abs(value).max(initial=0) + TRUST * error + tiny)
 
 
 def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:
     """The root of the sum of squares of what all leaves differ by."""
     pairs = zip(received, expected, strict=True)
     return float(np.sqrt(sum(np.sum((r - e) ** 2) for r, e in pairs)))
-
-
-def _far(received: Array, expected: Array) -> bool:
-    """Whether a leaf is off by more than a thousandth of its largest entry."""
-    return not np.all(np.abs(received - expected) <= FAR * np.abs(expected).max(initial=0))
-
-
-def _settled(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
-    """Whether every leaf is right beyond doubt or wrong beyond doubt."""
-    return all(
-        _far(r, e) or _within([r], [e], [a])
-        for r, e, a in zip(received, expected, allowed, strict=True)
-    )
-
-
-def _largest_change(leaves: list[Array], others: Iterable[list[Array]]) -> list[Array]:
-    """How far the leaves of some gradients are from those of one, entry by entry."""
-    columns = zip(leaves, *others, strict=True)
-    return [np.abs(np.stack(each) - leaf[None]).max(axis=0) for leaf, *each in columns]
 
 
 class Network:
@@ -250,10 +222,8 @@ class Network:
         """Networks whose hidden layers have this activation."""
         self.activation = activation
         self.least = 0.0
-        truth = Truth(_our_loss(activation))
-        self.expected: Callable[..., list[Array]] = lambda params, batch: [
-            each.value for each in truth(params, batch)
-        ]
+        self.derivative = Derivative(_our_loss(activation))
+        self.expected: Callable[..., list[Array]] = self._by_programs
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf, such as ∂C/∂W⁰."""
@@ -274,6 +244,9 @@ class Network:
     def plain_loss(self, params: Any, batch: Any) -> Any:
         """The loss in NumPy, of real or complex parameters."""
         return evaluate(self.problem(Case(params, batch, "")), last=Line("C"))[Line("C")]
+
+    def _by_programs(self, params: Any, batch: Any) -> list[Array]:
+        return self.derivative.by_jax(params, batch)
 
     def quick(self, least: float = 0.0) -> "Network":
         """The same with the derivation as the truth: for small cases that none should wait for.
@@ -308,13 +281,15 @@ def _same_slopes(loss: Callable[..., Any], cases: Sequence[Case], activation: st
     theirs, ours = Custom(loss), Network(activation).quick()
     dense = [(case.params, case.batch) for case in cases if case.kind == "dense"]
     return all(
-        not theirs.truth.traceable or np.allclose(one, other)
+        not theirs.traceable or np.allclose(one, other)
         for case in dense
         for one, other in zip(theirs.expected(*case), ours.expected(*case), strict=True)
     )
 
 
-def recognise(loss: Callable[..., Any], cases: Sequence[Case] | None) -> Network | Custom:
+def recognise(
+    loss: Callable[..., Any], cases: Sequence[Case] | None, intended: Sequence[Any] = ()
+) -> Network | Custom:
     """What is known of a loss: it is ours if it has our values, whoever wrote it."""
     bound = getattr(loss, "keywords", {})
     if getattr(loss, "func", loss) is jaxmlp.loss and set(bound) <= {"activation"}:
@@ -322,16 +297,17 @@ def recognise(loss: Callable[..., Any], cases: Sequence[Case] | None) -> Network
     try:
         if cases is None:
             cases = list(itertools.islice(network_cases(SHAPES, np.float64, 0), 12))
+        problems = [as_problem(case.params, case.batch, "relu") for case in cases]
         with jax.enable_x64(True):
             values = [float(loss(*as_float64((case.params, case.batch)))) for case in cases]
         for activation in ACTIVATIONS:
             ours = [
-                float(evaluate(as_problem(case.params, case.batch, activation))[Line("C")])
-                for case in cases
+                float(evaluate(problem._replace(activation=activation))[Line("C")])
+                for problem in problems
             ]
             alike = np.allclose(values, ours, rtol=1e-9, atol=1e-12)
             if alike and _same_slopes(loss, cases, activation):
                 return Network(activation)
     except Exception:  # whatever a foreign loss or a foreign tree raises: it is not ours
         pass
-    return Custom(loss)
+    return Custom(loss, intended)

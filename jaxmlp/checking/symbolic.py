@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import sympy as sp
 
-from jaxmlp.checking.jitter import evaluated, inside
+from jaxmlp.checking.programs.interpreter import evaluated, inside
 
 CONSTANTS = (sp.sqrt(2), 1 / sp.sqrt(2), sp.sqrt(2 * sp.pi), 1 / sp.sqrt(2 * sp.pi))
 MOVING = {

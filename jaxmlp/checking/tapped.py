@@ -10,16 +10,17 @@ import numpy as np
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis import settled, standing
-from jaxmlp.checking.jitter import SAFETY, rounding_spread
-from jaxmlp.checking.kinks import Choice
 from jaxmlp.checking.leafwise import faults
-from jaxmlp.checking.models import leaf_names, least_bound
+from jaxmlp.checking.models import least_bound
 from jaxmlp.checking.naming import as_real
+from jaxmlp.checking.programs.kinks import Choice
+from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines
 from jaxmlp.checking.trials import Leaf, Trial, unlike
+from jaxmlp.checking.truth.derivative import as_float64, leaf_names
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 DERIVATIVE = ("∂C/∂{}", "∂L/∂{}", "d{}", "d_{}", "dC_d{}", "dL_d{}", "dC/d{}", "dL/d{}", "grad_{}")
@@ -79,8 +80,10 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
     }
     allowed = {name: least_bound(line, np.zeros_like(line), UNIT) for name, line in right.items()}
     if any(np.any(np.abs(line - right[name]) > allowed[name]) for name, line in received.items()):
-        arguments = (case.params, case.batch, {}, {})
-        spread = rounding_spread(lines_of(inspect.unwrap(loss)), arguments, UNIT)
+        with jax.enable_x64(True):
+            arguments = as_float64((case.params, case.batch, {}, {}))
+        program, _ = lines_of(inspect.unwrap(loss)).program(*arguments)
+        spread = rounding_spread(program, jax.tree.leaves(arguments), UNIT)
         bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
         for name, bound in _named(bounds, case.params):
             allowed[name] += SAFETY * bound

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxmlp.checking.kinks import Choice, Sides, choices, kinks_at
-from jaxmlp.checking.oracles import as_float64, not_jax
+from jaxmlp.checking.programs.execution import Traced
+from jaxmlp.checking.programs.kinks import Choice, Sides, choices, kinks_at
 from jaxmlp.checking.reference import Array
+from jaxmlp.checking.truth.derivative import as_float64, not_jax
 
 _active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
 
@@ -98,7 +98,7 @@ def true_lines(
     with jax.enable_x64(True):
         arguments = as_float64((params, batch, dict(values), dict(derivatives)))
         try:
-            lines = jax.tree.map(np.asarray, lines_of(loss)(*arguments, sides))
+            lines = lines_of(loss)(*arguments, sides)
         except jax.errors.UnexpectedTracerError:
             raise ValueError(
                 "a tap is inside a loop, such as lax.scan, or inside vmap: name what goes into "
@@ -145,14 +145,13 @@ def _moved(
 
 
 @functools.lru_cache(maxsize=64)
-def lines_of(loss: Callable[..., Any]) -> Callable[..., Lines]:
+def lines_of(loss: Callable[..., Any]) -> Traced:
     """The same as one program of (params, batch, values, derivatives, sides)."""
 
-    @jax.jit
     def lines(params: Any, batch: Any, values: Any, derivatives: Any, sides: Any = None) -> Lines:
         total, zeros = _moved(loss, params, batch, values, derivatives)
         followed = total if sides is None else functools.partial(Sides(sides), total)
         grads, computed = jax.grad(followed, argnums=(0, 1), has_aux=True)(zeros, params)
         return Lines(computed, *grads)
 
-    return lines
+    return Traced(lines)

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
-from jaxmlp.checking.jitter import evaluated, inside, looped
+from jaxmlp.checking.programs.execution import Machine
+from jaxmlp.checking.programs.interpreter import RULES, called, evaluated, inside, looped
 
-OWN_RULES = ("custom_jvp_call", "custom_vjp_call")  # that say what their slope is, as `relu` does
 COMPARING = ("gt", "ge", "lt", "le")
 LOGICAL = ("and", "or", "xor", "not")
 MOVING = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "rev")
@@ -84,8 +83,8 @@ class Sides:
         name, values = equation.primitive.name, [each.value for each in given]
         live = any(each.live for each in given) and name != "stop_gradient"
         if inner := inside(equation):
-            if name in OWN_RULES:
-                return [Traced(each, live) for each in _alone(equation, values, inner[0])]
+            if name in RULES:  # they say what their slope is, as `relu` does
+                return [Traced(each, live) for each in called(equation, values)]
             return [_traced(each) for each in evaluated(*inner, given, self._step)]
         result = equation.primitive.bind(*values, **equation.params)
         if equation.primitive.multiple_results:
@@ -179,24 +178,21 @@ def _winners(equation: Any, values: Any, result: Any) -> Kink:
     return Kink(first != last, picked, 2)
 
 
-def _alone(equation: Any, values: list[Any], inner: Jaxpr) -> list[Any]:
-    """A call as JAX does it, with its own rule for its derivative."""
-    given = {
-        variable: value
-        for variable, value in zip(equation.invars, values, strict=True)
-        if not isinstance(variable, Literal)
-    }
-    program = inner.replace(
-        constvars=(), invars=list(given), outvars=equation.outvars, eqns=[equation]
-    )
-    return jaxpr_as_fun(ClosedJaxpr(program, ()))(*given.values())
-
-
 def kinks_at(function: Callable[..., Any], *arguments: Any) -> list[Kink]:
     """The kinks that a function comes by at concrete numbers, its derivative being by them."""
-    follow = Sides()
-    follow(function, *arguments)
-    return follow.kinks
+    kinks: list[Kink] = []
+
+    def followed(*arguments: Any) -> list[Any]:
+        follow = Sides()
+        follow(function, *arguments)
+        kinks[:] = follow.kinks
+        return [kink.met for kink in kinks]
+
+    met = Machine()(jax.make_jaxpr(followed)(*arguments), *jax.tree.leaves(arguments))
+    return [
+        kink._replace(met=each, sides=[None] * len(kink.sides))
+        for kink, each in zip(kinks, met, strict=True)
+    ]
 
 
 Choice = tuple[np.ndarray, ...]  # for every kink, and every element of it, a side, or 0 for JAX's
@@ -231,23 +227,30 @@ def places_of(kinks: Sequence[Kink]) -> list[tuple[int, tuple[int, ...]]]:
     return list(itertools.islice(every, MOST))
 
 
-def changed(kinks: Sequence[Kink], choice: Choice, at: tuple[int, tuple[int, ...]]) -> list[Choice]:
-    """The choices that differ from one at one element only."""
+def changed(
+    kinks: Sequence[Kink],
+    choice: Choice,
+    at: tuple[int, tuple[int, ...]],
+    every: bool = False,
+) -> list[Choice]:
+    """The choices that differ from one at one element only; every side, or the right ones."""
     number, place = at
     others = []
-    for side in range(kinks[number].right + 1):
+    for side in range((len(kinks[number].sides) if every else kinks[number].right) + 1):
         other = choice[number].copy()
         other[place] = side
         others.append((*choice[:number], other, *choice[number + 1 :]))
     return others
 
 
-@functools.lru_cache(maxsize=64)
-def grad_by_sides(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """The gradient of a loss as a function of (choice, params, batch)."""
+def grad_by_sides(
+    loss: Callable[..., Any], kinks: Sequence[Kink], params: Any, batch: Any
+) -> Callable[[Choice], list[np.ndarray]]:
+    """The gradient of a loss, as a function of the sides that its kinks take."""
 
     def chosen(params: Any, choice: Any, batch: Any) -> Any:
         return Sides(choice)(lambda params: loss(params, batch), params)
 
-    grad = jax.jit(jax.grad(chosen))
-    return lambda choice, params, batch: grad(params, choice, batch)
+    some = tuple(np.zeros(np.shape(kink.met), int) for kink in kinks)
+    program = jax.make_jaxpr(jax.grad(chosen))(params, some, batch)
+    return lambda choice: Machine()(program, *jax.tree.leaves((params, choice, batch)))

@@ -1,0 +1,159 @@
+"""Going through a traced program, operation by operation, into its calls and loops.
+
+All that depends on how JAX names and stores the parts of a program is here.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+
+Step = Callable[[Any, list[Any]], list[Any]]
+Round = Callable[[Any, list[Any]], tuple[list[Any], Any]]
+RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+CALLS = {
+    "jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", *RULES,
+}  # fmt: skip
+INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where they keep the program that they call
+RANDOM = ("threefry2x32", "random_bits", "rng_bit_generator", "random_gamma")
+LIBRARIES = ("/jax/", "/jaxlib/", "/site-packages/", "/dist-packages/", "<")
+
+
+def evaluated(jaxpr: Jaxpr, consts: Any, arguments: Any, step: Step) -> list[Any]:
+    """The results of a program whose every operation is done by `step(equation, values)`."""
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
+    for equation in jaxpr.eqns:
+        values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
+        for variable, result in zip(equation.outvars, step(equation, values), strict=True):
+            known[variable] = result
+    return [v.val if isinstance(v, Literal) else known[v] for v in jaxpr.outvars]
+
+
+def inside(equation: Any) -> tuple[Jaxpr, Any] | None:
+    """The program that an operation calls, and its constants, if it is a call."""
+    if equation.primitive.name not in CALLS:
+        return None
+    return opened(next(equation.params[key] for key in INNER if key in equation.params))
+
+
+def opened(program: Any) -> tuple[Jaxpr, Any]:
+    """A program and its constants, whether or not it carries them."""
+    return (program.jaxpr, program.consts) if hasattr(program, "consts") else (program, [])
+
+
+def bound(equation: Any, values: list[Any]) -> list[Any]:
+    """The results of an operation as JAX does it."""
+    results = equation.primitive.bind(*values, **equation.params)
+    return list(results) if equation.primitive.multiple_results else [results]
+
+
+def called(equation: Any, values: list[Any]) -> list[Any]:
+    """The results of a call as JAX does it, with a rule of its own for its derivative."""
+    given = {
+        variable: value
+        for variable, value in zip(equation.invars, values, strict=True)
+        if not isinstance(variable, Literal)
+    }
+    jaxpr, _ = inside(equation) or (None, None)
+    assert jaxpr is not None
+    alone = {"constvars": (), "invars": list(given), "outvars": equation.outvars}
+    program = jaxpr.replace(**alone, eqns=[equation])
+    return jaxpr_as_fun(ClosedJaxpr(program, ()))(*given.values())
+
+
+def looped(params: Any, values: list[Any], round_: Round) -> tuple[list[Any], Any]:
+    """The results of a loop of a fixed length, and what its rounds gave besides.
+
+    Args:
+        params: of the operation `scan`.
+        values: what it is given.
+        round_: does one round by its number, from 1, and what that is given.
+    """
+    constants, carries = scan_counts(params)
+    fixed, carry = values[:constants], values[constants : constants + carries]
+
+    def step(carry: list[Any], given: tuple[Any, list[Any]]) -> tuple[list[Any], Any]:
+        number, slices = given
+        results, besides = round_(number, [*fixed, *carry, *slices])
+        return results[:carries], (results[carries:], besides)
+
+    numbers = jnp.arange(1, params["length"] + 1)
+    given = (numbers, values[constants + carries :])
+    carry, (outputs, besides) = jax.lax.scan(
+        step, carry, given, params["length"], params["reverse"]
+    )
+    return [*carry, *outputs], besides
+
+
+def scan_counts(params: Any) -> tuple[int, int]:
+    """How many arguments of a `scan` are constants, and how many are carried on."""
+    if "ft_in" in params:  # from jax 0.11 on
+        constants, carries, _ = map(len, params["ft_in"].unpack())
+        return constants, carries
+    return params["num_consts"], params["num_carry"]
+
+
+def operations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """Every operation of a program, those inside of others included."""
+    for equation in jaxpr.eqns:
+        yield from with_those_inside(equation)
+
+
+def with_those_inside(equation: Any) -> Iterator[Any]:
+    """An operation, and those of the programs that it runs."""
+    yield equation
+    for value in equation.params.values():
+        for each in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(each, (Jaxpr, ClosedJaxpr)):
+                yield from operations(opened(each)[0])
+
+
+def is_random(jaxpr: Jaxpr) -> bool:
+    """Whether a program draws random numbers."""
+    return any(equation.primitive.name in RANDOM for equation in operations(jaxpr))
+
+
+class Source(NamedTuple):
+    """A line of somebody's file; nothing if it is not known."""
+
+    file: str = ""
+    number: int = 0
+
+    def __str__(self) -> str:
+        """Such as loss.py line 7."""
+        return f"{Path(self.file).name} line {self.number}" if self.file else ""
+
+    @property
+    def text(self) -> str:
+        """What is written there."""
+        try:
+            lines = Path(self.file).read_text(encoding="utf-8").splitlines()
+            return lines[self.number - 1].strip()
+        except (OSError, UnicodeDecodeError, IndexError):
+            return ""
+
+
+def source(equation: Any) -> Source:
+    """The line from which an operation comes: the innermost one outside of installed packages."""
+    trace = equation.source_info.traceback
+    frames = list(trace.frames) if trace else []
+    ours = str(Path(__file__).parent.parent)  # the checker's own, but not the networks
+    for frame in frames:
+        name = frame.file_name
+        if not (any(part in name for part in LIBRARIES) or name.startswith(ours)):
+            return Source(name, frame.line_num)
+    return Source()
+
+
+def rule_name(equation: Any) -> tuple[str, Source]:
+    """The function that has a rule of its own, and where it is written."""
+    jaxpr, _ = inside(equation) or (None, None)
+    about = getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
+    name, _, place = str(about).partition(" at ")
+    file, _, number = place.rpartition(":")
+    if not file or any(part in file for part in LIBRARIES):
+        return name or "a function", source(equation)
+    return name, Source(file, int(number) if number.isdigit() else 0)

@@ -1,0 +1,184 @@
+"""Rules that a function brings along for its own derivative (`custom_jvp`, `custom_vjp`)."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from jaxmlp.checking.programs.execution import Machine
+from jaxmlp.checking.programs.interpreter import (
+    RULES,
+    Source,
+    bound,
+    called,
+    evaluated,
+    inside,
+    looped,
+    opened,
+    operations,
+    rule_name,
+    with_those_inside,
+)
+
+SAME = 1e-6  # relative difference up to which two derivatives are the same
+
+
+def has_rules(program: Jaxpr, intended: Sequence[str] = ()) -> bool:
+    """Whether a program meets a rule that is not meant to be something else than a derivative."""
+    return any(_is_rule(equation, intended) for equation in operations(program))
+
+
+def _is_rule(equation: Any, intended: Sequence[str]) -> bool:
+    return equation.primitive.name in RULES and rule_name(equation)[0] not in intended
+
+
+def without_rules(function: Callable[..., Any], intended: Sequence[str] = ()) -> Callable[..., Any]:
+    """The same function, of which JAX knows nothing but what it computes.
+
+    Args:
+        function: that JAX can trace.
+        intended: the names of functions whose rules are to stay.
+    """
+
+    @functools.wraps(function)
+    def plain(*arguments: Any) -> Any:
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        results = _run(closed, jax.tree.leaves(arguments), intended)
+        return jax.tree.unflatten(jax.tree.structure(shape), results)
+
+    return plain
+
+
+def _run(program: Any, values: Sequence[Any], intended: Sequence[str]) -> list[Any]:
+    jaxpr, consts = opened(program)
+    return evaluated(jaxpr, consts, values, functools.partial(_step, intended=intended))
+
+
+def _step(equation: Any, values: list[Any], intended: Sequence[str]) -> list[Any]:
+    """One operation; where a rule is inside, the program that it is a rule for."""
+    name, params = equation.primitive.name, equation.params
+    if name in RULES:
+        if not _is_rule(equation, intended):
+            return called(equation, values)
+        return _run(inner_program(equation), values, intended)
+    if not any(_is_rule(each, intended) for each in with_those_inside(equation)):
+        return bound(equation, values)
+    run = functools.partial(_run, intended=intended)
+    if name == "scan":
+        results, _ = looped(params, values, lambda _, given: (run(params["jaxpr"], given), ()))
+        return results
+    if name == "cond":
+        branches = [lambda *given, each=each: run(each, given) for each in params["branches"]]
+        return list(jax.lax.switch(values[0], branches, *values[1:]))
+    if name == "while":
+        condition, body = params["cond_nconsts"], params["body_nconsts"]
+        tested, fixed = values[:condition], values[condition : condition + body]
+        return jax.lax.while_loop(
+            lambda carry: run(params["cond_jaxpr"], [*tested, *carry])[0],
+            lambda carry: run(params["body_jaxpr"], [*fixed, *carry]),
+            values[condition + body :],
+        )
+    if (inner := inside(equation)) is not None:
+        return run(ClosedJaxpr(*inner), values)
+    return bound(equation, values)
+
+
+def inner_program(equation: Any) -> ClosedJaxpr:
+    """What a call runs."""
+    jaxpr, consts = inside(equation) or opened(equation.params["call_jaxpr"])
+    return ClosedJaxpr(jaxpr, consts)
+
+
+class Rule(NamedTuple):
+    """A rule that a program meets.
+
+    Attributes:
+        name: of the function that has it.
+        source: where that is written, or called.
+        off: by how much its derivative differs from that of what it computes, relative to the
+            largest entry; NaN if one of both cannot be had.
+    """
+
+    name: str
+    source: Source
+    off: float
+
+    def __str__(self) -> str:
+        """Such as mv (loss.py line 7)."""
+        return f"{self.name} ({self.source})" if self.source.file else self.name
+
+
+class _Meeting(Machine):
+    """Executes a program, and keeps what the rules in it were given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met: list[tuple[Any, list[Any]]] = []
+
+    def step(self, equation: Any, values: list[Any]) -> list[Any]:
+        if equation.primitive.name in RULES:
+            self.met.append((equation, values))
+        return super().step(equation, values)
+
+
+def rules_met(
+    program: ClosedJaxpr, leaves: Sequence[Any], intended: Sequence[str] = ()
+) -> list[Rule]:
+    """Every rule that a program meets, beside the derivative of what it is a rule for."""
+    machine = _Meeting()
+    machine(program, *leaves)
+    found: dict[tuple[str, Source], Rule] = {}
+    for equation, values in machine.met:
+        name, source = rule_name(equation)
+        if name in intended:
+            continue
+        off = _difference(equation, values)
+        known = found.get((name, source))
+        if known is None or not off <= known.off:
+            found[name, source] = Rule(name, source, off)
+    return list(found.values())
+
+
+def _difference(equation: Any, values: list[Any]) -> float:
+    """How far a rule's derivative is from that of the program, at the values that it was given."""
+    places = [i for i, each in enumerate(values) if getattr(each, "dtype", None) == np.float64]
+    if not places:
+        return 0.0
+    shapes = [v.aval for v in equation.outvars]
+    rng = np.random.default_rng(0)
+    weights = [
+        rng.normal(size=each.shape) if jnp.issubdtype(each.dtype, jnp.floating) else None
+        for each in shapes
+    ]
+
+    def total(run: Callable[[list[Any]], list[Any]]) -> Callable[..., Any]:
+        def weighted(*floating: Any) -> Any:
+            given = list(values)
+            for place, value in zip(places, floating, strict=True):
+                given[place] = value
+            pairs = zip(run(given), weights, strict=True)
+            return sum(jnp.sum(out * w) for out, w in pairs if w is not None)
+
+        return jax.grad(weighted, argnums=tuple(range(len(places))))
+
+    inner = inner_program(equation)
+    floating = [values[place] for place in places]
+    try:
+        with jax.enable_x64(True):
+            by_rule, by_program = (
+                Machine()(jax.make_jaxpr(total(run))(*floating), *floating)
+                for run in (
+                    functools.partial(called, equation),
+                    functools.partial(_run, inner, intended=()),
+                )
+            )
+    except Exception:  # whatever a rule, or a loop that has no derivative, raises
+        return np.nan
+    size = max((float(np.abs(each).max(initial=0)) for each in by_program), default=0.0)
+    pairs = zip(by_rule, by_program, strict=True)
+    off = max((float(np.abs(a - b).max(initial=0)) for a, b in pairs), default=0.0)
+    return off / size if size else off

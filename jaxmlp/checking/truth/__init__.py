@@ -1,0 +1,1 @@
+"""What the derivative of a loss is: several witnesses, none of whom is taken at its word."""

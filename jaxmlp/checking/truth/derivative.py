@@ -1,0 +1,395 @@
+"""The derivative of a loss, as witnesses have it that know nothing of each other.
+
+At every case: JAX's derivative, with the rules that the loss brings along; JAX's derivative of
+the program without these rules; its forward mode along a direction; and differences of the loss
+along that direction. Where they do not agree, differences decide, entry by entry.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+
+from jaxmlp.checking.calls import Finding, as_array, first_line, is_floating, where
+from jaxmlp.checking.cases import moved
+from jaxmlp.checking.programs.execution import Frozen, Machine
+from jaxmlp.checking.programs.interpreter import is_random
+from jaxmlp.checking.programs.random_rounding import rounding_spread
+from jaxmlp.checking.programs.rules import has_rules, rules_met, without_rules
+from jaxmlp.checking.reference import Array
+from jaxmlp.checking.truth.differences import Slope, Value, slope_along
+
+Loss = Callable[[Any, Any], Any]
+Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
+DERIVATIVE = "∂C/∂"
+SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
+WRONG_RULE = 1e-6  # relative difference from which a rule counts as another derivative
+BESIDE = 1e-2  # how far beside a kink to look
+ENTRIES = 400  # that are looked at by differences where voices disagree
+PATIENCE = 10.0  # seconds for differences, after which only the first cases have had them
+
+
+class Estimate(NamedTuple):
+    """A derivative, and how far off it may be."""
+
+    value: Array
+    error: Array
+
+
+def as_dtype(tree: Any, dtype: str) -> Any:
+    """The same tree with every floating leaf as a JAX array of a dtype."""
+
+    def cast(leaf: Any) -> Any:
+        leaf = as_array(leaf)
+        if not isinstance(leaf, np.ndarray):
+            return leaf
+        return jnp.asarray(leaf, dtype if is_floating(leaf) else None)
+
+    return jax.tree.map(cast, tree)
+
+
+def as_float64(tree: Any) -> Any:
+    """The same in float64; needs the x64 mode."""
+    return as_dtype(tree, "float64")
+
+
+def no_number(shape: tuple[int, ...]) -> str:
+    """What to say of a loss that returns an array."""
+    return f"returns an array of shape {shape}, and has to return one number"
+
+
+def not_jax(loss: Loss, error: Exception, why: str) -> ValueError:
+    """What to raise for a loss that JAX cannot trace, where it has to."""
+    says = f"{type(error).__name__}{where(error, loss)}"
+    return ValueError(f"the loss is not JAX: {says}: write it with jax.numpy, since {why}")
+
+
+def ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
+    """All parameters as one row in float64, and the way back to a tree of NumPy arrays."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+    def unravel(flat: Array) -> Any:
+        parts = zip(np.split(flat, ends), leaves, strict=True)
+        return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])
+
+    flat = [np.ravel(leaf) for leaf in leaves] or [np.zeros(0)]
+    return np.concatenate(flat).astype(float), unravel
+
+
+class Derivative:
+    """The derivative of a loss by its parameters.
+
+    Attributes:
+        loss: a function of (params, batch).
+        traceable: whether JAX can follow it, as far as is known.
+        findings: what witnesses disagree about, by kind.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        intended: Sequence[Any] = (),
+        along: Callable[[Loss], Loss] | None = None,
+    ) -> None:
+        """Get ready for one loss.
+
+        Args:
+            loss: takes (params, batch) and returns a scalar.
+            intended: functions, or their names, whose rule is meant to be no derivative.
+            along: makes of a loss the function that is differentiated, if it is another one.
+        """
+        self.loss = loss
+        self.intended = [getattr(each, "__name__", str(each)) for each in intended]
+        self.of = along or (lambda loss: loss)
+        self.traceable = True
+        self.findings: dict[str, Finding] = {}
+        self.seconds, self.looked = 0.0, 0
+        self._programs: dict[Any, Any] = {}
+
+    def program(self, what: str, params: Any, batch: Any, dtype: str = "float64") -> Any:
+        """What JAX traces, or None if it cannot.
+
+        Args:
+            what: loss, gradient or forward; with `plain ` before it, of the loss without rules.
+            params, batch: whose shapes count.
+            dtype: in which it is traced; in float64 it is computed anyway.
+        """
+        leaves, structure = jax.tree.flatten((params, batch))
+        shapes = tuple((np.shape(leaf), str(getattr(leaf, "dtype", type(leaf)))) for leaf in leaves)
+        key = (what, dtype, structure, shapes)
+        if key not in self._programs:
+            self._programs[key] = self._traced(what, params, batch, dtype)
+        return self._programs[key]
+
+    def _traced(self, what: str, params: Any, batch: Any, dtype: str) -> Any:
+        plain, _, kind = what.rpartition(" ")
+        loss = without_rules(self.loss, self.intended) if plain else self.loss
+        of = self.of(loss)
+
+        def forward(params: Any, batch: Any, along: Any) -> Any:
+            return jax.jvp(lambda params: of(params, batch), (params,), (along,))[1]
+
+        function = {"loss": of, "gradient": jax.grad(of), "forward": forward}[kind]
+        with jax.enable_x64(dtype == "float64"):
+            given = (params, batch, params) if kind == "forward" else (params, batch)
+            arguments = as_dtype(given, dtype)
+            try:
+                return jax.make_jaxpr(function)(*arguments)
+            except Exception as error:  # whatever a loss that is not JAX raises, or its rule
+                return error if kind == "gradient" and not plain else None
+
+    @np.errstate(all="ignore")  # of a loss that is infinite
+    def at(self, params: Any, batch: Any, dtype: str = "float64") -> list[Estimate]:
+        """The leaves of the derivative at parameters of any float dtype.
+
+        Random numbers that the loss draws are those that it draws in `dtype`.
+
+        Raises:
+            ValueError: if the loss raises, or returns no number.
+        """
+        try:
+            dtype = self.drawn_in(params, batch, dtype)
+            if self.traceable:
+                return self._weighed(params, batch, dtype)
+            return self.by_differences(params, batch)
+        except Exception as error:
+            says = f"{type(error).__name__}: {first_line(error)}{where(error, self.loss)}"
+            raise ValueError(f"the loss cannot be differentiated: {says}") from error
+
+    def drawn_in(self, params: Any, batch: Any, dtype: str) -> str:
+        """The dtype in which to trace: its own for a loss that draws random numbers."""
+        program = self.program("loss", params, batch)
+        if program is None:
+            self.traceable = False
+        elif (shape := program.out_avals[0].shape) != ():
+            raise ValueError(f"it {no_number(shape)}")
+        return dtype if program is not None and is_random(program.jaxpr) else "float64"
+
+    def _weighed(self, params: Any, batch: Any, dtype: str) -> list[Estimate]:
+        """What the witnesses say, where they agree; else what differences hold to be right."""
+        program = self.program("gradient", params, batch, dtype)
+        leaves = jax.tree.leaves((params, batch))
+        machine = Machine(dtype != "float64")
+        voices = {}
+        if isinstance(program, Exception):
+            self._note("rule", f"jax.grad of the loss raises {first_line(program)}", False)
+        else:
+            voices["jax.grad"] = _row(machine(program, *leaves))
+        loss = self.program("loss", params, batch, dtype)
+        assert loss is not None  # else it is not traceable
+        ruled = has_rules(loss.jaxpr, self.intended)
+        if ruled or not voices:
+            plain = self.program("plain gradient", params, batch, dtype)
+            if plain is not None:
+                voices["without rules"] = _row(machine(plain, *leaves))
+        if not voices:
+            return self.by_differences(params, batch)
+        _, unravel = ravel(params)
+        first = next(iter(voices.values()))
+        doubted = ~np.isfinite(first)
+        for other in voices.values():
+            doubted |= ~(np.abs(other - first) <= SAME * np.abs(first).max(initial=0))
+        estimate = Estimate(first.copy(), np.zeros_like(first))
+        if not (self.intended and has_rules(loss.jaxpr) and not ruled):
+            given = (params, batch, dtype)
+            if not doubted.any() and self._is_refuted(given, first):
+                doubted[:] = True
+            if doubted.any():
+                estimate = self._decided(given, voices, doubted)
+        pairs = zip(*(jax.tree.leaves(unravel(each)) for each in estimate), strict=True)
+        return [Estimate(np.asarray(value), np.asarray(error)) for value, error in pairs]
+
+    def coarse(self, params: Any, batch: Any) -> str:
+        """The dtypes of fewer digits in which the loss computes even when given float64."""
+        program = str(self.program("loss", params, batch))
+        names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+        return " and ".join(name for short, name in names.items() if f":{short}[" in program)
+
+    def by_jax(self, params: Any, batch: Any) -> list[Array]:
+        """The leaves as `jax.grad` alone has them."""
+        program = self.program("gradient", params, batch)
+        return [np.asarray(each) for each in Machine()(program, *jax.tree.leaves((params, batch)))]
+
+    def value(self, params: Any, batch: Any, dtype: str = "float64") -> Value:
+        """The loss by a row of all parameters, with what it stops the gradient of held fast."""
+        _, unravel = ravel(params)
+        program = self.program("plain loss", params, batch, dtype) if self.traceable else None
+        if program is not None:
+            others, machine = jax.tree.leaves(batch), Frozen(dtype != "float64")
+            machine(program, *jax.tree.leaves(params), *others)
+            return lambda row: float(machine(program, *jax.tree.leaves(unravel(row)), *others)[0])
+        arrays = jax.tree.map(_widened, batch)
+
+        def called(row: Array) -> float:
+            with jax.enable_x64(True):
+                value = self.of(self.loss)(unravel(row), arrays)
+            if (shape := np.shape(value)) != ():
+                raise ValueError(f"it {no_number(shape)}")
+            return float(value)
+
+        return called
+
+    def spread(
+        self, params: Any, batch: Any, dtype: str, unit: float, like: Sequence[Array]
+    ) -> list[Array]:
+        """How far roundings of size `unit` may put the leaves; 0 where nobody knows.
+
+        Args:
+            params, batch, dtype: as in `at`.
+            unit: half the distance from 1 to the next number.
+            like: the leaves.
+        """
+        dtype = self.drawn_in(params, batch, dtype)
+        if self.traceable:
+            programs = (
+                self.program(w, params, batch, dtype) for w in ("gradient", "plain gradient")
+            )
+            program = next((each for each in programs if isinstance(each, ClosedJaxpr)), None)
+            if program is None:
+                return [np.zeros_like(leaf) for leaf in like]
+            leaves = jax.tree.leaves((params, batch))
+            spread = rounding_spread(program, leaves, unit, dtype != "float64")
+            return [np.where(np.isfinite(each), each, 0.0) for each in spread]
+        if unit < np.finfo(np.float32).eps:
+            return [np.zeros_like(leaf) for leaf in like]  # the differences' error is larger
+        moves = (moved((params, batch), seed, unit, 0.0) for seed in range(4))
+        others = [[each.value for each in self.at(*each)] for each in moves]
+        columns = zip(like, *others, strict=True)
+        return [np.abs(np.stack(each) - leaf[None]).max(axis=0) for leaf, *each in columns]
+
+    def _is_refuted(self, given: Given, gradient: Array) -> bool:
+        """Whether forward mode or differences along a direction are against a gradient.
+
+        At a kink, which has no slope, both are asked a little beside it.
+        """
+        if self.seconds > PATIENCE:
+            return False
+        start = time.perf_counter()
+        params, batch, dtype = given
+        flat, unravel = ravel(params)
+        direction = np.random.default_rng(self.looked).normal(size=flat.shape)
+        direction /= np.linalg.norm(direction) or 1.0
+        against = False
+        for _ in range(2):
+            slope = slope_along(self.value(*given), flat, direction, quick=True)
+            against = slope.refutes(float(gradient @ direction))
+            if not slope.kink:
+                break
+            params = moved(params, self.looked, BESIDE, BESIDE)
+            flat, unravel = ravel(params)
+            given = (params, batch, dtype)
+            gradient = self._gradient(given)
+        self.looked += 1
+        self.seconds += time.perf_counter() - start
+        return against or self._modes_differ(given, gradient, unravel(direction), direction)
+
+    def _gradient(self, given: Given) -> Array:
+        """JAX's gradient, as a row."""
+        program = self.program("gradient", *given)
+        if isinstance(program, Exception):
+            program = self.program("plain gradient", *given)
+        return _row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
+
+    def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
+        """Whether the forward mode has another derivative than the reverse mode."""
+        what = "forward" if self.of(self.loss) is self.loss else "plain forward"
+        program = self.program(what, *given)
+        if program is None:
+            return False  # a rule for the reverse mode only, or a loss that is differentiated twice
+        machine = Machine(given[2] != "float64")
+        (ahead,) = machine(program, *jax.tree.leaves((*given[:2], along)))
+        size = float(np.abs(gradient) @ np.abs(row))
+        return not abs(float(ahead) - float(gradient @ row)) <= SAME * size
+
+    def _decided(self, given: Given, voices: dict[str, Array], doubted: Array) -> Estimate:
+        """The first voice, but where differences are against it, the next, or differences."""
+        flat, _ = ravel(given[0])
+        first = next(iter(voices.values()))
+        value, error = first.copy(), np.zeros_like(first)
+        of, start, wrong = self.value(*given), time.perf_counter(), []
+        for place in np.flatnonzero(doubted)[:ENTRIES]:
+            if time.perf_counter() - start > PATIENCE:
+                break
+            unit = np.zeros_like(flat)
+            unit[place] = 1.0
+            slope = slope_along(of, flat, unit)
+            said = [float(v[place]) for v in voices.values() if np.isfinite(v[place])]
+            held = [each for each in said if not slope.refutes(each)]
+            if held:
+                value[place] = held[0]
+            elif not slope.kink and np.isfinite(slope.value):
+                value[place], error[place] = slope.value, slope.error
+            if np.isfinite(first[place]) and slope.refutes(float(first[place])):
+                wrong.append((int(place), float(first[place]), slope))
+        if wrong and "jax.grad" in voices:
+            self._blame(given, wrong)
+        return Estimate(value, error)
+
+    def _blame(self, given: Given, wrong: list[tuple[int, float, Slope]]) -> None:
+        """Say that JAX's gradient of the loss is wrong, and because of which rule."""
+        params, batch, dtype = given
+        place, said, slope = max(wrong, key=lambda each: abs(each[1] - each[2].value))
+        where = entry_names(params)[place]
+        numbers = (
+            f"{where} is {said:.6g} by jax.grad, and {slope.value:.6g} by differences of the loss"
+        )
+        program = self.program("loss", params, batch, dtype)
+        met = rules_met(program, jax.tree.leaves((params, batch)), self.intended)
+        rules = [rule for rule in met if not rule.off <= WRONG_RULE]
+        if rules:
+            names = " and ".join(map(str, rules))
+            says = (
+                f"the rule of {names} is not the derivative of what it computes, so that jax.grad "
+                f"of the loss is wrong: {numbers}; if that is meant, declare it by intended="
+            )
+        elif met and self.of(self.loss) is not self.loss:
+            names = " and ".join(map(str, met))
+            says = f"the rule of {names} is right, but not its own derivative: {numbers}"
+        else:
+            says = f"jax.grad of the loss is not its derivative here: {numbers}"
+        self._note("wrong rule" if met else "wrong jax.grad", says, False)
+
+    def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
+        """Every entry by differences of the loss."""
+        flat, unravel = ravel(params)
+        value = self.value(params, batch)
+        slopes = [slope_along(value, flat, unit, quick=True) for unit in np.eye(len(flat))]
+        rows = (np.array([getattr(each, part) for each in slopes]) for part in ("value", "error"))
+        pairs = zip(*(jax.tree.leaves(unravel(each)) for each in rows), strict=True)
+        return [Estimate(np.asarray(v), np.asarray(e)) for v, e in pairs]
+
+    def _note(self, kind: str, says: str, fails: bool) -> None:
+        self.findings.setdefault(kind, Finding(kind, says, fails))
+
+
+def _row(leaves: Sequence[Any]) -> Array:
+    """All numbers of some leaves."""
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
+
+
+def _widened(leaf: Any) -> Array:
+    leaf = as_array(leaf)
+    return leaf.astype(np.float64) if is_floating(leaf) else leaf
+
+
+def entry_names(params: Any) -> list[str]:
+    """A name for the derivative by every parameter, such as ∂C/∂W[0, 1]."""
+    return [
+        f"{name}{[*map(int, place)] if np.ndim(leaf) else ''}"
+        for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True)
+        for place in np.ndindex(np.shape(leaf))
+    ]
+
+
+def leaf_names(params: Any, prefix: str = DERIVATIVE) -> list[str]:
+    """The name of the derivative by every leaf, from its path."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [
+        f"{prefix}{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
+        for path, _ in paths
+    ]
