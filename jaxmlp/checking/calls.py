@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.programs.execution import Traced
+
 RANDOM = "not deterministic"
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
 
@@ -51,7 +53,8 @@ class Caller:
 
     The arguments are NumPy arrays, which most code takes, and fast. A function that cannot, since
     it needs a method of JAX arrays, gets those from then on. With `twice`, every call is made
-    twice, to see whether the same arguments give the same result.
+    twice, to see whether the same arguments give the same result. With `quick`, what JAX can trace
+    is executed by NumPy, so that nothing is compiled for every new shape.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -64,12 +67,19 @@ class Caller:
             what = "an async function" if callable(function) else f"a {type(function).__name__}"
             raise ValueError(f"what is to be checked is {what}: give a plain function")
         self.function = function
+        self._traced = Traced(function)
         self.twice = True
         self.numpy = True
+        self.quick = False
         self.findings: dict[str, Finding] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's value for arrays of any sort, or Refused."""
+        if self.quick:
+            try:
+                return self._traced(*jax.tree.map(as_array, arguments))
+            except Exception:
+                self.quick = False
         try:
             return self._call(arguments)
         except Exception as first:

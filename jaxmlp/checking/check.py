@@ -26,7 +26,7 @@ from jaxmlp.checking.cases import (
 )
 from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
 from jaxmlp.checking.examples import diagnose, work_through
-from jaxmlp.checking.factors import VARYING
+from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
@@ -34,7 +34,7 @@ from jaxmlp.checking.oracles import Oracle, compare
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
-from jaxmlp.checking.trials import Trial, run
+from jaxmlp.checking.trials import Trial, largest, run
 from jaxmlp.checking.truth.derivative import BESIDE, as_float64
 from jaxmlp.checking.verdict import (
     AT_A_KINK,
@@ -51,6 +51,8 @@ Known = Mapping[str, Callable[..., Any]]
 DTYPES = ("float64", "float32")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
+TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
+NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
 VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
 ENOUGH = 100  # parameters of the networks and models on which they are
 
@@ -68,6 +70,8 @@ def examine(
     examples: int = 30,
     seed: int = 0,
     intended: Sequence[Any] = (),
+    rtol: float = 0.0,
+    atol: float = 0.0,
     known: Known | None = None,
     along: Callable[..., Any] | None = None,
 ) -> Report:
@@ -92,6 +96,8 @@ def examine(
         seed: of all numbers.
         intended: functions in the loss, or their names, whose derivative rule is meant to be
             something else than the derivative, as that of a straight-through estimator.
+        rtol, atol: errors that are accepted beyond rounding: relative to a leaf's largest entry,
+            and absolute. The report says so.
         known: functions of (params, batch) that might have been computed by mistake, by name.
         along: makes of a loss the function whose gradient is checked, if it is another one.
 
@@ -103,12 +109,15 @@ def examine(
     """
     start = time.perf_counter()
     check_settings(activation, shapes, labels, dtypes, at_kink)
+    _check_tolerances(rtol=rtol, atol=atol)
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
     model = Custom(loss, intended, along) if along else recognise(loss, given, intended)
+    every, accepted = at_kink == "any", (rtol, atol)
+    attempt = functools.partial(run, caller, strict=False, any_slope=every, accepted=accepted)
     trials = [
-        run(caller, model, case, dtype, strict=dtypes is not None, any_slope=at_kink == "any")
+        attempt(model, case, dtype, strict=dtypes is not None)
         for dtype in dtypes or DTYPES
         for case in (
             network_cases(_some(shapes, dtype, dtypes), dtype, seed, labels)
@@ -117,6 +126,7 @@ def examine(
         )
     ]
     caller.twice = False
+    caller.quick = True
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
     if not any(trial.leaves for trial in trials) and not any(each.fails for each in findings):
         raise ValueError(
@@ -128,7 +138,6 @@ def examine(
     oracles = _oracles(model, trials)
     wrong = [trial for trial in trials if trial.wrong]
     diagnosis = example = None
-    attempt = functools.partial(run, caller, strict=False, any_slope=at_kink == "any")
     if wrong:
         findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
@@ -137,6 +146,15 @@ def examine(
         vague = isinstance(model, Custom) or (diagnosis and not _told(diagnosis))
         if diagnosis and vague and AT_A_KINK in findings:
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
+        elif diagnosis and isinstance(model, Custom):
+            diagnosis = _by_its_size(diagnosis, wrong, functools.partial(attempt, model))
+            diagnosis = _by_its_rule(diagnosis, wrong, model)
+    if diagnosis:  # which may be one of the findings
+        findings = [finding for finding in findings if finding.says != diagnosis.says]
+    if rtol or atol:
+        of = [f"{rtol:g} of a leaf's largest entry"] * bool(rtol) + [f"{atol:g}"] * bool(atol)
+        says = f"beyond rounding, errors up to {' and '.join(of)} are accepted, as asked for"
+        findings.append(Finding("accepted", says, fails=False))
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -153,6 +171,53 @@ def examine(
 
 
 check_gradient = demanding(examine, "check_gradient")
+
+
+def _check_tolerances(**tolerances: float) -> None:
+    for name, value in tolerances.items():
+        if not 0 <= value < np.inf:
+            raise ValueError(f"{name} is {value}: give a number from 0 on")
+
+
+def _by_its_size(
+    diagnosis: Diagnosis, wrong: Sequence[Trial], attempt: Callable[..., Trial]
+) -> Diagnosis:
+    """The diagnosis, or that tiny errors are no rounding: they hardly change with the parameters.
+
+    What an ε that is added in a loss does is smooth; what rounding does is not.
+    """
+    trial = wrong[0]
+    off = [np.abs(leaf.received - leaf.expected) for leaf in trial.leaves]
+    share = max(
+        float(np.max(each, initial=0)) / (largest(leaf.expected) or 1.0)
+        for each, leaf in zip(off, trial.leaves, strict=True)
+    )
+    vague = diagnosis.kind in VAGUE or "multiplied by 1" in diagnosis.says
+    if not (vague and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
+        return diagnosis
+    beside = replace(trial.case, params=moved(trial.case.params, 1, NEARBY, 0.0))
+    other = attempt(cast(beside, trial.dtype), trial.dtype)
+    for one, two in zip(trial.leaves, other.leaves, strict=False):
+        error, changed = (each.received - each.expected for each in (one, two))
+        if largest(changed - error) > 0.1 * largest(error) + 4 * float(np.max(one.allowed)):
+            return diagnosis
+    says = (
+        f"off by {share:.0e} of the largest entry, as if an ε in the loss, or in the gradient, "
+        f"were left out; rtol={2 * share:.0e} accepts that"
+    )
+    return replace(diagnosis, kind="ε", says=says, also=())
+
+
+def _by_its_rule(diagnosis: Diagnosis, wrong: Sequence[Trial], model: Custom) -> Diagnosis:
+    """The diagnosis, or that the gradient is that of JAX, which a wrong rule has misled."""
+    rule = model.derivative.findings.get("wrong rule")
+    for trial in wrong if rule else ():
+        misled = model.derivative.by_jax(trial.case.params, trial.case.batch)
+        for leaf, other in zip(trial.leaves, misled, strict=True):
+            near = leaf.allowed + CLOSE * largest(leaf.expected)
+            if not np.all(np.abs(leaf.received - other) <= near):
+                return diagnosis
+    return replace(diagnosis, kind=rule.kind, says=rule.says, also=()) if rule else diagnosis
 
 
 def _some(cases: Sequence[Any], dtype: str, asked: Sequence[str] | None) -> Sequence[Any]:

@@ -62,7 +62,8 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
             one of the file with `grad`, or else with `lines`, in its name. A `loss` and `cases` in
             the file are used.
         time_limit: seconds after which the check is stopped, endless loops included.
-        settings: activation, shapes (of a list of [sizes, bias, n]), labels, at_kink and seed.
+        settings: activation, shapes (of a list of [sizes, bias, n]), labels, at_kink, rtol, atol
+            and seed.
 
     Raises:
         ValueError: if there is nothing to check or it could not be run, with the reason.
@@ -117,15 +118,19 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
     try:
         settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
         function, module = load(target)
-        found = {name: getattr(module, name) for name in ("loss", "cases") if hasattr(module, name)}
+        given = ("loss", "cases", "intended")
+        found = {name: getattr(module, name) for name in given if hasattr(module, name)}
         if "loss" in found and "cases" not in found:
             unfit = ALONE
         loss = found.get("loss", jaxmlp.loss)
         name = getattr(function, "__name__", split(target)[1])
         if "lines" in name and "grad" not in name:
+            settings = {key: settings[key] for key in settings if key not in ("rtol", "atol")}
+            found.pop("intended", None)
             report = examine_lines(function, **found, **settings)
         else:
-            report = examine(function, loss, cases=found.get("cases"), **settings)
+            found.pop("loss", None)
+            report = examine(function, loss, **found, **settings)
     except OutOfTime as error:
         place = where_in(error, str(path))
         return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}

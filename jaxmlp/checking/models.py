@@ -35,14 +35,13 @@ from jaxmlp.checking.reference import (
     gradient_lines,
 )
 from jaxmlp.checking.rounding import Precision, gradient_bounds, rounding_bounds
-from jaxmlp.checking.trials import Trial
-from jaxmlp.checking.truth.derivative import DERIVATIVE, Derivative, as_float64, leaf_names
+from jaxmlp.checking.trials import Leaf, Trial
+from jaxmlp.checking.truth.derivative import Derivative, as_float64, leaf_names
 from jaxmlp.checking.truth.differences import TRUST
 
 ROUGH = 2.0**12  # times the least bound, where a rough one will do
 FLOOR = 16.0  # roundings of a leaf's largest entry that need no closer look
 SWEEPS = 3  # over the elements at kinks, which may hang together
-PRODUCT = "(H v)."  # of a Hessian and a vector
 SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
 
@@ -58,7 +57,7 @@ class Custom:
         """A model for `loss(params, batch)`; the others are those of `Derivative`."""
         self.derivative = Derivative(loss, intended, along)
         self.plain_loss = self.derivative.of(loss)
-        self.product = along is not None
+        self.product = self.derivative.product
         self.least: float | None = None
 
     @property
@@ -67,17 +66,26 @@ class Custom:
         return self.derivative.traceable
 
     def expected(self, params: Any, batch: Any) -> list[Array]:
-        """The leaves of the true gradient."""
+        """The leaves of the true gradient.
+
+        Raises:
+            ValueError: if that would take too long.
+        """
+        if self.derivative.is_slow(params, batch):
+            raise ValueError("the loss is not JAX, and has too many parameters")
         return [each.value for each in self.derivative.at(params, batch)]
 
     def names(self, case: Case) -> list[str]:
         """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
-        return leaf_names(case.params, PRODUCT if self.product else DERIVATIVE)
+        return leaf_names(case.params, self.derivative.prefix)
 
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
-    ) -> list[tuple[Array, Array]]:
+    ) -> list[Leaf]:
         """The true leaves, and what random rounding spreads them by, where that is asked for."""
+        names = self.names(case)
+        if self.derivative.is_slow(case.params, case.batch):
+            return self._along_directions(case, dtype, received, names)
         estimates = self.derivative.at(case.params, case.batch, dtype)
         unit = float(jnp.finfo(dtype).eps) / 2
         expected = [each.value for each in estimates]
@@ -93,7 +101,24 @@ class Custom:
             allowed = [a + FLOOR * unit * most for a, most in zip(allowed, natural, strict=True)]
         if not _within(received, expected, allowed) and self.traceable:
             expected = self._on_sides(case, received, expected, allowed, any_slope)
-        return list(zip(expected, allowed, strict=True))
+        return [Leaf(*each) for each in zip(names, expected, received, allowed, strict=True)]
+
+    def _along_directions(
+        self, case: Case, dtype: str, received: Sequence[Array], names: Sequence[str]
+    ) -> list[Leaf]:
+        """The derivatives along some directions, in one leaf each, where entries are too many."""
+        slopes = self.derivative.along_directions(case.params, case.batch)
+        unit = float(jnp.finfo(dtype).eps) / 2
+        leaves = []
+        for name, leaf, (directions, found) in zip(names, received, slopes, strict=True):
+            products = directions.reshape(len(directions), -1) * leaf.reshape(1, -1)
+            size = np.abs(products).sum(axis=1)
+            allowed = TRUST * np.array([each.error for each in found]) + FLOOR * unit * size
+            if unit > np.finfo(np.float64).eps:  # the loss rounds too
+                allowed = allowed + SAFETY * unit * size
+            expected = np.array([each.value for each in found])
+            leaves.append(Leaf(name, expected, products.sum(axis=1), allowed))
+        return leaves
 
     def _on_sides(
         self,
@@ -149,7 +174,8 @@ class Custom:
         found: list[list[float]] = []
         for scale in SHRUNK:
             params = jax.tree.map(lambda leaf, scale=scale: scale * np.asarray(leaf), case.params)
-            leaves = self.expected(params, case.batch)
+            leaves = self.derivative.by_jax(params, case.batch) if self.traceable else []
+            leaves = leaves or self.expected(params, case.batch)
             found.append([float(np.abs(leaf).max(initial=0)) for leaf in leaves])
         return [max(filter(np.isfinite, sizes), default=0.0) for sizes in zip(*found, strict=True)]
 
@@ -162,6 +188,8 @@ class Custom:
     def bounded(self, trial: Trial) -> Trial:
         """A trial with the bounds up to which a gradient passes, which not every one needs."""
         case, unit = trial.case, float(jnp.finfo(trial.dtype).eps) / 2
+        if self.derivative.is_slow(case.params, case.batch):
+            return trial
         truth = self.derivative.at(case.params, case.batch, trial.dtype)
         values = [each.value for each in truth]
         spread = self.derivative.spread(case.params, case.batch, trial.dtype, unit, values)
@@ -231,11 +259,13 @@ class Network:
 
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
-    ) -> list[tuple[Array, Array]]:
+    ) -> list[Leaf]:
         """The true leaves with their rounding bounds."""
         bounds = gradient_bounds(self.problem(case), Precision.of(dtype), any_slope)
-        allowed = (np.maximum(bound, self.least) for bound in bounds)
-        return list(zip(self.expected(case.params, case.batch), allowed, strict=True))
+        allowed = [np.maximum(bound, self.least) for bound in bounds]
+        expected = self.expected(case.params, case.batch)
+        columns = zip(self.names(case), expected, received, allowed, strict=True)
+        return [Leaf(*each) for each in columns]
 
     def problem(self, case: Case) -> Problem:
         """The network and batch of a case."""

@@ -1,7 +1,7 @@
 """Trying a gradient on cases: what it returned, beside what it should have returned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -40,6 +40,11 @@ class Leaf:
     def right(self) -> bool:
         """Whether every entry is within what is allowed."""
         return bool(np.all(self.excess <= 1))
+
+
+def largest(array: Array) -> float:
+    """The largest entry by its absolute value."""
+    return float(np.max(np.abs(array), initial=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +92,8 @@ class Model(Protocol):
 
     def judge(
         self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
-    ) -> list[tuple[Array, Array]]:
-        """The true leaves, each with how far rounding may put a right one from it.
+    ) -> list[Leaf]:
+        """The received leaves beside the true ones, and how far rounding may put them apart.
 
         Args:
             case: parameters and batch.
@@ -100,7 +105,13 @@ class Model(Protocol):
 
 
 def run(
-    caller: Caller, model: Model, case: Case, dtype: str, strict: bool, any_slope: bool = False
+    caller: Caller,
+    model: Model,
+    case: Case,
+    dtype: str,
+    strict: bool,
+    any_slope: bool = False,
+    accepted: tuple[float, float] = (0.0, 0.0),
 ) -> Trial:
     """Call the gradient on one case and compare every entry of every leaf.
 
@@ -111,6 +122,8 @@ def run(
         dtype: the floating dtype of the parameters.
         strict: whether a NumPy function may not compute in float64 when asked for less.
         any_slope: whether every slope at a kink will do, not only the loss's own.
+        accepted: what a user accepts beyond rounding: relative to a leaf's largest entry, and
+            absolutely.
     """
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         try:
@@ -121,17 +134,16 @@ def run(
         received, findings = _leaves(value, case.params, names, strict)
     if received is None:
         return Trial(case, dtype, (), tuple(findings))
-    judged = model.judge(case, dtype, received, any_slope)
-    if not all(np.isfinite(expected).all() for expected, _ in judged):
+    leaves = tuple(
+        replace(leaf, allowed=leaf.allowed + accepted[0] * largest(leaf.expected) + accepted[1])
+        for leaf in model.judge(case, dtype, received, any_slope)
+    )
+    if not all(np.isfinite(leaf.expected).all() for leaf in leaves):
         says = "not compared where the loss itself has no finite gradient"
         return Trial(case, dtype, (), (*findings, Finding("undefined", says, fails=False)))
-    if not all(np.isfinite(allowed).all() for _, allowed in judged):
+    if not all(np.isfinite(leaf.allowed).all() for leaf in leaves):
         says = "not compared where rounding alone may change the true gradient by any amount"
         return Trial(case, dtype, (), (*findings, Finding("ill-conditioned", says, fails=False)))
-    leaves = tuple(
-        Leaf(name, expected, value, allowed)
-        for name, value, (expected, allowed) in zip(names, received, judged, strict=True)
-    )
     return Trial(case, dtype, leaves, tuple(findings))
 
 

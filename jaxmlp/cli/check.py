@@ -28,12 +28,15 @@ class Check:
         target: FILE.py, or FILE.py:function. The function takes (params, batch) and returns a
             tree like params; one with `lines` in its name returns the lines of a derivation by
             name, to be checked one by one. A `loss` in the file replaces ours; `cases`, a
-            Hypothesis strategy of pairs (params, batch), replaces our networks.
+            Hypothesis strategy of pairs (params, batch), replaces our networks; `intended`, a list
+            of functions in the loss, declares that their derivative rules are meant.
         activation: of our networks.
         layers: only networks of that many layers.
         bias: networks with biases, without, or both.
         labels: only labels of that form.
         at_kink: the slope of a ReLU at 0 has to be zero, as ours is, or any between 0 and 1.
+        rtol: errors accepted beyond rounding, relative to a leaf's largest entry.
+        atol: the same, absolutely.
         seed: of the numbers.
         report: write the report to this file: as a script if it ends in .py, else as Markdown.
         time_limit: seconds after which the check is stopped.
@@ -45,6 +48,8 @@ class Check:
     bias: Literal["with", "without", "both"] = "both"
     labels: Literal["classes", "rows", "both"] = "both"
     at_kink: Literal["zero", "any"] = "zero"
+    rtol: float = 0.0
+    atol: float = 0.0
     seed: int = 0
     report: Path | None = None
     time_limit: float = 120.0
@@ -75,6 +80,8 @@ class Check:
                 shapes=[(shape.sizes, shape.bias, shape.n) for shape in shapes],
                 labels=FORMS if self.labels == "both" else (self.labels,),
                 at_kink=self.at_kink,
+                rtol=self.rtol,
+                atol=self.atol,
                 seed=self.seed,
             )
         _show(console, outcome)

@@ -37,6 +37,15 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 KNOWN = (np.bool_, np.float32, np.float64, np.complex64, np.complex128, np.int32, np.int64)
 
 
+DRAWN: dict[Any, list[Any]] = {}  # what has been drawn at random, by the keys
+MOST_DRAWN = 1_000
+
+
+def _bits(value: Any) -> bytes:
+    is_key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(value) if is_key else value).tobytes()
+
+
 class Machine:
     """Executes programs. Subclasses do something else with some operations.
 
@@ -95,7 +104,14 @@ class Machine:
                 return [REDUCTIONS[name](values[0], axis=tuple(params["axes"]))]
             if name in OTHERS and (done := OTHERS[name](*values, **self.told(params))) is not None:
                 return done if isinstance(done, list) else [done]
-        return [self.taken(each) for each in bound(equation, values)]
+        if not name.startswith(("random_", "threefry")):
+            return [self.taken(each) for each in bound(equation, values)]
+        key = name, str(params), tuple(_bits(each) for each in values)
+        if key not in DRAWN:  # the same again and again, and slow
+            if len(DRAWN) >= MOST_DRAWN:
+                DRAWN.clear()
+            DRAWN[key] = bound(equation, values)
+        return [self.taken(each) for each in DRAWN[key]]
 
     def told(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters of an operation, of which some name a dtype."""

@@ -223,7 +223,9 @@ def choices(kinks: Sequence[Kink], every: bool = False) -> Iterator[Choice]:
 
 def places_of(kinks: Sequence[Kink]) -> list[tuple[int, tuple[int, ...]]]:
     """Every element at a kink: which kink, and where in it; the first ones, of very many."""
-    every = ((k, tuple(at)) for k, kink in enumerate(kinks) for at in np.argwhere(kink.met))
+    every = (
+        (k, tuple(map(int, at))) for k, kink in enumerate(kinks) for at in np.argwhere(kink.met)
+    )
     return list(itertools.islice(every, MOST))
 
 

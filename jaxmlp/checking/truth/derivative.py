@@ -26,11 +26,14 @@ from jaxmlp.checking.truth.differences import Slope, Value, slope_along
 Loss = Callable[[Any, Any], Any]
 Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
 DERIVATIVE = "∂C/∂"
+PRODUCT = "(H v)."  # of a Hessian and a vector
 SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
 WRONG_RULE = 1e-6  # relative difference from which a rule counts as another derivative
 BESIDE = 1e-2  # how far beside a kink to look
 ENTRIES = 400  # that are looked at by differences where voices disagree
-PATIENCE = 10.0  # seconds for differences, after which only the first cases have had them
+PATIENCE = 5.0  # seconds for differences, after which only the first cases have had them
+EVALUATIONS = 17  # of a loss for a slope, as a rule
+DIRECTIONS = 8  # for each leaf, where its entries are too many
 
 
 class Estimate(NamedTuple):
@@ -106,10 +109,15 @@ class Derivative:
         self.loss = loss
         self.intended = [getattr(each, "__name__", str(each)) for each in intended]
         self.of = along or (lambda loss: loss)
+        self.product = along is not None
+        self.prefix = PRODUCT if self.product else DERIVATIVE
         self.traceable = True
         self.findings: dict[str, Finding] = {}
         self.seconds, self.looked = 0.0, 0
         self._programs: dict[Any, Any] = {}
+        self._slow: dict[int, bool] = {}
+        self.misled = False  # by a rule, while the program without rules was right
+        self._asked = False  # whether it gives the same value twice
 
     def program(self, what: str, params: Any, batch: Any, dtype: str = "float64") -> Any:
         """What JAX traces, or None if it cannot.
@@ -139,7 +147,7 @@ class Derivative:
             given = (params, batch, params) if kind == "forward" else (params, batch)
             arguments = as_dtype(given, dtype)
             try:
-                return jax.make_jaxpr(function)(*arguments)
+                return jax.make_jaxpr(lambda *given: function(*given))(*arguments)
             except Exception as error:  # whatever a loss that is not JAX raises, or its rule
                 return error if kind == "gradient" and not plain else None
 
@@ -157,9 +165,16 @@ class Derivative:
             if self.traceable:
                 return self._weighed(params, batch, dtype)
             return self.by_differences(params, batch)
+        except ValueError as error:
+            if str(error).startswith("it "):
+                raise ValueError(f"the loss cannot be differentiated: {error}") from error
+            raise ValueError(self._failure(error)) from error
         except Exception as error:
-            says = f"{type(error).__name__}: {first_line(error)}{where(error, self.loss)}"
-            raise ValueError(f"the loss cannot be differentiated: {says}") from error
+            raise ValueError(self._failure(error)) from error
+
+    def _failure(self, error: Exception) -> str:
+        says = f"{type(error).__name__}: {first_line(error)}{where(error, self.loss)}"
+        return f"the loss cannot be differentiated: {says}"
 
     def drawn_in(self, params: Any, batch: Any, dtype: str) -> str:
         """The dtype in which to trace: its own for a loss that draws random numbers."""
@@ -168,7 +183,25 @@ class Derivative:
             self.traceable = False
         elif (shape := program.out_avals[0].shape) != ():
             raise ValueError(f"it {no_number(shape)}")
+        if not self._asked:
+            self._asked = True
+            self._check_same(params, batch)
         return dtype if program is not None and is_random(program.jaxpr) else "float64"
+
+    def _check_same(self, params: Any, batch: Any) -> None:
+        """Raise ValueError if the loss has another value when it is called again."""
+        values = []
+        for _ in range(2):
+            if self.traceable:
+                program = self._traced("loss", params, batch, "float64")
+                values.append(float(Machine()(program, *jax.tree.leaves((params, batch)))[0]))
+            else:
+                values.append(self.value(params, batch)(ravel(params)[0]))
+        if not np.array_equal(*values, equal_nan=True):
+            raise ValueError(
+                f"it is {values[0]:.6g} when it is called, and {values[1]:.6g} when it is called "
+                "again: draw random numbers by a key in the batch"
+            )
 
     def _weighed(self, params: Any, batch: Any, dtype: str) -> list[Estimate]:
         """What the witnesses say, where they agree; else what differences hold to be right."""
@@ -189,6 +222,8 @@ class Derivative:
                 voices["without rules"] = _row(machine(plain, *leaves))
         if not voices:
             return self.by_differences(params, batch)
+        if self.misled and len(voices) > 1 and np.isfinite(voices["without rules"]).all():
+            del voices["jax.grad"]
         _, unravel = ravel(params)
         first = next(iter(voices.values()))
         doubted = ~np.isfinite(first)
@@ -289,18 +324,19 @@ class Derivative:
         return against or self._modes_differ(given, gradient, unravel(direction), direction)
 
     def _gradient(self, given: Given) -> Array:
-        """JAX's gradient, as a row."""
+        """JAX's gradient, as a row; without rules where they are known to be wrong."""
         program = self.program("gradient", *given)
-        if isinstance(program, Exception):
+        if isinstance(program, Exception) or self.misled:
             program = self.program("plain gradient", *given)
         return _row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
 
     def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
         """Whether the forward mode has another derivative than the reverse mode."""
-        what = "forward" if self.of(self.loss) is self.loss else "plain forward"
-        program = self.program(what, *given)
+        loss = self.program("loss", *given)
+        ruled = self.product or has_rules(loss.jaxpr)  # which may be for the reverse mode only
+        program = self.program("plain forward" if ruled else "forward", *given)
         if program is None:
-            return False  # a rule for the reverse mode only, or a loss that is differentiated twice
+            return False
         machine = Machine(given[2] != "float64")
         (ahead,) = machine(program, *jax.tree.leaves((*given[:2], along)))
         size = float(np.abs(gradient) @ np.abs(row))
@@ -317,7 +353,7 @@ class Derivative:
                 break
             unit = np.zeros_like(flat)
             unit[place] = 1.0
-            slope = slope_along(of, flat, unit)
+            slope = slope_along(of, flat, unit, quick=True)
             said = [float(v[place]) for v in voices.values() if np.isfinite(v[place])]
             held = [each for each in said if not slope.refutes(each)]
             if held:
@@ -328,31 +364,76 @@ class Derivative:
                 wrong.append((int(place), float(first[place]), slope))
         if wrong and "jax.grad" in voices:
             self._blame(given, wrong)
+            plain = voices.get("without rules")
+            self.misled = plain is not None and bool(np.all((value == plain) | ~doubted))
         return Estimate(value, error)
 
     def _blame(self, given: Given, wrong: list[tuple[int, float, Slope]]) -> None:
         """Say that JAX's gradient of the loss is wrong, and because of which rule."""
         params, batch, dtype = given
         place, said, slope = max(wrong, key=lambda each: abs(each[1] - each[2].value))
-        where = entry_names(params)[place]
-        numbers = (
-            f"{where} is {said:.6g} by jax.grad, and {slope.value:.6g} by differences of the loss"
-        )
-        program = self.program("loss", params, batch, dtype)
-        met = rules_met(program, jax.tree.leaves((params, batch)), self.intended)
+        where = entry_names(params, self.prefix)[place]
+        numbers = f"{where} is {said:.6g} by JAX, and {slope.value:.6g} by differences of the loss"
+        if self.product:  # of a loss of (params, (batch, v)), whose rules are those of the loss
+            inner = Derivative(self.loss)
+            program, leaves = inner.program("loss", params, batch[0], dtype), (params, batch[0])
+        else:
+            program, leaves = self.program("loss", params, batch, dtype), (params, batch)
+        met = rules_met(program, jax.tree.leaves(leaves), self.intended)
         rules = [rule for rule in met if not rule.off <= WRONG_RULE]
+        names = " and ".join(map(str, rules or met))
+        meant = "if that is meant, declare it by intended="
         if rules:
-            names = " and ".join(map(str, rules))
             says = (
                 f"the rule of {names} is not the derivative of what it computes, so that jax.grad "
-                f"of the loss is wrong: {numbers}; if that is meant, declare it by intended="
+                f"of the loss is wrong: {numbers}; {meant}"
             )
-        elif met and self.of(self.loss) is not self.loss:
-            names = " and ".join(map(str, met))
-            says = f"the rule of {names} is right, but not its own derivative: {numbers}"
+        elif met and self.product:
+            says = (
+                f"the rule of {names} is right, but its own derivative is not, so that JAX's "
+                f"second derivative of the loss is wrong: {numbers}; {meant}"
+            )
         else:
             says = f"jax.grad of the loss is not its derivative here: {numbers}"
-        self._note("wrong rule" if met else "wrong jax.grad", says, False)
+        self._note(
+            "wrong rule" if rules or (met and self.product) else "wrong jax.grad", says, False
+        )
+
+    def is_slow(self, params: Any, batch: Any) -> bool:
+        """Whether a loss that is not JAX takes too long to move every parameter by itself."""
+        try:
+            self.drawn_in(params, batch, "float64")
+        except Exception:  # which `at` tells
+            return False
+        if self.traceable:
+            return False
+        flat, _ = ravel(params)
+        if len(flat) not in self._slow:
+            value, start = self.value(params, batch), time.perf_counter()
+            value(flat)
+            seconds = (time.perf_counter() - start) * len(flat) * EVALUATIONS
+            self._slow[len(flat)] = seconds > PATIENCE
+        if slow := self._slow[len(flat)]:
+            says = (
+                f"the loss is not JAX, and takes too long to move each of {len(flat):,} parameters "
+                f"by itself: each leaf is compared along {DIRECTIONS} random directions, which "
+                "shows that it is wrong, but not where"
+            )
+            self._note("directions", says, False)
+        return slow
+
+    def along_directions(self, params: Any, batch: Any) -> list[tuple[Array, list[Slope]]]:
+        """For every leaf some random directions, and the slopes along them."""
+        flat, _ = ravel(params)
+        value, rng, start, found = self.value(params, batch), np.random.default_rng(0), 0, []
+        for leaf in jax.tree.leaves(params):
+            rows = np.zeros((DIRECTIONS, len(flat)))
+            size = np.size(leaf)
+            rows[:, start : start + size] = rng.normal(size=(DIRECTIONS, size)) / size**0.5
+            slopes = [slope_along(value, flat, row, quick=True) for row in rows]
+            found.append((rows[:, start : start + size], slopes))
+            start += size
+        return found
 
     def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
         """Every entry by differences of the loss."""
@@ -377,11 +458,11 @@ def _widened(leaf: Any) -> Array:
     return leaf.astype(np.float64) if is_floating(leaf) else leaf
 
 
-def entry_names(params: Any) -> list[str]:
+def entry_names(params: Any, prefix: str) -> list[str]:
     """A name for the derivative by every parameter, such as ∂C/∂W[0, 1]."""
     return [
         f"{name}{[*map(int, place)] if np.ndim(leaf) else ''}"
-        for name, leaf in zip(leaf_names(params), jax.tree.leaves(params), strict=True)
+        for name, leaf in zip(leaf_names(params, prefix), jax.tree.leaves(params), strict=True)
         for place in np.ndindex(np.shape(leaf))
     ]
 
