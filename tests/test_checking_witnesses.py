@@ -1,5 +1,7 @@
 """Nobody's word is taken for the truth: not JAX's, nor that of the rules that a loss brings."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -306,10 +308,11 @@ def norm_net(params, batch):
     x, y = batch
     z = x @ params["W"] + params["b"]
     u = (z - z.mean(0)) / jnp.sqrt(z.var(0) + 1e-5)
-    return jnp.mean((jnp.maximum(params["g"] * u + params["c"], 0) @ params["v"] - y) ** 2)
+    h = jnp.maximum(params["g"] * u + params["c"], 0)
+    return jnp.mean((h @ params["v"] - y) ** 2)
 
 
-def norm_grad(params, batch):
+def norm_grad(params, batch, mistake=""):
     (x, y), p = batch, params
     z = x @ p["W"] + p["b"]
     s = 1 / np.sqrt(z.var(0) + np.asarray(1e-5, z.dtype))
@@ -317,23 +320,41 @@ def norm_grad(params, batch):
     a = p["g"] * u + p["c"]
     h = np.maximum(a, 0)
     r = 2 * (h @ p["v"] - y) / len(x)
-    da = np.outer(r, p["v"]) * (a > 0)
+    da = np.outer(r, p["v"]) * ((a > 0) if mistake != "mask" else 1)
     du = da * p["g"]
-    dz = s * (du - du.mean(0) - u * (du * u).mean(0))
+    through = 0 if mistake == "variance" else u * (du * u).mean(0)
+    dz = s * (du - du.mean(0) - through)
     return {"W": x.T @ dz, "b": dz.sum(0), "g": (da * u).sum(0), "c": da.sum(0), "v": h.T @ r}
+
+
+def norm_cases(*sizes):
+    return [
+        (
+            {"W": RNG.normal(size=(3, 4)), **{k: RNG.normal(size=4) for k in "bgcv"}},
+            (RNG.normal(size=(n, 3)), RNG.normal(size=n)),
+        )
+        for n in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "line"), [("mask", "h = jnp.maximum"), ("variance", "u = (z - z.mean(0))")]
+)
+def test_the_line_of_any_loss_is_found(mistake, line):
+    """By the step of which a wrong derivative explains all that was received."""
+    wrong = functools.partial(norm_grad, mistake=mistake)
+    report = examine(wrong, norm_net, cases=norm_cases(4, 5))
+    assert "of one step explains all of it, that of test_checking_witnesses.py line" in str(report)
+    assert line in diagnosis(report).says
 
 
 def test_nothing_is_compiled_for_a_batch_norm_in_three_sizes():
     """So that it takes about a second and not half a minute."""
     compiled = []
     listen = lambda name, *_, **__: compiled.append(name)  # noqa: E731
-    cases = []
-    for n in (6, 7, 9):
-        params = {"W": RNG.normal(size=(3, 4)), **{k: RNG.normal(size=4) for k in "bgcv"}}
-        cases.append((params, (RNG.normal(size=(n, 3)), RNG.normal(size=n))))
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        report = check_gradient(norm_grad, norm_net, cases=cases)
+        report = check_gradient(norm_grad, norm_net, cases=norm_cases(6, 7, 9))
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert report.compared == 4

@@ -31,6 +31,7 @@ from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
 from jaxmlp.checking.oracles import Oracle, compare
+from jaxmlp.checking.programs.steps import wrong_lines
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
 from jaxmlp.checking.shrinking import find_smallest
@@ -52,6 +53,7 @@ DTYPES = ("float64", "float32")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
 TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
+LOOKED_AT = 3  # cases on which a step has to explain the error
 NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
 VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
 ENOUGH = 100  # parameters of the networks and models on which they are
@@ -386,9 +388,35 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
     says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
     if len(found) == 1:
         says = found[0].says
-    if kind == UNEXPLAINED and isinstance(model, Custom) and not model.product:
-        says += "; to find the line, name what the loss goes through by `tap`, and use check_lines"
+    if isinstance(model, Custom) and not model.product and (kind in VAGUE or len(names) > 1):
+        place = _where(model, tried)
+        hint = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
+        says += place or hint * (kind == UNEXPLAINED)
     return Diagnosis(names, _equations(model, names), kind, says)
+
+
+def _where(model: Custom, tried: Sequence[Trial]) -> str:
+    """The lines of the loss in one of which a wrong derivative would explain everything."""
+    wrong = sorted((trial for trial in tried if trial.wrong and trial.finite), key=_size_of_case)
+    errors = []
+    with jax.enable_x64(True):
+        for trial in wrong[:LOOKED_AT]:
+            off = [np.ravel(leaf.received - leaf.expected) for leaf in trial.leaves]
+            allowed = [np.ravel(leaf.allowed) for leaf in trial.leaves]
+            given = as_float64((trial.case.params, trial.case.batch))
+            errors.append((*given, np.concatenate(off), np.concatenate(allowed)))
+        try:
+            lines = wrong_lines(model.derivative.loss, errors)
+        except Exception:  # a program that cannot be followed, or is too large
+            return ""
+    if not lines:
+        return ""
+    places = " or ".join(f"{line}: {line.text}" for line in lines[:3])
+    return f"; a mistake in the derivative of one step explains all of it, that of {places}"
+
+
+def _size_of_case(trial: Trial) -> int:
+    return sum(np.size(leaf) for leaf in jax.tree.leaves((trial.case.params, trial.case.batch)))
 
 
 def _exchange(model: Network | Custom, swapped: tuple[tuple[str, ...], str]) -> Diagnosis:

@@ -148,6 +148,16 @@ def source(equation: Any) -> Source:
     return Source()
 
 
+def is_of_a_library(equation: Any) -> bool:
+    """Whether what is called is written in an installed package, such as `jnp.var`.
+
+    JAX traces such a function once, and keeps the lines of whoever called it first.
+    """
+    jaxpr, _ = inside(equation) or (None, None)
+    about = str(getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or "")
+    return any(part in about for part in LIBRARIES)
+
+
 def rule_name(equation: Any) -> tuple[str, Source]:
     """The function that has a rule of its own, and where it is written."""
     jaxpr, _ = inside(equation) or (None, None)
