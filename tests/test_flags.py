@@ -64,7 +64,8 @@ RIGHT = {
     "--inputs": "minmax", "--metric": "auc", "--patience": "2", "--monitor": "training",
     "--tolerance": "1e-4", "--class-weight": "balanced", "--out": "new", "--seed": "1",
     "--halving": "3", "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both",
-    "--at-kink": "any", "--report": "report.md", "--time-limit": "9",
+    "--at-kink": "any", "--rtol": "1e-6", "--atol": "0", "--report": "report.md",
+    "--time-limit": "9",
 }  # fmt: skip
 COMMANDS = {
     "train": [],
@@ -102,6 +103,8 @@ FLAGS = {
         "--bias": NAMES,
         "--labels": NAMES,
         "--at-kink": NAMES,
+        "--rtol": NUMBERS,
+        "--atol": NUMBERS,
         "--seed": INTEGERS,
         "--report": [".", "/proc/nothing/report.md", "x" * 300, ""],
         "--time-limit": ["0", *NUMBERS],

@@ -111,7 +111,7 @@ def examine(
     """
     start = time.perf_counter()
     check_settings(activation, shapes, labels, dtypes, at_kink)
-    _check_tolerances(rtol=rtol, atol=atol)
+    check_tolerances(rtol=rtol, atol=atol)
     caller = Caller(with_activation(manual_grad, activation))
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
@@ -175,7 +175,8 @@ def examine(
 check_gradient = demanding(examine, "check_gradient")
 
 
-def _check_tolerances(**tolerances: float) -> None:
+def check_tolerances(**tolerances: float) -> None:
+    """Raise ValueError if one of some tolerances is none."""
     for name, value in tolerances.items():
         if not 0 <= value < np.inf:
             raise ValueError(f"{name} is {value}: give a number from 0 on")

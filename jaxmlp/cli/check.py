@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jaxmlp.checking.cases import FORMS, SHAPES
+from jaxmlp.checking.check import check_tolerances
 from jaxmlp.checking.files import Outcome, examine_file
 from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
@@ -57,6 +58,7 @@ class Check:
     def run(self) -> int:
         """Check, print, write; the exit code."""
         check_integer("seed", self.seed)
+        check_tolerances(rtol=self.rtol, atol=self.atol)
         if not 0 < self.time_limit < 1e6:
             raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
         if self.report and (not self.report.name or self.report.is_dir()):

@@ -184,8 +184,8 @@ class Derivative:
         elif (shape := program.out_avals[0].shape) != ():
             raise ValueError(f"it {no_number(shape)}")
         if not self._asked:
-            self._asked = True
             self._check_same(params, batch)
+            self._asked = True
         return dtype if program is not None and is_random(program.jaxpr) else "float64"
 
     def _check_same(self, params: Any, batch: Any) -> None:
