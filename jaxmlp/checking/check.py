@@ -34,7 +34,7 @@ from jaxmlp.checking.oracles import Oracle, compare
 from jaxmlp.checking.programs.steps import wrong_lines
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
-from jaxmlp.checking.shrinking import find_smallest
+from jaxmlp.checking.shrinking import find_smallest, numbers_of
 from jaxmlp.checking.trials import Trial, largest, run
 from jaxmlp.checking.truth.derivative import BESIDE, as_float64
 from jaxmlp.checking.verdict import (
@@ -190,10 +190,9 @@ def _by_its_size(
     What an ε that is added in a loss does is smooth; what rounding does is not.
     """
     trial = wrong[0]
-    off = [np.abs(leaf.received - leaf.expected) for leaf in trial.leaves]
     share = max(
-        float(np.max(each, initial=0)) / (largest(leaf.expected) or 1.0)
-        for each, leaf in zip(off, trial.leaves, strict=True)
+        largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
+        for leaf in trial.leaves
     )
     vague = diagnosis.kind in VAGUE or "multiplied by 1" in diagnosis.says
     if not (vague and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
@@ -398,7 +397,7 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
 
 def _where(model: Custom, tried: Sequence[Trial]) -> str:
     """The lines of the loss in one of which a wrong derivative would explain everything."""
-    wrong = sorted((trial for trial in tried if trial.wrong and trial.finite), key=_size_of_case)
+    wrong = sorted((trial for trial in tried if trial.wrong and trial.finite), key=numbers_of)
     errors = []
     with jax.enable_x64(True):
         for trial in wrong[:LOOKED_AT]:
@@ -414,10 +413,6 @@ def _where(model: Custom, tried: Sequence[Trial]) -> str:
         return ""
     places = " or ".join(f"{line}: {line.text}" for line in lines[:3])
     return f"; a mistake in the derivative of one step explains all of it, that of {places}"
-
-
-def _size_of_case(trial: Trial) -> int:
-    return sum(np.size(leaf) for leaf in jax.tree.leaves((trial.case.params, trial.case.batch)))
 
 
 def _exchange(model: Network | Custom, swapped: tuple[tuple[str, ...], str]) -> Diagnosis:

@@ -11,7 +11,7 @@ from jaxmlp.checking.diagnosis import agree
 from jaxmlp.checking.factors import VARYING, N, Sizes, factor_between, name_factor
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.terms import changes
-from jaxmlp.checking.trials import Leaf, Trial
+from jaxmlp.checking.trials import Leaf, Trial, largest
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 UNEXPLAINED = "unknown mistake"
@@ -110,7 +110,7 @@ def _fits(pairs: Sequence[tuple[Leaf, Array | None]]) -> bool:
         if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
             return False
         if not leaf.right and alike and np.isfinite(predicted).all():
-            left, off = (_size(leaf.received - each) for each in (predicted, leaf.expected))
+            left, off = (largest(leaf.received - each) for each in (predicted, leaf.expected))
             if left > max(UNEXPLAINED_PART * off, float(np.max(leaf.allowed))):
                 return False
     return True
@@ -155,7 +155,7 @@ def _sums(tried: Sequence[Tried], params: Sequence[Array]) -> Iterator[tuple[str
             pairs = [(leaf, term) for (_, leaf), term in zip(tried, terms, strict=True)]
             if any(term.shape != leaf.expected.shape for leaf, term in pairs):
                 continue  # a line that is no parameter's gradient
-            leaf, term = max(pairs, key=lambda pair: _size(pair[1]) * (not pair[0].right))
+            leaf, term = max(pairs, key=lambda pair: largest(pair[1]) * (not pair[0].right))
             amount = factor_between(term, leaf.received - leaf.expected)
             summed = [(leaf, leaf.expected + amount * term) for leaf, term in pairs]
             if amount and np.isfinite(amount) and _fits(summed):
@@ -203,11 +203,7 @@ def _expected(trial: Trial, name: str) -> Array | None:
 
 def _clear(leaf: Leaf) -> bool:
     """Whether a leaf is more than rounding, so that a factor can be read from it."""
-    return _size(leaf.expected) > CLEAR * _size(leaf.allowed)
-
-
-def _size(array: Array) -> float:
-    return float(np.max(np.abs(array), initial=0))
+    return largest(leaf.expected) > CLEAR * largest(leaf.allowed)
 
 
 def _sizes(trial: Trial) -> Sizes:
@@ -249,7 +245,7 @@ def _rounded(tried: Sequence[Tried], unit: float) -> bool:
         if few or abs(errors.mean()) > 3 * errors.std() / len(errors) ** 0.5:
             return False
     for leaf in wrong:
-        off, size = np.abs(leaf.received - leaf.expected), unit * _size(leaf.expected)
+        off, size = np.abs(leaf.received - leaf.expected), unit * largest(leaf.expected)
         if not size / 64 < np.max(off) < 4 * size or np.mean(leaf.excess > 1) < 0.3:
             return False
     return True

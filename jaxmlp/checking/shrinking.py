@@ -103,12 +103,12 @@ def find_smallest(
             return True
         return trial.wrong in seen and not (smooth and within_a_kink(model, trial, attempt))
 
-    failing = [trial.case for trial in sorted(wrong, key=_numbers_of)]
+    failing = [trial.case for trial in sorted(wrong, key=numbers_of)]
     if activation and cases is None:
         found = smallest_network(failing, kind, fails)
     else:
         found = smallest_given(cases, failing, fails)
-    return attempt(found) if found else min(wrong, key=_numbers_of)
+    return attempt(found) if found else min(wrong, key=numbers_of)
 
 
 def smallest_network(failing: Sequence[Case], kind: str, fails: Fails) -> Case | None:
@@ -212,7 +212,7 @@ def _at_a_kink(case: Case, activation: str) -> bool:
     return any((lines[Line("z", l)] == 0).any() for l in range(1, problem.depth))
 
 
-def _numbers_of(trial: Trial) -> int:
+def numbers_of(trial: Trial) -> int:
     """How many numbers a case has."""
     return _size((trial.case.params, trial.case.batch))
 

@@ -12,6 +12,7 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case, cast, moved
 from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Leaf, Model, Trial
+from jaxmlp.checking.truth.derivative import BESIDE
 
 AT_A_KINK = Finding(
     "kink",
@@ -20,7 +21,6 @@ AT_A_KINK = Finding(
     'what jax.grad has; at_kink="any" lets every one pass',
 )
 ONLY_THERE = "it differs at a kink only"
-BESIDE = 1e-2  # how far beside a kink to look
 
 
 def merged(trials: Sequence[Trial]) -> list[Finding]:

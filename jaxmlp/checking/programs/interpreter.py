@@ -148,22 +148,26 @@ def source(equation: Any) -> Source:
     return Source()
 
 
+def _written(equation: Any) -> tuple[str, str]:
+    """The name of the function that is called, and where it is written, as file:line."""
+    jaxpr, _ = inside(equation) or (None, None)
+    about = getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
+    name, _, place = str(about).partition(" at ")
+    return name, place
+
+
 def is_of_a_library(equation: Any) -> bool:
     """Whether what is called is written in an installed package, such as `jnp.var`.
 
     JAX traces such a function once, and keeps the lines of whoever called it first.
     """
-    jaxpr, _ = inside(equation) or (None, None)
-    about = str(getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or "")
-    return any(part in about for part in LIBRARIES)
+    return any(part in _written(equation)[1] for part in LIBRARIES)
 
 
 def rule_name(equation: Any) -> tuple[str, Source]:
     """The function that has a rule of its own, and where it is written."""
-    jaxpr, _ = inside(equation) or (None, None)
-    about = getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
-    name, _, place = str(about).partition(" at ")
+    name, place = _written(equation)
     file, _, number = place.rpartition(":")
-    if not file or any(part in file for part in LIBRARIES):
+    if not file or is_of_a_library(equation):
         return name or "a function", source(equation)
     return name, Source(file, int(number) if number.isdigit() else 0)

@@ -11,6 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import (
+    CALLS,
     RULES,
     Source,
     bound,
@@ -23,8 +24,6 @@ from jaxmlp.checking.programs.interpreter import (
     rule_name,
     with_those_inside,
 )
-
-SAME = 1e-6  # relative difference up to which two derivatives are the same
 
 
 def has_rules(program: Jaxpr, intended: Sequence[str] = ()) -> bool:
@@ -82,15 +81,14 @@ def _step(equation: Any, values: list[Any], intended: Sequence[str]) -> list[Any
             lambda carry: run(params["body_jaxpr"], [*fixed, *carry]),
             values[condition + body :],
         )
-    if (inner := inside(equation)) is not None:
-        return run(ClosedJaxpr(*inner), values)
-    return bound(equation, values)
+    return run(inner_program(equation), values) if name in CALLS else bound(equation, values)
 
 
 def inner_program(equation: Any) -> ClosedJaxpr:
     """What a call runs."""
-    jaxpr, consts = inside(equation) or opened(equation.params["call_jaxpr"])
-    return ClosedJaxpr(jaxpr, consts)
+    inner = inside(equation)
+    assert inner is not None
+    return ClosedJaxpr(*inner)
 
 
 class Rule(NamedTuple):

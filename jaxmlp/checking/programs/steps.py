@@ -35,15 +35,11 @@ class Step(NamedTuple):
     """One operation of a loss.
 
     Attributes:
-        name: of the operation, as JAX calls it.
         source: the line of the user's file from which it comes.
-        value: what it computes.
-        jacobian: of that in all parameters, shape (size, parameters).
+        jacobian: of what it computes in all parameters, shape (size, parameters).
     """
 
-    name: str
     source: Source
-    value: Array
     jacobian: Array
 
 
@@ -52,15 +48,13 @@ class _Watched:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.names: list[tuple[str, Source]] = []
+        self.sources: list[Source] = []
         self.caller: Source | None = None  # of a function of a library
 
-    def __call__(self, program: Any, leaves: Sequence[Any], live: Sequence[bool]) -> list[Any]:
-        given = list(zip(leaves, live, strict=True))
-        found = evaluated(
-            program.jaxpr, [(each, False) for each in program.consts], given, self._step
-        )
-        return [each[0] if isinstance(each, tuple) else each for each in found]
+    def __call__(self, program: Any, params: Sequence[Any], others: Sequence[Any]) -> None:
+        consts = [(each, False) for each in program.consts]
+        given = [(each, True) for each in params] + [(each, False) for each in others]
+        evaluated(program.jaxpr, consts, given, self._step)
 
     def _step(self, equation: Any, given: list[Any]) -> list[Any]:
         given = [each if isinstance(each, tuple) else (each, False) for each in given]
@@ -79,7 +73,7 @@ class _Watched:
         for result in results if live else ():
             if jnp.issubdtype(jnp.result_type(result), jnp.floating):
                 self.values.append(result)
-                self.names.append((name, self.caller or source(equation)))
+                self.sources.append(self.caller or source(equation))
         return [(result, live) for result in results]
 
 
@@ -97,8 +91,7 @@ def steps_of(loss: Callable[..., Any], params: Any, batch: Any) -> list[Step]:
 
         def values(*leaves: Any) -> list[Any]:
             watched[0] = _Watched()
-            live = [True] * len(leaves) + [False] * len(others)
-            watched[0](program, [*leaves, *others], live)
+            watched[0](program, leaves, others)
             return watched[0].values
 
         shapes = jax.eval_shape(values, *leaves)
@@ -106,15 +99,13 @@ def steps_of(loss: Callable[..., Any], params: Any, batch: Any) -> list[Step]:
         if count * sum(int(np.prod(each.shape)) for each in shapes) > LARGEST:
             raise ValueError("the Jacobians of all steps are too large: give a smaller case")
         jacobian = jax.jacfwd(values, argnums=tuple(range(len(leaves))))
-        traced = jax.make_jaxpr(lambda *leaves: (values(*leaves), jacobian(*leaves)))(*leaves)
-        found = Machine()(traced, *leaves)
-    steps = []
-    each = len(leaves)
-    for place, (name, where) in enumerate(watched[0].names):
-        parts = found[len(shapes) + place * each : len(shapes) + (place + 1) * each]
+        found = Machine()(jax.make_jaxpr(jacobian)(*leaves), *leaves)
+    steps, each = [], len(leaves)
+    for place, where in enumerate(watched[0].sources):
+        parts = found[place * each : (place + 1) * each]
         size = max(1, int(np.prod(shapes[place].shape)))
         rows = np.concatenate([np.reshape(part, (size, -1)) for part in parts], axis=1)
-        steps.append(Step(name, where, found[place], rows))
+        steps.append(Step(where, rows))
     return steps
 
 
@@ -158,8 +149,7 @@ def wrong_lines(
     for params, batch, error, allowed in errors:
         steps = steps_of(loss, params, batch)
         found = blamed(steps, error, allowed)
-        both = found if common is None else {k: r for k, r in found.items() if k in common}
-        common = both
+        common = found if common is None else {k: r for k, r in found.items() if k in common}
     least = min((common or {}).values(), default=0)
     lines = (steps[place].source for place, rank in (common or {}).items() if rank == least)
     return list(dict.fromkeys(line for line in lines if line.file))

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr
 
 from jaxmlp.checking.calls import Finding, as_array, first_line, is_floating, where
 from jaxmlp.checking.cases import moved
@@ -247,8 +246,15 @@ class Derivative:
 
     def by_jax(self, params: Any, batch: Any) -> list[Array]:
         """The leaves as `jax.grad` alone has them."""
-        program = self.program("gradient", params, batch)
+        program = self._gradient_program(params, batch, "float64")
         return [np.asarray(each) for each in Machine()(program, *jax.tree.leaves((params, batch)))]
+
+    def _gradient_program(self, params: Any, batch: Any, dtype: str, plain: bool = False) -> Any:
+        """JAX's gradient; without rules where one raises, or on request; None if there is none."""
+        program = self.program("gradient", params, batch, dtype)
+        if plain or isinstance(program, Exception):
+            program = self.program("plain gradient", params, batch, dtype)
+        return program
 
     def value(self, params: Any, batch: Any, dtype: str = "float64") -> Value:
         """The loss by a row of all parameters, with what it stops the gradient of held fast."""
@@ -281,10 +287,7 @@ class Derivative:
         """
         dtype = self.drawn_in(params, batch, dtype)
         if self.traceable:
-            programs = (
-                self.program(w, params, batch, dtype) for w in ("gradient", "plain gradient")
-            )
-            program = next((each for each in programs if isinstance(each, ClosedJaxpr)), None)
+            program = self._gradient_program(params, batch, dtype)
             if program is None:
                 return [np.zeros_like(leaf) for leaf in like]
             leaves = jax.tree.leaves((params, batch))
@@ -325,9 +328,7 @@ class Derivative:
 
     def _gradient(self, given: Given) -> Array:
         """JAX's gradient, as a row; without rules where they are known to be wrong."""
-        program = self.program("gradient", *given)
-        if isinstance(program, Exception) or self.misled:
-            program = self.program("plain gradient", *given)
+        program = self._gradient_program(*given, plain=self.misled)
         return _row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
 
     def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
