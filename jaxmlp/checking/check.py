@@ -24,17 +24,17 @@ from jaxmlp.checking.cases import (
     moved,
     network_cases,
 )
-from jaxmlp.checking.diagnosis import Observation, explain, explain_twice
+from jaxmlp.checking.diagnosis.steps import Step, find_step
 from jaxmlp.checking.examples import diagnose, work_through
+from jaxmlp.checking.explanations import Observation, explain, explain_twice
 from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
 from jaxmlp.checking.oracles import Oracle, compare
-from jaxmlp.checking.programs.steps import wrong_lines
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
-from jaxmlp.checking.shrinking import find_smallest, numbers_of
+from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, largest, run
 from jaxmlp.checking.truth.derivative import BESIDE, as_float64
 from jaxmlp.checking.verdict import (
@@ -53,8 +53,8 @@ DTYPES = ("float64", "float32")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
 TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
-LOOKED_AT = 3  # cases on which a step has to explain the error
 NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
+HINT = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
 VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
 ENOUGH = 100  # parameters of the networks and models on which they are
 
@@ -331,7 +331,8 @@ def _explain(
         return Diagnosis(names, _equations(model, names), *scaled), work_through(model, small, [])
     swapped = exchanged(alike)
     if isinstance(model, Custom):
-        sizes = [*tried, small]  # which may have other sizes than all others
+        again = attempt(model, small.case, dtype)  # which may have other sizes than all others
+        sizes = [*tried, again] if again.leaves else tried
         diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, sizes, known)
         return diagnosis, work_through(model, small, [])
     tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
@@ -388,31 +389,31 @@ def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) ->
     says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
     if len(found) == 1:
         says = found[0].says
-    if isinstance(model, Custom) and not model.product and (kind in VAGUE or len(names) > 1):
-        place = _where(model, tried)
-        hint = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
-        says += place or hint * (kind == UNEXPLAINED)
-    return Diagnosis(names, _equations(model, names), kind, says)
+    diagnosis = Diagnosis(names, _equations(model, names), kind, says)
+    if isinstance(model, Custom) and model.traceable and not model.product:
+        return _at_a_step(diagnosis, find_step(model.derivative, tried), tried)
+    if isinstance(model, Custom) and kind == UNEXPLAINED:
+        return replace(diagnosis, says=says + HINT)
+    return diagnosis
 
 
-def _where(model: Custom, tried: Sequence[Trial]) -> str:
-    """The lines of the loss in one of which a wrong derivative would explain everything."""
-    wrong = sorted((trial for trial in tried if trial.wrong and trial.finite), key=numbers_of)
-    errors = []
-    with jax.enable_x64(True):
-        for trial in wrong[:LOOKED_AT]:
-            off = [np.ravel(leaf.received - leaf.expected) for leaf in trial.leaves]
-            allowed = [np.ravel(leaf.allowed) for leaf in trial.leaves]
-            given = as_float64((trial.case.params, trial.case.batch))
-            errors.append((*given, np.concatenate(off), np.concatenate(allowed)))
-        try:
-            lines = wrong_lines(model.derivative.loss, errors)
-        except Exception:  # a program that cannot be followed, or is too large
-            return ""
-    if not lines:
-        return ""
-    places = " or ".join(f"{line}: {line.text}" for line in lines[:3])
-    return f"; a mistake in the derivative of one step explains all of it, that of {places}"
+def _at_a_step(diagnosis: Diagnosis, step: Step | None, tried: Sequence[Trial]) -> Diagnosis:
+    """The diagnosis, with the step of the loss to which it comes down."""
+    vague = not _told(diagnosis) or ";" in diagnosis.says
+    if step is None:
+        return replace(diagnosis, says=diagnosis.says + HINT) if vague else diagnosis
+    leaves = {leaf.name for trial in tried for leaf in trial.leaves}
+    names = (step.name,) if step.name else diagnosis.lines
+    at_leaf = step.name in leaves
+    if not step.kind:
+        if not vague:
+            return replace(diagnosis, places=step.sources)
+        says = f"a wrong derivative at one step explains all of it, that of {step.where}"
+        return replace(diagnosis, says=f"{diagnosis.says}; {says}", places=step.sources)
+    if at_leaf and not vague:
+        return replace(diagnosis, places=step.sources)
+    says = f"{step.says}, at {step.where}"
+    return Diagnosis(names, (), step.kind, says, step.also, step.sources)
 
 
 def _exchange(model: Network | Custom, swapped: tuple[tuple[str, ...], str]) -> Diagnosis:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.checking.diagnosis import WHOLE, Bench, Explanation, Mistake, Observation
+from jaxmlp.checking.explanations import WHOLE, Bench, Explanation, Mistake, Observation
 from jaxmlp.checking.factors import Sizes, name_factor, sizes_of
 from jaxmlp.checking.locating import Located, infer
 from jaxmlp.checking.models import Network

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.checking.diagnosis import agree
+from jaxmlp.checking.explanations import agree
 from jaxmlp.checking.factors import VARYING, N, Sizes, factor_between, name_factor
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.terms import changes
@@ -139,7 +139,7 @@ def _multiples(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
     ]
     itself = [(leaf, leaf.expected) for _, leaf in tried]  # off by a few roundings: no factor
     if known and _fits(scaled) and not _fits(itself):
-        kind, says = name_factor(factors, [_sizes(trial) for trial, _ in tried])
+        kind, says = name_factor(factors, [sizes_of(trial) for trial, _ in tried])
         if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
             yield kind, says  # one number is always a multiple of another
 
@@ -206,7 +206,7 @@ def _clear(leaf: Leaf) -> bool:
     return largest(leaf.expected) > CLEAR * largest(leaf.allowed)
 
 
-def _sizes(trial: Trial) -> Sizes:
+def sizes_of(trial: Trial) -> Sizes:
     """The lengths of the batch's and the parameters' axes, by name."""
     sizes: dict[str, int] = {}
     if rows := _rows(trial):

@@ -19,8 +19,8 @@ import numpy as np
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
-from jaxmlp.checking.diagnosis import Observation, explain, settled, standing
 from jaxmlp.checking.examples import diagnose
+from jaxmlp.checking.explanations import Observation, explain, settled, standing
 from jaxmlp.checking.leafwise import UNEXPLAINED
 from jaxmlp.checking.naming import named_lines
 from jaxmlp.checking.reference import (

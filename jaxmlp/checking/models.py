@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
-from jaxmlp.checking.diagnosis import Observation
+from jaxmlp.checking.explanations import Observation
 from jaxmlp.checking.programs.kinks import (
     Choice,
     Kink,

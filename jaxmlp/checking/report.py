@@ -12,6 +12,7 @@ import numpy as np
 from jaxmlp.checking.calls import Finding, as_array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
+from jaxmlp.checking.programs.interpreter import Source
 from jaxmlp.checking.reference import Array
 
 Given = ParamSpec("Given")
@@ -55,6 +56,7 @@ class Diagnosis:
         kind: what sort of mistake, in a few words.
         says: the mistake in a sentence.
         also: other mistakes that explain the same numbers.
+        places: the lines of the user's loss, of which one holds the step that is wrong.
     """
 
     lines: tuple[str, ...]
@@ -62,6 +64,7 @@ class Diagnosis:
     kind: str
     says: str
     also: tuple[str, ...] = ()
+    places: tuple[Source, ...] = ()
 
     def __str__(self) -> str:
         """One sentence."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis import settled, standing
+from jaxmlp.checking.explanations import settled, standing
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import least_bound
 from jaxmlp.checking.naming import as_real
