@@ -8,11 +8,11 @@ from jaxtyping import install_import_hook
 PACKAGE = Path(__file__).parent.parent / "jaxmlp"
 # What the checker's search for a mistake calls a hundred thousand times, on NumPy arrays without
 # shapes in their types: checking those types took three quarters of its time.
-SEARCH = {"reference", "suspects", "terms", "diagnosis", "locating", "examples", "factors"}
+SEARCH = {"reference", "suspects", "terms", "explanations", "locating", "examples", "factors"}
 TYPED = [
     ".".join(("jaxmlp", *path.relative_to(PACKAGE).with_suffix("").parts))
     for path in sorted(PACKAGE.rglob("*.py"))
-    if path.stem != "__init__" and path.stem not in SEARCH
+    if path.stem not in {"__init__", "tape", *SEARCH} and path.parent.name != "diagnosis"
 ]
 # Before anything imports jaxmlp: every jaxtyping annotation is checked at every call.
 install_import_hook(TYPED, "beartype.beartype")

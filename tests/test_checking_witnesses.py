@@ -338,14 +338,19 @@ def norm_cases(*sizes):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "line"), [("mask", "h = jnp.maximum"), ("variance", "u = (z - z.mean(0))")]
+    ("mistake", "line", "kind"),
+    [
+        ("mask", "h = jnp.maximum", "mask missing"),
+        ("variance", "u = (z - z.mean(0))", "missing term"),
+    ],
 )
-def test_the_line_of_any_loss_is_found(mistake, line):
+def test_the_line_of_any_loss_is_found(mistake, line, kind):
     """By the step of which a wrong derivative explains all that was received."""
     wrong = functools.partial(norm_grad, mistake=mistake)
     report = examine(wrong, norm_net, cases=norm_cases(4, 5))
-    assert "of one step explains all of it, that of test_checking_witnesses.py line" in str(report)
-    assert line in diagnosis(report).says
+    assert ", at test_checking_witnesses.py line" in str(report)
+    assert line in diagnosis(report).places[0].text
+    assert diagnosis(report).kind == kind
 
 
 def test_nothing_is_compiled_for_a_batch_norm_in_three_sizes():

@@ -49,6 +49,7 @@ from jaxmlp.checking.verdict import (
 )
 
 Known = Mapping[str, Callable[..., Any]]
+LOOSE = ("stale value", "derivative at the wrong place", "missing term", "extra term")
 DTYPES = ("float64", "float32")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
 PROBES = 3  # cases on which the oracles are compared, until they agree
@@ -194,8 +195,8 @@ def _by_its_size(
         largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
         for leaf in trial.leaves
     )
-    vague = diagnosis.kind in VAGUE or "multiplied by 1" in diagnosis.says
-    if not (vague and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
+    loose = diagnosis.kind in LOOSE or not _told(diagnosis) or "multiplied by 1" in diagnosis.says
+    if not (loose and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
         return diagnosis
     beside = replace(trial.case, params=moved(trial.case.params, 1, NEARBY, 0.0))
     other = attempt(cast(beside, trial.dtype), trial.dtype)
@@ -207,7 +208,8 @@ def _by_its_size(
         f"off by {share:.0e} of the largest entry, as if an ε in the loss, or in the gradient, "
         f"were left out; rtol={2 * share:.0e} accepts that"
     )
-    return replace(diagnosis, kind="ε", says=says, also=())
+    also = () if diagnosis.kind in VAGUE else (f"{diagnosis.kind}: {diagnosis.says}",)
+    return replace(diagnosis, kind="ε", says=says, also=also)
 
 
 def _by_its_rule(diagnosis: Diagnosis, wrong: Sequence[Trial], model: Custom) -> Diagnosis:

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from jaxmlp.checking.factors import factor_between
-from jaxmlp.checking.programs.steps import SLACK
 from jaxmlp.checking.reference import (
     INPUTS,
     LABELS,
@@ -30,6 +29,7 @@ from jaxmlp.checking.suspects import Suspect, suspects, without_layers
 from jaxmlp.checking.terms import Term, terms
 
 Key = TypeVar("Key")
+SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 COARSEST = 1e-6  # relative rounding granted to a wrong gradient, whatever the right one's is
 FEW = 4  # observations that are enough to see which mistakes explain a part
 ATTEMPTS = 1_500  # pairs of mistakes that are tried

@@ -16,7 +16,8 @@ PRODUCTS = ("mul", "div")
 FUNCTIONS: list[tuple[str, str, Callable[[Array], Any]]] = [
     ("activation missing", "it is left out", lambda z: z),
     ("wrong activation", "relu is applied", lambda z: np.maximum(z, 0)),
-    ("wrong activation", "a leaky relu is applied (slope 0.01 below 0)", lambda z: np.where(z > 0, z, 0.01 * z)),
+    ("wrong activation", "a leaky relu is applied (slope 0.01 below 0)",
+     lambda z: np.where(z > 0, z, 0.01 * z)),
     ("wrong activation", "relu6 is applied", lambda z: np.clip(z, 0, 6)),
     ("wrong activation", "tanh is applied", np.tanh),
     ("wrong activation", "a sigmoid is applied", expit),

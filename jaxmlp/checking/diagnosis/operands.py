@@ -28,9 +28,12 @@ def operand_mistakes(
             yield _with(
                 i, lambda t, op, a: np.ones_like(a), "missing factor", "an operand is left out"
             )
-        for turn, how in ((lambda a: a.T, ""), (lambda a: a.swapaxes(-1, -2), " (its last axes)")):
+        for turn, how in (
+            (lambda a: a.T, ""),
+            (lambda a: a.swapaxes(-1, -2), ", in its last axes,"),
+        ):
             if given.ndim > 1 and turn(given).shape == given.shape:
-                says = f"the other operand is transposed{how}, where it must not be, or not where it must"
+                says = f"the other operand{how} is transposed in vain, or not where it must be"
                 yield _with(i, lambda t, op, a, turn=turn: turn(a), "transpose", says)
         yield _with(i, lambda t, op, a: np.abs(a), "absolute value", "an operand's signs are lost")
         for place, away in others(tape, given):

@@ -35,8 +35,8 @@ FACTORS = {
 
 PLAIN = (  # kinds of mistakes, the plainest first
     "sign", "missing", "missing term", "1/N missing", "1/N twice", "1/N with another N",
-    "constant factor", "mask missing", "mask inverted", "missing factor", "transpose", "overwritten",
-    "wrong axis", "batch rows", "wrong derivative", "precision lost",
+    "constant factor", "mask missing", "mask inverted", "missing factor", "transpose",
+    "overwritten", "wrong axis", "batch rows", "wrong derivative", "precision lost",
 )  # fmt: skip
 
 

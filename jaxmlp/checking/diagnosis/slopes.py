@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
@@ -79,16 +78,24 @@ def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterat
             yield Mistake("derivative at the wrong place", says, elsewhere)
 
 
+MASKS: list[tuple[str, str, Callable[[Array, Array], Any]]] = [
+    # of what comes back to a maximum: by its Jacobian, and by ones for all that were compared
+    ("mask missing", "every entry gets all of it", lambda m, ones: ones),
+    ("mask missing", "every entry gets the same share", lambda m, ones: ones / _count(ones)),
+    ("mask inverted", "all but the winner get it", lambda m, ones: ones * (m == 0)),
+    ("wrong derivative", "each of several winners gets all of it", lambda m, ones: (m != 0) * 1.0),
+    ("wrong derivative", "the first of several winners gets all", lambda m, ones: _first(m)),
+]
+
+
+def _count(ones: Array) -> Array:
+    return ones.sum(axis=1, keepdims=True)
+
+
 def mask_mistakes(op: Operation) -> Iterator[Mistake]:
-    """Another share of what comes back to a maximum or minimum over an axis."""
+    """Another share of what comes back to a maximum or minimum over some axes."""
     axes = op.equation.params["axes"]
-    for kind, says, of in (
-        ("mask missing", "every entry gets all of it", lambda m, ones: ones),
-        ("mask missing", "every entry gets the same share", lambda m, ones: ones / ones.sum(1)[:, None]),
-        ("mask inverted", "all but the winner get it", lambda m, ones: ones * (m == 0)),
-        ("wrong derivative", "each of equal winners gets all of it", lambda m, ones: ones * (m != 0)),
-        ("wrong derivative", "the first of equal winners gets all of it", lambda m, ones: _first(m)),
-    ):  # fmt: skip
+    for kind, says, of in MASKS:
 
         def change(tape: Tape, op: Operation, i: int, error: Array, of: Any = of) -> Array:
             matrix, shape = op.jacobians[i], np.shape(op.given[i])
@@ -120,5 +127,5 @@ def branch_mistakes(op: Operation) -> Iterator[Mistake]:
     yield Mistake(
         "mask inverted",
         "the slopes of the two branches are exchanged",
-        lambda tape, op, i, error: error * (jnp.asarray(op.given[0] != 0) == (i == 1)),
+        lambda tape, op, i, error: error * ((op.given[0] != 0) == (i == 1)),
     )

@@ -161,7 +161,7 @@ class Tape:
             found = self._run(ClosedJaxpr(*inner), given, place)
             self._caller = before
             return found
-        results = self._machine.step(equation, values)
+        results = [np.asarray(each) for each in self._machine.step(equation, values)]
         matrices = self._jacobians(equation, given)
         if name in RULES:
             name = rule_name(equation)[0]
@@ -368,7 +368,7 @@ def _fitting(array: Any, like: Array) -> Array:
     return row
 
 
-KNOWN: dict[Any, ClosedJaxpr] = {}
+KNOWN: dict[Any, tuple[ClosedJaxpr, Any]] = {}
 MOST = 2_000  # programs that are kept
 
 

@@ -1,0 +1,134 @@
+"""Mistakes at any step of any loss: other people's models, and laws of the search for them."""
+
+import functools
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from jaxmlp.checking.calls import Caller
+from jaxmlp.checking.cases import Case, cast
+from jaxmlp.checking.check import examine
+from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
+from jaxmlp.checking.diagnosis.search import ENOUGH, Evidence, explanations, value_names
+from jaxmlp.checking.diagnosis.steps import find_step
+from jaxmlp.checking.models import Custom
+from jaxmlp.checking.programs.execution import Traced
+from jaxmlp.checking.programs.tape import Spot, Tape
+from jaxmlp.checking.trials import run
+from tests.models import Mistake, build, models
+from tests.strategies import LONG
+
+pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
+MODELS = models()
+EVERY = [(name, mistake) for name, model in MODELS.items() for mistake in model.MISTAKES]
+RIGHT = [(name, style) for name, model in MODELS.items() for style in model.RIGHT]
+
+
+@functools.cache
+def model_of(name):
+    return Custom(MODELS[name].loss)
+
+
+@pytest.mark.parametrize(("name", "style"), RIGHT[:: 1 if LONG else 3])
+def test_right_gradients_of_other_models_pass(name, style):
+    report = examine(MODELS[name].RIGHT[style], MODELS[name].loss, cases=MODELS[name].cases())
+    assert report.passed, report
+
+
+def found(name: str, mistake: Mistake):
+    """Whether a mistake is caught, and the step that is found, on float64 alone."""
+    module = MODELS[name]
+    caller = Caller(build(module.SOURCE, mistake))
+    cases = (cast(Case(params, batch, ""), "float64") for params, batch in module.cases())
+    trials = [run(caller, model_of(name), case, "float64", strict=False) for case in cases]
+    caught = any(trial.wrong for trial in trials)
+    return caught, find_step(model_of(name).derivative, trials)
+
+
+def test_the_mistakes_of_other_models_are_caught_placed_and_named():
+    """All of them are caught; of most, the line of the user's file and the kind are named."""
+    placed = named = 0
+    for name, mistake in EVERY:
+        caught, step = found(name, mistake)
+        assert caught, (name, mistake)
+        lines = [line.text for line in step.sources] if step else []
+        placed += any(part in line for part in mistake.places for line in lines)
+        named += bool(step) and step.kind in mistake.kinds
+    assert len(EVERY) >= 260
+    assert placed / len(EVERY) >= 0.92
+    assert named / len(EVERY) >= 0.64
+
+
+@pytest.mark.parametrize(("name", "mistake"), EVERY[:: 1 if LONG else 40])
+def test_a_report_names_the_line_and_the_kind(name, mistake):
+    """As the step says that was found, unless a sentence about whole leaves says it better."""
+    step = found(name, mistake)[1]
+    report = examine(
+        build(MODELS[name].SOURCE, mistake), MODELS[name].loss, cases=MODELS[name].cases()
+    )
+    assert not report.passed
+    assert report.diagnosis is not None
+    if step and step.kind and report.diagnosis.kind == step.kind:
+        assert {*step.sources} & {*report.diagnosis.places}
+    assert "rounded to float32" not in report.diagnosis.says or "float32" in mistake.new
+
+
+@functools.cache
+def evidence_of(name: str) -> tuple[list[Evidence], dict]:
+    """The cases of a model with their right gradients."""
+    module, every = MODELS[name], []
+    for params, batch in module.cases():
+        with jax.enable_x64(True):
+            program = jax.make_jaxpr(module.loss)(params, batch)
+        tape = Tape(program, jax.tree.leaves(params), jax.tree.leaves(batch))
+        right = tape.gradient()
+        allowed = np.full(len(right), 1e-14 * np.abs(right).max())
+        every.append(Evidence(Case(params, batch, ""), tape, right, right, allowed, {}))
+    names = value_names(every[0].tape, [str(i) for i in range(20)], [str(i) for i in range(20)])
+    return every, names
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(max_examples=400 if LONG else 60, deadline=None)
+def test_every_mistake_is_among_the_explanations_of_what_it_does(data):
+    """For every model, step and kind of mistake."""
+    every, names = evidence_of(data.draw(st.sampled_from(sorted(MODELS))))
+    tape = every[0].tape
+    op = data.draw(st.sampled_from([op for op in tape.operations if op.equation is not None]))
+    argument = data.draw(st.sampled_from([None, *op.inputs]))
+    if argument is None:
+        hypothesis.assume(tape.values[op.output].size > 1)
+        mistakes = at_value(tape, op.place, names)
+    else:
+        mistakes = at_argument(tape, op, argument, names)
+    mistake = data.draw(st.sampled_from([*mistakes]))
+    spot, seen = Spot(op.place, argument), []
+    for each in every:
+        try:
+            wrong = each.tape.gradient(spot, mistake.change)
+        except (ValueError, IndexError, TypeError, KeyError):
+            wrong = each.expected
+        hypothesis.assume(np.isfinite(wrong).all())
+        seen.append(each._replace(received=wrong))
+    hypothesis.assume(seen[0].wrong)
+    clear = np.abs(seen[0].error).max() > 1e-6 * np.abs(seen[0].expected).max()
+    hypothesis.assume(clear)
+    told = explanations(seen, names)
+    says = [(each.kind, each.says) for each in told]
+    assert (mistake.kind, mistake.says) in says or len(told) >= ENOUGH, (
+        op,
+        argument,
+        mistake,
+        says,
+    )
+
+
+def test_a_tape_has_the_gradient_of_jax():
+    for name in MODELS:
+        for each in evidence_of(name)[0]:
+            grad = Traced(jax.grad(MODELS[name].loss))(each.case.params, each.case.batch)
+            row = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)])
+            assert np.allclose(each.tape.gradient(), row, rtol=1e-10, atol=1e-13), name
