@@ -36,8 +36,8 @@ def operand_mistakes(
                 says = f"the other operand{how} is transposed in vain, or not where it must be"
                 yield _with(i, lambda t, op, a, turn=turn: turn(a), "transpose", says)
         yield _with(i, lambda t, op, a: np.abs(a), "absolute value", "an operand's signs are lost")
-        for place, away in others(tape, given):
-            if away or found(tape.at, place, op.round, 0) is not given:
+        for place, away in others(tape, tape.arguments(op.place, i)):
+            if len(tape.at[place]) > 1 or tape.at[place][0] is not given:
                 yield from _other_value(i, place, away, kind, names, given)
 
 
@@ -62,7 +62,10 @@ def _with(place: int, of: Callable[..., Array], kind: str, says: str) -> Mistake
 
     def change(tape: Tape, op: Operation, argument: int, error: Array) -> Array:
         given = list(op.given)
-        given[place] = of(tape, op, given[place])
+        other = of(tape, op, given[place])
+        if np.shape(other) != np.shape(given[place]):
+            raise ValueError("it cannot be made with a value of this shape")
+        given[place] = other
         return error.reshape(-1) @ local_jacobian(op, given, argument, tape.plain)
 
     return Mistake(kind, says, change)
@@ -70,7 +73,7 @@ def _with(place: int, of: Callable[..., Array], kind: str, says: str) -> Mistake
 
 def error_mistakes(tape: Tape, op: Operation, names: Mapping[Place, str]) -> Iterator[Mistake]:
     """The derivative by another value in the place of that by the operation's own."""
-    for place, away in others(tape, tape.values[op.output]):
+    for place, away in others(tape, tape.at[op.place]):
         if place not in tape.errors or (place == op.place and not away):
             continue
 
@@ -85,7 +88,7 @@ def error_mistakes(tape: Tape, op: Operation, names: Mapping[Place, str]) -> Ite
 
 def factor_mistakes(tape: Tape, place: Place, names: Mapping[Place, str]) -> Iterator[Mistake]:
     """A derivative that is multiplied or divided by a value of the program."""
-    for other, away in others(tape, tape.at[place][0]):
+    for other, away in others(tape, tape.at[place]):
         for kind, how, power in (
             ("extra factor", "multiplied", 1),
             ("missing factor", "divided", -1),

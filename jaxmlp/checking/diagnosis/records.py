@@ -25,10 +25,11 @@ class Mistake(NamedTuple):
     change: Change
 
 
-def others(tape: Tape, like: Array) -> Iterator[tuple[Place, Any]]:
-    """Values of the same shape: their places, and in a loop, of which round."""
+def others(tape: Tape, like: Sequence[Array]) -> Iterator[tuple[Place, Any]]:
+    """Values of the same shape as some: their places, and in a loop, of which round."""
+    shapes = {np.shape(each) for each in like}
     for place, arrays in tape.at.items():
-        if arrays[0].shape == like.shape:
+        if any(each.shape in shapes for each in arrays):
             yield from (
                 (place, away) for away in ((0, -1, 1, FIRST, LAST) if len(arrays) > 1 else (0,))
             )

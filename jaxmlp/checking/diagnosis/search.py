@@ -6,6 +6,7 @@ whose Jᵀ has the error in its range, on every case, are searched; the lower th
 that says. What a mistake there does to the whole gradient is then computed, and compared.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +18,20 @@ from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.forward import forward_mistakes
 from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
 from jaxmlp.checking.diagnosis.slopes import branch_mistakes
-from jaxmlp.checking.factors import VARYING, Sizes, name_factor
-from jaxmlp.checking.programs.tape import Operation, Place, Spot, Tape, leaf_place
+from jaxmlp.checking.factors import VARYING, N, Sizes, name_factor
+from jaxmlp.checking.programs.tape import Operation, Place, Spot, Tape
 from jaxmlp.checking.reference import Array
 
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 ROUNDED = 1e-14  # of the largest error, up to which any entry may be rounded
 COARSEST = 1e-6  # relative rounding error granted to a wrong gradient, whatever the right one's is
 LEFT = 1e-2  # of an error, which an explanation may leave unexplained
+ONE = 1e-12  # from which a factor differs from 1
+CLEAR = 1e3  # times what rounding may do, for a factor to be read from it
 ENOUGH = 40  # explanations, after which no more are looked for
 FACTORS = {
     -1.0: ("sign", "the sign is wrong"),
-    0.0: ("missing", "it is left out"),
+    0.0: ("missing term", "it is left out"),
     2.0: ("constant factor", "it is doubled"),
     0.5: ("constant factor", "it is halved"),
 }
@@ -58,6 +61,11 @@ class Evidence(NamedTuple):
     received: Array
     allowed: Array
     sizes: Sizes
+
+    @property
+    def right(self) -> Array:
+        """The gradient by the tape."""
+        return self.tape.right
 
     @property
     def error(self) -> Array:
@@ -165,7 +173,8 @@ def _spots(tape: Tape, place: Place) -> Iterator[Spot]:
 def _uses(tape: Tape, place: Place) -> list[tuple[Operation, int]]:
     """The operations that use the value of a place, in the first round of each."""
     numbers = {each.output for each in tape.operations if each.place == place}
-    numbers |= {number for i, number in enumerate(tape.leaves) if leaf_place(i) == place}
+    pairs = zip(tape.leaf_places, tape.leaves, strict=True)
+    numbers |= {number for leaf, number in pairs if leaf == place}
     found: dict[tuple[Place, int], tuple[Operation, int]] = {}
     for op in tape.operations:
         for argument, number in op.inputs.items():
@@ -174,26 +183,16 @@ def _uses(tape: Tape, place: Place) -> list[tuple[Operation, int]]:
     return list(found.values())
 
 
-def _predicted(each: Evidence, spots: Sequence[Spot], mistake: Any) -> Array | None:
-    """The gradient with a mistake; None where the mistake cannot be made."""
-    try:
-        if len(spots) == 1:
-            return each.expected + each.tape.gradient(spots[0], mistake) - each.tape.gradient()
-        off = sum(each.tape.gradient(spot, mistake) - each.tape.gradient() for spot in spots)
-        return np.asarray(each.expected + off)
-    except (ValueError, IndexError, TypeError, KeyError):
-        return None
+def _predicted(each: Evidence, spots: Sequence[Spot], mistake: Any) -> Array:
+    """The gradient with a mistake."""
+    right = each.right
+    off = [each.tape.gradient(spot, mistake) - right for spot in spots]
+    return np.asarray(each.expected + functools.reduce(np.add, off))
 
 
 def _explains(evidence: Sequence[Evidence], spots: Sequence[Spot], change: Any) -> bool:
-    """Whether a mistake explains all cases; where it cannot be made, the gradient is right."""
-    for each in evidence:
-        predicted = _predicted(each, spots, change)
-        if predicted is None:
-            predicted = each.expected
-        if not each.fits(predicted):
-            return False
-    return True
+    """Whether a mistake explains all cases."""
+    return all(each.fits(_predicted(each, spots, change)) for each in evidence)
 
 
 def _none(tape: Tape, op: Any, argument: Any, error: Array) -> Array:
@@ -206,23 +205,20 @@ def _factors(evidence: Sequence[Evidence], spot: Spot) -> Iterator[tuple[str, st
         for factor, named in FACTORS.items():
             if _explains(evidence, [spot], _times(factor)):
                 yield named
+        for name, power in ((N, 1), (N, -1)):
+            if all(
+                name in each.sizes
+                and each.fits(_scaled(each, spot, float(each.sizes[name]) ** power))
+                for each in evidence
+            ):
+                factors = [float(each.sizes[name]) ** power for each in evidence]
+                yield name_factor(factors, [each.sizes for each in evidence])
+                return
+    factors = [_factor(each, spot) for each in evidence]
+    if all(abs(factor - 1) < ONE or np.isnan(factor) for factor in factors):
         return
-    factors, effects = [], []
-    for each in evidence:
-        predicted = _predicted(each, [spot], _none)
-        if predicted is None:
-            return
-        effect = each.expected - predicted
-        weighted, error = effect / each.allowed, each.error / each.allowed
-        square = float(weighted @ weighted)
-        clear = 0 < square < np.inf and np.abs(weighted).max() > 1e3
-        factors.append(1 + float(weighted @ error) / square if clear else np.nan)
-        effects.append(effect)
-    if all(abs(factor - 1) < 1e-12 or np.isnan(factor) for factor in factors):
-        return
-    for each, factor, effect in zip(evidence, factors, effects, strict=True):
-        scaled = each.expected + (np.nan_to_num(factor, nan=1.0) - 1) * effect
-        if not each.fits(scaled):
+    for each, factor in zip(evidence, factors, strict=True):
+        if not each.fits(_scaled(each, spot, float(np.nan_to_num(factor, nan=1.0)))):
             return
     known = [(f, each.sizes) for f, each in zip(factors, evidence, strict=True) if not np.isnan(f)]
     kind, says = name_factor([f for f, _ in known], [sizes for _, sizes in known])
@@ -232,6 +228,20 @@ def _factors(evidence: Sequence[Evidence], spot: Spot) -> Iterator[tuple[str, st
         kind, says = "missing term", "what goes through it is left out, as if it were a constant"
     if kind != VARYING:
         yield kind, says
+
+
+def _scaled(each: Evidence, spot: Spot, factor: float) -> Array:
+    """The gradient with the derivative at a spot times a number."""
+    return _predicted(each, [spot], _times(factor))
+
+
+def _factor(each: Evidence, spot: Spot) -> float:
+    """By what number the derivative at a spot seems multiplied; NaN where that is unknown."""
+    effect = (each.expected - _predicted(each, [spot], _none)) / each.allowed
+    square = float(effect @ effect)
+    if not (0 < square < np.inf and np.abs(effect).max() > CLEAR):
+        return np.nan
+    return 1 + float(effect @ (each.error / each.allowed)) / square
 
 
 def _times(factor: float) -> Any:
@@ -315,7 +325,8 @@ def _left_out_together(evidence: Sequence[Evidence]) -> Iterator[Explanation]:
 
 def value_names(tape: Tape, leaves: Sequence[str], others: Sequence[str]) -> dict[Place, str]:
     """What the user calls the values of a loss: the arguments by path, others as assigned."""
-    names: dict[Place, str] = {("input", i): name for i, name in enumerate((*leaves, *others))}
+    names: dict[Place, str] = dict(zip(tape.leaf_places, leaves, strict=True))
+    names |= {("input", len(leaves) + i): name for i, name in enumerate(others)}
     last = {op.source: op.place for op in tape.operations if op.source.file}
     for line, place in last.items():
         if found := re.match(r"([A-Za-z_]\w*)\s*=[^=]", line.text):

@@ -67,7 +67,7 @@ def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterat
 
         yield Mistake(kind, says, change)
     if by := BY_VALUE.get(op.name):
-        for place, away in others(tape, tape.values[op.output]):
+        for place, away in others(tape, tape.at[op.place]):
 
             def elsewhere(
                 t: Tape, op: Operation, i: int, e: Array, place: Place = place, away: int = away

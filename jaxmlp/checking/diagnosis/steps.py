@@ -1,5 +1,6 @@
 """A diagnosis for any loss that JAX can trace: the step, in the user's file, and the mistake."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from jaxmlp.checking.programs.tape import Place, Tape
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.derivative import Derivative, leaf_names
 
-WRONG, RIGHT = 4, 2  # cases that are looked at, on which it is wrong and right
+WRONG, RIGHT = 6, 2  # cases that are looked at, on which it is wrong and right
 FORWARD = 80  # steps of a loss whose forward pass is tried with mistakes
 MOST_PLACES = 3  # lines that are named
 
@@ -56,22 +57,51 @@ def find_step(derivative: Derivative, trials: Sequence[Trial]) -> Step | None:
     evidence = _evidence(derivative, trials)
     if not evidence:
         return None
-    tape, case = evidence[0].tape, next(t for t in trials if t.wrong).case
-    names = value_names(tape, leaf_names(case.params, ""), leaf_names(case.batch, ""))
-    if found := explanations(evidence, names):
-        return _explained(tape, found, names)
+    alike = _alike(evidence)
+    views = [(alike, leaf_names(alike[0].case.params, ""))]
+    if looped := _by_lines(evidence):
+        views.append((looped, [str(place[1]) for place in looped[0].tape.leaf_places]))
+        views.sort(key=lambda view: -len(view[0]))
+    named = [
+        (each, value_names(each[0].tape, leaves, leaf_names(each[0].case.batch, "")))
+        for each, leaves in views
+    ]
+    for each, names in named:
+        if found := explanations(each, names):
+            return _explained(each[0].tape, found, names)
 
     def again(number: int, forward: Any) -> Tape:
-        return _tape(derivative, evidence[number].case, forward)
+        return _tape(derivative, alike[number].case, forward)
 
-    if len(tape.operations) <= FORWARD and (found := [*forward_explanations(evidence, again)]):
+    tape = alike[0].tape
+    if len(tape.operations) <= FORWARD and (found := [*forward_explanations(alike, again)]):
+        names = value_names(tape, leaf_names(alike[0].case.params, ""), [])
         return _explained(tape, found, names)
-    ranks = located(evidence)
-    least = min(ranks.values(), default=0)
-    if not 0 < least < sum(len(each.expected) for each in evidence if each.wrong):
-        return None
-    places = [place for place, rank in ranks.items() if rank == least]
-    return Step(_name(names, places[0]), _sources(tape, places))
+    for each, names in named:
+        ranks = located(each)
+        least = min(ranks.values(), default=0)
+        if 0 < least < sum(len(one.expected) for one in each if one.wrong):
+            places = [place for place, rank in ranks.items() if rank == least]
+            return Step(_name(names, places[0]), _sources(each[0].tape, places))
+    return None
+
+
+def _by_lines(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The same with all passes of a line in one place; nothing if no line is passed twice."""
+    found = []
+    for each in evidence:
+        leaves = [re.sub(r"\d+\.?", "", name) for name in leaf_names(each.case.params, "")]
+        found.append(each._replace(tape=each.tape.by_lines(leaves)))
+    looped = any(op.round for each in found for op in each.tape.operations)
+    return _alike(found) if looped else []
+
+
+def _alike(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """As many cases as there are whose loss has the same steps, at best many steps."""
+    steps = [frozenset(op.place for op in each.tape.operations) for each in evidence]
+    wrong = [places for places, each in zip(steps, evidence, strict=True) if each.wrong]
+    best = max(wrong, key=lambda places: (wrong.count(places), len(places)))
+    return [each for places, each in zip(steps, evidence, strict=True) if places == best]
 
 
 def _evidence(derivative: Derivative, trials: Sequence[Trial]) -> list[Evidence]:
@@ -85,7 +115,7 @@ def _evidence(derivative: Derivative, trials: Sequence[Trial]) -> list[Evidence]
                 found.append(_one(derivative, trial))
             except Exception:  # a program that cannot be followed, or is too large
                 continue
-    return found if found and found[0].wrong else []
+    return found if any(each.wrong for each in found) else []
 
 
 def _of_all_shapes(trials: Sequence[Trial]) -> list[Trial]:
@@ -149,7 +179,7 @@ def _at(tape: Tape, explanation: Explanation) -> Place:
         for op in tape.operations
         if op.place == spot.place and spot.argument in op.inputs
     )
-    leaves = {leaf: ("input", i) for i, leaf in enumerate(tape.leaves)}
+    leaves = dict(zip(tape.leaves, tape.leaf_places, strict=True))
     made = {op.output: op.place for op in tape.operations}
     return leaves[number] if number in leaves else made[number]
 
@@ -160,13 +190,12 @@ def _lines(tape: Tape, explanation: Explanation) -> list[Source]:
 
 
 def _sources(tape: Tape, places: Sequence[Place]) -> tuple[Source, ...]:
+    """The lines of the values at some places; of parameters, those where they are used."""
     found: dict[Source, None] = {}
     for place in places:
+        leaves = {n for at, n in zip(tape.leaf_places, tape.leaves, strict=True) if at == place}
         for op in tape.operations:
-            uses = place[0] == "input" and any(
-                tape.leaves[int(place[1])] == number for number in op.inputs.values()
-            )
-            if (op.place == place or uses) and op.source.file:
+            if (op.place == place or leaves & {*op.inputs.values()}) and op.source.file:
                 found[op.source] = None
     return tuple(found)
 

@@ -4,6 +4,7 @@ Reverse mode goes back through the tape, and a mistake in one place of it predic
 Loops of a fixed length are unrolled; all rounds of an operation in a loop are one place.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ class Tape:
         self._caller: Source | None = None
         with np.errstate(all="ignore"), jax.enable_x64(True):
             self.leaves = [self._number(self._machine.taken(each)) for each in params]
+            self.leaf_places: list[Place] = [("input", i) for i in range(len(params))]
             given = [(self.values[each], each) for each in self.leaves]
             given += [(self._machine.taken(each), None) for each in others]
             for i, (value, _) in enumerate(given):
@@ -254,7 +256,7 @@ class Tape:
         found: dict[Place, list[Array]] = {}
         for leaf, (number, size, end) in enumerate(zip(self.leaves, sizes, ends, strict=True)):
             known[number] = np.eye(total)[end - size : end]
-            found[leaf_place(leaf)] = [known[number]]
+            found.setdefault(self.leaf_places[leaf], []).append(known[number])
         with np.errstate(all="ignore"):
             for each in self.operations:
                 parts = [matrix @ known[each.inputs[i]] for i, matrix in each.jacobians.items()]
@@ -270,40 +272,61 @@ class Tape:
     def backward(
         self, spot: Spot | None = None, change: Change | None = None
     ) -> tuple[Array, dict[int, Array]]:
-        """The same, and the derivative by every value, flat."""
+        """The same, and the derivative by every value, flat.
+
+        Where a mistake cannot be made, since no shape fits it, there is none.
+        """
         found: dict[int, Array] = {self.output[1]: np.ones(1)}
         self.current = _Errors(self, found)
         node = spot.place if spot and spot.argument is None else None
-        edge = spot.place if spot and spot.argument is not None else None
+        edge = spot if spot and spot.argument is not None else None
         for each in reversed(self.operations):
             error = found.get(each.output)
             if error is None:
                 continue
+            shape = self.values[each.output].shape
             if change and each.place == node:
-                shaped = error.reshape(self.values[each.output].shape)
-                error = found[each.output] = _fitting(change(self, each, None, shaped), error)
+                error = self._changed(change, each, None, error.reshape(shape), error)
+                found[each.output] = error
             for i, matrix in each.jacobians.items():
-                if change and each.place == edge and spot and spot.argument == i:
-                    shaped = error.reshape(self.values[each.output].shape)
-                    part = _fitting(change(self, each, i, shaped), matrix[0])
-                else:
-                    part = error @ matrix
+                part = error @ matrix
+                if change and edge == Spot(each.place, i):
+                    part = self._changed(change, each, i, error.reshape(shape), part)
                 number = each.inputs[i]
                 found[number] = found[number] + part if number in found else part
-        for leaf, number in enumerate(self.leaves):
+        for place, number in zip(self.leaf_places, self.leaves, strict=True):
             value = self.values[number]
             error = found.get(number, np.zeros(value.size))
-            if change and node == leaf_place(leaf):
-                error = _fitting(change(self, None, None, error.reshape(value.shape)), error)
+            if change and node == place:
+                error = self._changed(change, None, None, error.reshape(value.shape), error)
             found[number] = error
         return np.concatenate([found[each] for each in self.leaves]), found
+
+    def arguments(self, place: Place, argument: int) -> list[Array]:
+        """What the operation of a place was given, in every round."""
+        return [np.asarray(op.given[argument]) for op in self.operations if op.place == place]
+
+    def _changed(self, change: Change, op: Any, argument: Any, error: Array, right: Array) -> Array:
+        """What a mistake makes of a derivative, flat; the right one where it cannot be made."""
+        try:
+            row = np.ravel(np.asarray(change(self, op, argument, error), float))
+        except (ValueError, IndexError, TypeError, KeyError):
+            return right
+        return row if row.shape == right.shape else right
+
+    @functools.cached_property
+    def right(self) -> Array:
+        """The gradient without a mistake."""
+        return self.gradient()
 
     @functools.cached_property
     def errors(self) -> dict[Place, list[Array]]:
         """The right derivative by every value, by its place."""
-        by_number, found = self.backward()[1], {}
+        by_number = self.backward()[1]
+        found: dict[Place, list[Array]] = {}
         for leaf, number in enumerate(self.leaves):
-            found[leaf_place(leaf)] = [by_number[number].reshape(self.values[number].shape)]
+            shaped = by_number[number].reshape(self.values[number].shape)
+            found.setdefault(self.leaf_places[leaf], []).append(shaped)
         for each in self.operations:
             value = self.values[each.output]
             error = by_number.get(each.output, np.zeros(value.size))
@@ -313,10 +336,53 @@ class Tape:
     @functools.cached_property
     def numbers(self) -> dict[Place, list[int]]:
         """The numbers of the values that depend on the parameters, by place."""
-        found = {leaf_place(leaf): [number] for leaf, number in enumerate(self.leaves)}
+        found: dict[Place, list[int]] = {}
+        for place, number in zip(self.leaf_places, self.leaves, strict=True):
+            found.setdefault(place, []).append(number)
         for each in self.operations:
             found.setdefault(each.place, []).append(each.output)
         return found
+
+    def by_lines(self, leaves: Sequence[str]) -> "Tape":
+        """The same with one place for all passes of a line that Python runs in a loop.
+
+        So the layers of a network that is written as a loop are rounds of one layer.
+
+        Args:
+            leaves: names of the parameters' leaves, the same for those of all layers.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("errors", None)
+        other.__dict__.pop("numbers", None)
+        other.leaf_places = [("input", name) for name in leaves]
+        by_source: dict[Source, list[Operation]] = {}
+        for each in self.operations:
+            by_source.setdefault(each.source, []).append(each)
+        moved: dict[int, Operation] = {}
+        for line, several in by_source.items():
+            period = _period([each.name for each in several])
+            for i, each in enumerate(several if line.file else ()):
+                place = ("line", *line, i % period)
+                moved[each.output] = each._replace(place=place, round=i // period)
+        other.operations = [moved.get(each.output, each) for each in self.operations]
+        other.at = {
+            place: arrays
+            for place, arrays in self.at.items()
+            if place[0] == "input" and place not in self.leaf_places
+        }
+        numbers = [*zip(other.leaf_places, self.leaves, strict=True)]
+        for place, number in (*numbers, *((op.place, op.output) for op in other.operations)):
+            other.at.setdefault(place, []).append(self.values[number])
+        return other
+
+
+def _period(names: Sequence[str]) -> int:
+    """After how many of some names they repeat."""
+    for period in range(1, len(names)):
+        repeated = all(name == names[i % period] for i, name in enumerate(names))
+        if len(names) % period == 0 and repeated:
+            return period
+    return len(names)
 
 
 class _Errors(Mapping[Place, list[Array]]):
@@ -340,11 +406,6 @@ class _Errors(Mapping[Place, list[Array]]):
         return len(self.tape.errors)
 
 
-def leaf_place(leaf: int) -> Place:
-    """The place of a leaf of the parameters."""
-    return ("input", leaf)
-
-
 def local_jacobian(op: Operation, given: Sequence[Any], argument: int, plain: bool) -> Array:
     """An operation's derivative by one argument, at other arguments than its own."""
     program = _jacobian_program(op.equation, given, tuple(op.inputs), plain)
@@ -354,18 +415,6 @@ def local_jacobian(op: Operation, given: Sequence[Any], argument: int, plain: bo
         found = Machine()(program, *given)
     matrix = found[slot * len(op.inputs) + [*op.inputs].index(argument)]
     return np.reshape(matrix, (-1, np.size(given[argument]))).astype(float)
-
-
-def _fitting(array: Any, like: Array) -> Array:
-    """A changed derivative as a row of as many numbers.
-
-    Raises:
-        ValueError: if there are more or fewer.
-    """
-    row = np.ravel(np.asarray(array, float))
-    if row.shape != np.shape(like):
-        raise ValueError(f"{row.size} numbers, where {np.size(like)} belong")
-    return row
 
 
 KNOWN: dict[Any, tuple[ClosedJaxpr, Any]] = {}
