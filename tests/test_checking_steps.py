@@ -1,6 +1,7 @@
 """Mistakes at any step of any loss: other people's models, and laws of the search for them."""
 
 import functools
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -61,6 +62,10 @@ def test_the_mistakes_of_other_models_are_caught_placed_and_named():
         named += bool(step) and step.kind in mistake.kinds
     assert placed / len(some) >= 0.9
     assert named / len(some) >= 0.6
+    if LONG:
+        text = " ".join((Path(__file__).parent.parent / "README.md").read_text("utf-8").split())
+        assert f"Of {len(EVERY)} mistakes in [{len(MODELS)} models of other people]" in text
+        assert f"a right line is named for {placed}, and a right kind for {named}" in text
 
 
 @pytest.mark.parametrize(("name", "mistake"), EVERY[:: 1 if LONG else 40])
