@@ -30,10 +30,12 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxmlp.activations import ACTIVATIONS
-from jaxmlp.checking.symbolic import Symbolic, symbols
 from jaxmlp.data import Batch
 from jaxmlp.gradient import Lines, derivation_lines
 from jaxmlp.params import Layer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.formal.symbolic import Symbolic, symbols
 
 X = np.array([[1.0, 0.5, -1.0]])
 W0 = np.array([[0.5, -0.5, 1.0, -0.5], [1.0, 0.0, 1.0, 1.0], [0.0, 0.5, -0.5, -0.5]])

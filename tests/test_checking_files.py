@@ -1,8 +1,6 @@
 """`jaxmlp check`: homework in a file, right, wrong and broken."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -41,13 +39,6 @@ def test_wrong_homework(capsys):
     assert "✗  ∂C/∂z₁  (16)  ∂C/∂h₁ ⊙ f'(z₁)" in text
     report = Path("out.md").read_text()
     assert r"| ✗ | ∂C/∂z₁ | (16) | $\frac{\partial C}{\partial h_{1}} \odot f'(z_{1})$" in report
-    script = report.split("```python\n")[1].split("```")[0]
-    shown = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert "✓ p should be [[0.5, 0.5]]\n" in shown.stdout
-    assert "✗ ∂C/∂z₁ should be [[0.0]], but was [[-0.5]]" in shown.stdout
-    assert "↳ ∂C/∂W⁰ should be [[0.0]], but was [[0.5]]" in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -209,14 +200,11 @@ cases = [({"w": np.ones(2)}, {"x": np.ones((3, 2)), "y": np.zeros(3)})]
 """
 
 
-def test_a_model_of_ones_own_in_a_script(capsys):
-    assert main(["check", write(OWN), "--report", "shown.py"]) == 1
+def test_a_model_of_ones_own_in_a_file(capsys):
+    assert main(["check", write(OWN), "--report", "shown.md"]) == 1
     said = capsys.readouterr().out
-    assert "∂C/∂w: varying factor: it is multiplied by a number that differs" in said
-    shown = subprocess.run(
-        [sys.executable, "shown.py"], capture_output=True, text=True, check=True, cwd=Path.cwd()
-    )
-    assert re.match(r"✗ ∂C/∂w should be \[0\.\d+, 0\.\d+\], but was \[1\.5", shown.stdout)
+    assert "∂C/∂w: mask missing: its slope is left out, at homework.py line" in said
+    assert Path("shown.md").read_text().startswith("# grad: wrong\n")
 
 
 def test_the_function_may_be_made_by_another():

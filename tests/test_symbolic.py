@@ -12,8 +12,8 @@ import sympy as sp
 
 import jaxmlp
 from jaxmlp import Batch, Layer
-from jaxmlp.checking.symbolic import Symbolic, in_turn, is_zero, shifts, symbols
 from tests import corpus
+from tests.formal.symbolic import Symbolic, in_turn, is_zero, shifts, symbols
 from tests.strategies import LONG
 
 NOTE = ((3, 4, 3), False, 1)  # the network of the note

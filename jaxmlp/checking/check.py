@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -168,7 +167,6 @@ def examine(
         dtypes=tuple(dtypes or DTYPES),
         missed=smallest_seen(_bounded(model, trials)),
         oracles=tuple(oracles),
-        loss=_importable(loss) if isinstance(model, Network) or model.traceable else None,
         seconds=time.perf_counter() - start,
     )
 
@@ -265,14 +263,6 @@ def _bounded(model: Network | Custom, trials: Sequence[Trial]) -> Sequence[Trial
         return trials
     some = sorted((trial for trial in trials if trial.leaves), key=_nonzero)
     return [model.bounded(trial) for trial in {trial.dtype: trial for trial in some}.values()]
-
-
-def _importable(function: Any) -> tuple[str, str] | None:
-    """The module and the name under which a function can be imported, if it can."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__name__", None)
-    if not module or not name or module == "__main__":
-        return None
-    return (module, name) if getattr(sys.modules.get(module), name, None) is function else None
 
 
 def _oracles(model: Network | Custom, trials: Sequence[Trial]) -> list[Oracle]:

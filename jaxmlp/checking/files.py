@@ -18,7 +18,7 @@ from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.report import table
-from jaxmlp.checking.writing import markdown, script
+from jaxmlp.checking.writing import markdown
 
 NEEDED = sys.stdlib_module_names | {*sys.modules}  # modules that a checked file must not replace
 ALONE = (
@@ -42,7 +42,6 @@ class Outcome(NamedTuple):
         table: of lines, as rows of cells, the head first; nothing if no case is shown.
         foot: what goes below the table.
         markdown: the same with formulas.
-        script: a script that shows the smallest example.
     """
 
     passed: bool
@@ -51,7 +50,6 @@ class Outcome(NamedTuple):
     table: list[list[str]]
     foot: list[str]
     markdown: str
-    script: str
 
 
 def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
@@ -154,7 +152,6 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         "table": table(report.example) if report.example else [],
         "foot": report.foot(),
         "markdown": markdown(report),
-        "script": script(report),
     }
 
 

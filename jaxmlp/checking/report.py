@@ -104,7 +104,6 @@ class Report:
             above which it is sure to be seen.
         seconds: how long it took.
         oracles: how other ways to the true gradient compare with `jax.grad`.
-        loss: the module and the name of a loss that can be imported and differentiated by JAX.
     """
 
     subject: str
@@ -117,7 +116,6 @@ class Report:
     missed: dict[str, float]
     seconds: float
     oracles: tuple[Oracle, ...] = ()
-    loss: tuple[str, str] | None = None
 
     @property
     def passed(self) -> bool:

@@ -39,7 +39,7 @@ class Check:
         rtol: errors accepted beyond rounding, relative to a leaf's largest entry.
         atol: the same, absolutely.
         seed: of the numbers.
-        report: write the report to this file: as a script if it ends in .py, else as Markdown.
+        report: write the report to this file, as Markdown.
         time_limit: seconds after which the check is stopped.
     """
 
@@ -88,8 +88,7 @@ class Check:
             )
         _show(console, outcome)
         if self.report:
-            as_script = self.report.suffix == ".py"
-            write_text(self.report, outcome.script if as_script else outcome.markdown)
+            write_text(self.report, outcome.markdown)
             console.print(f"report written to {self.report}", markup=False)
         return 0 if outcome.passed else 1
 
