@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -129,6 +130,39 @@ def test_every_mistake_is_among_the_explanations_of_what_it_does(data):
         mistake,
         says,
     )
+
+
+def test_a_loss_that_has_forward_derivatives_only():
+    """A loop that goes on while a condition holds, which reverse mode cannot go back through."""
+
+    def loss(p, batch):
+        body = lambda carry: (carry[0] + 1, jnp.sin(carry[1] * p))  # noqa: E731
+        return jnp.sum(jax.lax.while_loop(lambda carry: carry[0] < 3, body, (0, batch))[1])
+
+    def grad(p, batch):
+        return jax.jvp(lambda p: loss(p, batch), (p,), (jnp.ones_like(p),))[1] * np.ones(1)
+
+    cases = [(np.array([0.7]), np.array([0.4])), (np.array([-0.3]), np.array([1.2]))]
+    assert examine(grad, loss, cases=cases).passed
+    assert not examine(lambda p, b: 1.01 * grad(p, b), loss, cases=cases).passed
+
+
+def test_a_large_model_is_not_placed_but_named():
+    def loss(params, batch):
+        h = batch
+        for weight in params:
+            h = jax.nn.tanh(h @ weight)
+        return jnp.mean(h**2)
+
+    def grad(params, batch):
+        first, *others = jax.grad(loss)(params, batch)
+        return [-first, *others]
+
+    rng = np.random.default_rng(0)
+    cases = [([rng.normal(size=(32, 32)) / 5 for _ in range(6)], rng.normal(size=(16, 32)))]
+    report = examine(grad, loss, cases=cases, dtypes=["float64"])
+    assert report.diagnosis is not None
+    assert (report.diagnosis.lines, report.diagnosis.kind) == (("∂C/∂0",), "sign")
 
 
 def test_a_tape_has_the_gradient_of_jax():

@@ -131,7 +131,7 @@ def located(evidence: Sequence[Evidence]) -> dict[Place, int]:
             continue
         allowed = np.maximum(each.allowed, ROUNDED * np.abs(each.error).max(initial=0))
         found: dict[Place, int] = {}
-        for place, matrix in each.tape.jacobians().items():
+        for place, matrix in each.tape.jacobians.items():
             if common is not None and place not in common:
                 continue
             if not np.isfinite(matrix).all():

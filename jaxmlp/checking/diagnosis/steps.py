@@ -151,6 +151,7 @@ def _tape(derivative: Derivative, case: Case, forward: Any = None) -> Tape:
 
 def _one(derivative: Derivative, trial: Trial) -> Evidence:
     tape = _tape(derivative, trial.case)
+    _ = tape.jacobians  # which may be too large
     expected, received, allowed = (
         np.concatenate([np.ravel(np.asarray(getattr(leaf, part), float)) for leaf in trial.leaves])
         for part in ("expected", "received", "allowed")

@@ -19,6 +19,7 @@ CALLS = {
 }  # fmt: skip
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where they keep the program that they call
 RANDOM = ("threefry2x32", "random_bits", "rng_bit_generator", "random_gamma")
+MANY_ROUNDS = 20  # of a loop, from which compiling it pays
 LIBRARIES = ("/jax/", "/jaxlib/", "/site-packages/", "/dist-packages/", "<")
 
 
@@ -114,6 +115,27 @@ def with_those_inside(equation: Any) -> Iterator[Any]:
 def is_random(jaxpr: Jaxpr) -> bool:
     """Whether a program draws random numbers."""
     return any(equation.primitive.name in RANDOM for equation in operations(jaxpr))
+
+
+def is_long(jaxpr: Jaxpr) -> bool:
+    """Whether a program has a loop of many rounds, and stops no gradient."""
+    every = list(operations(jaxpr))
+    names = {equation.primitive.name for equation in every}
+    rounds = [each.params["length"] for each in every if each.primitive.name == "scan"]
+    return max(rounds, default=0) > MANY_ROUNDS and "stop_gradient" not in names
+
+
+def compiled(program: ClosedJaxpr) -> Callable[..., list[Any]]:
+    """What runs a program as fast as JAX can: of the program and leaves of any sort."""
+    run = jax.jit(jaxpr_as_fun(program))
+    dtypes = [each.dtype for each in program.in_avals]
+
+    def call(_: ClosedJaxpr, *leaves: Any) -> list[Any]:
+        with jax.enable_x64(True):
+            pairs = zip(leaves, dtypes, strict=True)
+            return list(run(*(jnp.asarray(leaf, dtype) for leaf, dtype in pairs)))
+
+    return call
 
 
 class Source(NamedTuple):

@@ -32,6 +32,7 @@ from jaxmlp.checking.reference import Array
 
 Place = tuple[int | str, ...]  # of an operation: its number in its program, in a call, and so on
 LARGEST = 400_000  # entries of a Jacobian
+LARGEST_TOGETHER = 8_000_000  # of all steps, in all parameters
 LONGEST = 60  # rounds of a loop that is unrolled
 NAME = "name"  # the primitive by which a tap shows in a program
 
@@ -248,10 +249,17 @@ class Tape:
         }
         return self._kept(place, "concatenate", rows, value, blocks, equation)
 
+    @functools.cached_property
     def jacobians(self) -> dict[Place, Array]:
-        """Of every place, all its rounds one above the other, in all parameters."""
+        """Of every place, all its rounds one above the other, in all parameters.
+
+        Raises:
+            ValueError: if they would be too large.
+        """
         sizes = [self.values[each].size for each in self.leaves]
         total, ends = sum(sizes), np.cumsum(sizes)
+        if total * sum(each.size for each in self.values) > LARGEST_TOGETHER:
+            raise ValueError("the Jacobians of all steps are too large: use a smaller case")
         known: dict[int, Array] = {}
         found: dict[Place, list[Array]] = {}
         for leaf, (number, size, end) in enumerate(zip(self.leaves, sizes, ends, strict=True)):
@@ -352,8 +360,8 @@ class Tape:
             leaves: names of the parameters' leaves, the same for those of all layers.
         """
         other = copy.copy(self)
-        other.__dict__.pop("errors", None)
-        other.__dict__.pop("numbers", None)
+        for cached in ("errors", "numbers", "jacobians"):
+            other.__dict__.pop(cached, None)
         other.leaf_places = [("input", name) for name in leaves]
         by_source: dict[Source, list[Operation]] = {}
         for each in self.operations:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxmlp.checking.calls import Finding, as_array, first_line, is_floating, where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Frozen, Machine
-from jaxmlp.checking.programs.interpreter import is_random
+from jaxmlp.checking.programs.interpreter import compiled, is_long, is_random
 from jaxmlp.checking.programs.random_rounding import rounding_spread
 from jaxmlp.checking.programs.rules import has_rules, rules_met, without_rules
 from jaxmlp.checking.reference import Array
@@ -178,6 +178,8 @@ class Derivative:
     def drawn_in(self, params: Any, batch: Any, dtype: str) -> str:
         """The dtype in which to trace: its own for a loss that draws random numbers."""
         program = self.program("loss", params, batch)
+        if program is None and self._asked and self.traceable:
+            raise ValueError("it takes other cases, but not this one")  # such as a part of one
         if program is None:
             self.traceable = False
         elif (shape := program.out_avals[0].shape) != ():
@@ -245,8 +247,10 @@ class Derivative:
         return " and ".join(name for short, name in names.items() if f":{short}[" in program)
 
     def by_jax(self, params: Any, batch: Any) -> list[Array]:
-        """The leaves as `jax.grad` alone has them."""
+        """The leaves as `jax.grad` alone has them; none where it raises, with rules and without."""
         program = self._gradient_program(params, batch, "float64")
+        if program is None:
+            return []
         return [np.asarray(each) for each in Machine()(program, *jax.tree.leaves((params, batch)))]
 
     def _gradient_program(self, params: Any, batch: Any, dtype: str, plain: bool = False) -> Any:
@@ -262,6 +266,8 @@ class Derivative:
         program = self.program("plain loss", params, batch, dtype) if self.traceable else None
         if program is not None:
             others, machine = jax.tree.leaves(batch), Frozen(dtype != "float64")
+            if dtype == "float64" and is_long(program.jaxpr):
+                machine = compiled(program)
             machine(program, *jax.tree.leaves(params), *others)
             return lambda row: float(machine(program, *jax.tree.leaves(unravel(row)), *others)[0])
         arrays = jax.tree.map(_widened, batch)
