@@ -108,9 +108,10 @@ def within_a_kink(model: Model, trial: Trial, attempt: Callable[[Case], Trial]) 
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(trial.case.params)]
     if [leaf.shape for leaf in received] != shapes:  # along directions, not by entries
         return False
-    within = all(leaf.right for leaf in model.judge(trial.case, trial.dtype, received, True))
     beside = replace(trial.case, params=moved(trial.case.params, 0, BESIDE, BESIDE))
-    return within and not attempt(cast(beside, trial.dtype)).wrong
+    if attempt(cast(beside, trial.dtype)).wrong:  # which is the cheaper question
+        return False
+    return all(leaf.right for leaf in model.judge(trial.case, trial.dtype, received, True))
 
 
 def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
