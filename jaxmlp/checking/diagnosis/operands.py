@@ -36,8 +36,9 @@ def operand_mistakes(
                 says = f"the other operand{how} is transposed in vain, or not where it must be"
                 yield _with(i, lambda t, op, a, turn=turn: turn(a), "transpose", says)
         yield _with(i, lambda t, op, a: np.abs(a), "absolute value", "an operand's signs are lost")
-        for place, away in others(tape, tape.arguments(op.place, i)):
-            if len(tape.at[place]) > 1 or tape.at[place][0] is not given:
+        own = tape.arguments(op.place, i)
+        for place, away in others(tape, own):
+            if any(len(tape.at[place]) > 1 or tape.at[place][0] is not each for each in own):
                 yield from _other_value(i, place, away, kind, names, given)
 
 

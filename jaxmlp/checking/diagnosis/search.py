@@ -298,17 +298,23 @@ def forward_explanations(
             continue
         for kind, says, of in forward_mistakes(op):
             if all(
-                each.fits(_forward_gradient(each, number, {op.place: of}, again))
+                each.fits(_forward_gradient(each, number, op.place, of, again))
                 for number, each in enumerate(evidence)
             ):
                 yield Explanation((Spot(op.place),), kind, f"in its own forward pass {says}", total)
 
 
-def _forward_gradient(each: Evidence, number: int, forward: Any, again: Any) -> Array:
-    try:
-        return again(number, forward).gradient()
-    except (ValueError, IndexError, TypeError):
-        return each.expected
+def _forward_gradient(each: Evidence, number: int, place: Place, of: Any, again: Any) -> Array:
+    """The gradient with a mistake in its forward pass; the right one where it cannot be made."""
+
+    def changed(given: Sequence[Any], value: Array) -> Array:
+        try:
+            other = np.asarray(of(given, value), float)
+        except (ValueError, IndexError, TypeError):
+            return value
+        return other if other.shape == value.shape else value
+
+    return again(number, dict.fromkeys(each.tape.origins.get(place, [place]), changed)).gradient()
 
 
 def _left_out_together(evidence: Sequence[Evidence]) -> Iterator[Explanation]:

@@ -48,12 +48,14 @@ BY_VALUE: dict[str, Callable[[Array], Any]] = {  # slopes, by the value of the f
     "exp": lambda h: h,
     "sqrt": lambda h: 0.5 / h,
 }
+PIECEWISE = ("select_n", "max", "min", "clamp")
 EXTREMES = ("reduce_max", "reduce_min")
 
 
 def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterator[Mistake]:
     """Another factor in the place of the slope of an elementwise function."""
-    masks = any((np.diagonal(matrix) == 0).any() for matrix in op.jacobians.values())
+    slopes = [np.diagonal(matrix) for matrix in op.jacobians.values()]
+    masks = op.name in PIECEWISE or any((each == 0).any() for each in slopes)
     for kind, says, of in SLOPES:
         if op.name in ("mul", "div") and kind == "mask missing":
             kind, says = "missing factor", "the other operand is left out"
@@ -66,6 +68,8 @@ def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterat
             return error * of(slope, z, tape.values[op.output])
 
         yield Mistake(kind, says, change)
+    if masks:
+        yield from _other_masks(tape, op, names)
     if by := BY_VALUE.get(op.name):
         for place, away in others(tape, tape.at[op.place]):
 
@@ -76,6 +80,24 @@ def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterat
 
             says = f"its slope is taken from {names.get(place, 'another value')}{rounds(away)}"
             yield Mistake("derivative at the wrong place", says, elsewhere)
+
+
+def _other_masks(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterator[Mistake]:
+    """A mask that is taken from the sign of another array than the argument."""
+    for place, away in others(tape, tape.at[op.place]):
+
+        def change(
+            t: Tape, op: Operation, i: int, error: Array, place: Place = place, away: Any = away
+        ) -> Array:
+            mask = found(t.at, place, op.round, away) > 0
+            if mask.shape != error.shape:
+                raise ValueError("a mask of another shape")
+            return error * mask
+
+        says = f"the mask is taken from {names.get(place, 'another value')}{rounds(away)}"
+        yield Mistake("derivative at the wrong place", says, change)
+    says = "the mask is taken from the sign of what comes back"
+    yield Mistake("mask of the error", says, lambda t, op, i, error: error * (error > 0))
 
 
 MASKS: list[tuple[str, str, Callable[[Array, Array], Any]]] = [

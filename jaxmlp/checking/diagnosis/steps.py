@@ -70,13 +70,14 @@ def find_step(derivative: Derivative, trials: Sequence[Trial]) -> Step | None:
         if found := explanations(each, names):
             return _explained(each[0].tape, found, names)
 
-    def again(number: int, forward: Any) -> Tape:
-        return _tape(derivative, alike[number].case, forward)
+    for each, names in named:
 
-    tape = alike[0].tape
-    if len(tape.operations) <= FORWARD and (found := [*forward_explanations(alike, again)]):
-        names = value_names(tape, leaf_names(alike[0].case.params, ""), [])
-        return _explained(tape, found, names)
+        def again(number: int, forward: Any, each: Sequence[Evidence] = each) -> Tape:
+            return _tape(derivative, each[number].case, forward)
+
+        tape = each[0].tape
+        if len(tape.operations) <= FORWARD and (found := [*forward_explanations(each, again)]):
+            return _explained(tape, found, names)
     for each, names in named:
         ranks = located(each)
         least = min(ranks.values(), default=0)

@@ -86,6 +86,7 @@ class Tape:
         values: that depend on the parameters, by number.
         leaves: the numbers of the parameters' leaves.
         at: every array of the program by its place, one for each round.
+        origins: the places in the program that are one place here, where there are several.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Tape:
         self.values: list[Array] = []
         self.at: dict[Place, list[Array]] = {}
         self.current: Mapping[Place, list[Array]] = {}
+        self.origins: dict[Place, list[Place]] = {}
         self._machine, self._forward, self.plain = Machine(), forward or {}, plain
         self._caller: Source | None = None
         with np.errstate(all="ignore"), jax.enable_x64(True):
@@ -367,11 +369,13 @@ class Tape:
         for each in self.operations:
             by_source.setdefault(each.source, []).append(each)
         moved: dict[int, Operation] = {}
+        other.origins = {}
         for line, several in by_source.items():
             period = _period([each.name for each in several])
             for i, each in enumerate(several if line.file else ()):
                 place = ("line", *line, i % period)
                 moved[each.output] = each._replace(place=place, round=i // period)
+                other.origins.setdefault(place, []).append(each.place)
         other.operations = [moved.get(each.output, each) for each in self.operations]
         other.at = {
             place: arrays
