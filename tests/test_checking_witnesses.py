@@ -13,6 +13,15 @@ from jaxmlp.checking.hvp import examine_hvp
 from tests.strategies import LONG
 
 RNG = np.random.default_rng(0)
+STATE = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Every test draws the same, whichever ran before it in this process."""
+    RNG.bit_generator.state = STATE
+
+
 pytestmark = pytest.mark.usefixtures("as_people_run_it")
 
 

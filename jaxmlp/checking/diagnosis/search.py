@@ -91,16 +91,18 @@ class Evidence(NamedTuple):
             return False
         finite = np.isfinite(predicted) & np.isfinite(self.received)
         off = np.abs(np.where(finite, self.received - predicted, 0.0))
+        errors = np.where(np.isfinite(self.error), self.error, 0.0)
+        noise = ROUNDED * float(np.abs(errors).max(initial=0))
         for part in self.leaves():
             if part.start == part.stop:
                 continue
             size = float(np.abs(self.expected[part]).max())
-            worst = float(self.allowed[part].max())
+            worst = max(float(self.allowed[part].max()), noise)
             share = min(worst / size, COARSEST) if size else COARSEST
             largest = float(np.abs(np.where(finite, predicted, 0.0)[part]).max())
             if not off[part].max() <= SLACK * max(worst, share * largest):
                 return False
-            wrong = np.abs(self.error[part]) > self.allowed[part]
+            wrong = np.abs(self.error[part]) > np.maximum(self.allowed[part], noise)
             most = float(np.abs(self.error[part]).max())
             if wrong.any() and np.isfinite(most) and off[part].max() > max(LEFT * most, worst):
                 return False
