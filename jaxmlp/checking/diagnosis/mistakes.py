@@ -4,21 +4,26 @@ A change takes the derivative that comes back to an operation and gives what was
 it is the mistake is a question of numbers: it has to explain every entry, on every case.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
-from jaxmlp.checking.diagnosis.operands import error_mistakes, factor_mistakes, operand_mistakes
+from jaxmlp.checking.diagnosis.operands import (
+    BILINEAR,
+    error_mistakes,
+    factor_mistakes,
+    operand_mistakes,
+)
 from jaxmlp.checking.diagnosis.records import Mistake, is_diagonal, is_selection
 from jaxmlp.checking.diagnosis.slopes import EXTREMES, mask_mistakes, slope_mistakes
 from jaxmlp.checking.diagnosis.sums import sum_mistakes
 from jaxmlp.checking.programs.tape import Operation, Place, Tape
 from jaxmlp.checking.reference import Array
 
-PRODUCTS = ("mul", "dot_general", "div", "conv_general_dilated")
+PRODUCTS = (*BILINEAR, "div")
 EXTRA = {  # slopes that are multiplied in, though there is no such function
     "relu": lambda z: z > 0,
     "a sigmoid": lambda z: expit(z) * expit(-z),
@@ -37,9 +42,7 @@ def at_value(tape: Tape, place: Place, names: dict[Place, str]) -> Iterator[Mist
     for kind, says, of in ANYWHERE:
 
         def change(tape: Tape, op: Any, argument: Any, error: Array, of: Any = of) -> Array:
-            if np.shape(found := of(error)) != error.shape:
-                raise ValueError("it cannot be made of an array of this shape")
-            return found
+            return _made(of, error)
 
         yield Mistake(kind, says, change)
     if place[0] == "input":
@@ -51,6 +54,17 @@ def at_value(tape: Tape, place: Place, names: dict[Place, str]) -> Iterator[Mist
             lambda t, op, i, error, slope=slope: error * slope(t.values[op.output]),
         )
     yield from factor_mistakes(tape, place, names)
+
+
+def _made(of: Callable[[Array], Any], error: Array) -> Array:
+    """What is made of an array.
+
+    Raises:
+        ValueError: if it has another shape.
+    """
+    if np.shape(found := of(error)) != error.shape:
+        raise ValueError("it cannot be made of an array of this shape")
+    return found
 
 
 def at_argument(
@@ -119,8 +133,6 @@ def _by_rows() -> Iterator[Mistake]:
         if kind in ("batch rows", "transpose", "precision lost", "missing term"):
 
             def change(t: Tape, op: Operation, i: int, error: Array, of: Any = of) -> Array:
-                if np.shape(changed := of(error)) != error.shape:
-                    raise ValueError("it cannot be made of an array of this shape")
-                return changed.reshape(-1) @ op.jacobians[i]
+                return _made(of, error).reshape(-1) @ op.jacobians[i]
 
             yield Mistake(kind, f"of what comes back to it, {says}", change)

@@ -103,7 +103,8 @@ class Tape:
             program: whose value is one number.
             params: leaves by which derivatives are taken.
             others: all other leaves.
-            forward: makes of the arguments and the value of some places another value.
+            forward: makes of the arguments and the value of some places another value, of the
+                same shape.
             plain: whether the rules in the program are disregarded.
 
         Raises:
@@ -182,10 +183,7 @@ class Tape:
     ) -> tuple[Array, int]:
         arguments = [each for each, _ in given]
         if place in self._forward:
-            other = np.asarray(self._forward[place](arguments, value), float)
-            if other.shape != value.shape:
-                raise ValueError(f"shape {other.shape}, where {value.shape} belongs")
-            value = other
+            value = self._forward[place](arguments, value)
         inputs = {i: given[i][1] for i in jacobians}
         where = self._caller or (source(equation) if equation else Source())
         number, count = self._number(value), len(self.at.get(place, ()))
