@@ -23,13 +23,15 @@ from jaxmlp.checking.cases import (
     moved,
     network_cases,
 )
-from jaxmlp.checking.diagnosis.steps import Step, find_step
-from jaxmlp.checking.examples import diagnose, work_through
-from jaxmlp.checking.explanations import Observation, explain, explain_twice
+from jaxmlp.checking.diagnosis.equations import Worked, diagnose, work
+from jaxmlp.checking.diagnosis.evidence import evidence_of
+from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_two
+from jaxmlp.checking.examples import work_through
 from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.locating import locate
 from jaxmlp.checking.models import Custom, Network, recognise
+from jaxmlp.checking.observations import Observation
 from jaxmlp.checking.oracles import Oracle, compare
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding
@@ -320,36 +322,35 @@ def _explain(
     alike = [trial for trial in wrong if trial.dtype == dtype]
     if scaled := clipped(alike):
         names = tuple(dict.fromkeys(leaf.name for trial in wrong for leaf in trial.leaves))
-        return Diagnosis(names, _equations(model, names), *scaled), work_through(model, small, [])
+        return Diagnosis(names, _equations(model, names), *scaled), work_through(model, small)
     swapped = exchanged(alike)
     if isinstance(model, Custom):
         again = attempt(model, small.case, dtype)  # which may have other sizes than all others
         sizes = [*tried, again] if again.leaves else tried
         diagnosis = _exchange(model, swapped) if swapped else _by_leaves(model, sizes, known)
-        return diagnosis, work_through(model, small, [])
-    tried.sort(key=lambda trial: (trial not in wrong, _unlike(trial)))  # that refute most first
-    observed = {trial: model.observe(trial) for trial in tried}
-    seen = list(observed.values())
-    if explanations := explain(seen):
-        return diagnose(explanations, seen), work_through(model, small, explanations)
+        return diagnosis, work_through(model, small)
+    ever = {name for trial in wrong for name in trial.wrong}
+    found = find(model.steps, [model.with_rows(trial) for trial in tried], model.known)
+    if found and found.explanations:
+        return diagnose(found, ever), work_through(model, small, _worked(model, found, small))
     if swapped:
-        return _exchange(model, swapped), work_through(model, small, [])
+        return _exchange(model, swapped), work_through(model, small)
 
     def ask(case: Case) -> Observation | None:
         trial = attempt(quick, cast(case, dtype), dtype)
         return model.observe(trial) if trial.leaves else None
 
-    pairs = [(trial.case, observed[trial]) for trial in alike]
+    pairs = [(trial.case, model.observe(trial)) for trial in alike]
     biased = any(trial.case.shape.bias for trial in tried if trial.case.shape)
-    located = locate(ask, pairs, biased, {each.problem.depth for each in seen})
+    depths = {len(trial.case.params) for trial in tried}
+    located = locate(ask, pairs, biased, depths)
     whole = located is not None and located.holds([seen for _, seen in pairs])
     diagnosis = _by_leaves(model, tried, known)
-    if not _told(diagnosis) and (
-        explanations := explain_twice(seen, located.symbols if located and whole else ())
+    if not (_told(diagnosis) or located and whole) and (
+        found := find_two(model.steps, [model.with_rows(trial) for trial in tried], model.known)
     ):
-        return diagnose(explanations, seen), work_through(model, small, explanations)
+        return diagnose(found, ever), work_through(model, small, _worked(model, found, small))
     if located and not (_told(diagnosis) and located.at_ends):
-        ever = {name for trial in wrong for name in trial.wrong}
         leaves = {leaf.name for trial in tried for leaf in trial.leaves}
         lines = [line.name for line in located.lines]
         names = tuple(name for name in lines if name in ever or name not in leaves) or tuple(lines)
@@ -358,17 +359,17 @@ def _explain(
         if not whole:
             says += ", on dense numbers; on others that alone does not explain all"
         diagnosis = Diagnosis(names, located.equations, kind, says)
-    return diagnosis, work_through(model, small, [], located)
+    return diagnosis, work_through(model, small, None, located)
+
+
+def _worked(model: Network, found: Found, small: Trial) -> Worked | None:
+    """The lines of a small case with a mistake; nothing if it does not explain that."""
+    return work(found, evidence_of(model.steps, model.with_rows(small)), model.steps)
 
 
 def _told(diagnosis: Diagnosis) -> bool:
     """Whether it is said what the mistake is, and not only what it looks like."""
     return not any(vague in diagnosis.kind for vague in VAGUE)
-
-
-def _unlike(trial: Trial) -> bool:
-    """Whether a network has widths that differ, so that less fits."""
-    return trial.case.shape is not None and len(set(trial.case.shape.sizes)) > 1
 
 
 def _by_leaves(model: Network | Custom, tried: Sequence[Trial], known: Known) -> Diagnosis:

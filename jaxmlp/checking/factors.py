@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
 import numpy as np
 
-from jaxmlp.checking.reference import Array, Problem
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.reference import Array
 
 Sizes = Mapping[str, int]
 N = "the batch size N"
@@ -24,16 +26,33 @@ POWERS: dict[str, Callable[[float], float]] = {
 }
 
 
-def sizes_of(problem: Problem) -> Sizes:
-    """The sizes that a factor may equal, the most likely first."""
-    return {
-        N: problem.n,
-        "the number of outputs": problem.sizes[-1],
-        "the number of inputs": problem.sizes[0],
-        "the width of the first hidden layer": problem.sizes[1],
-        "the width of the last hidden layer": problem.sizes[-2],
-        "the number of layers": problem.depth,
-    }
+def sizes_of(case: Case) -> Sizes:
+    """The sizes that a factor may equal, the most likely first: the lengths of axes, by name."""
+    if case.shape:
+        widths = case.shape.sizes
+        return {
+            N: case.shape.n,
+            "the number of outputs": widths[-1],
+            "the number of inputs": widths[0],
+            "the width of the first hidden layer": widths[1],
+            "the width of the last hidden layer": widths[-2],
+            "the number of layers": case.shape.depth,
+        }
+    sizes: dict[str, int] = {}
+    if rows := rows_of(case):
+        sizes[N] = rows
+    for what, tree in (("batch", case.batch), ("params", case.params)):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            where = jax.tree_util.keystr(path, simple=True, separator=".")
+            for axis, length in enumerate(np.shape(leaf)):
+                sizes.setdefault(f"the length of axis {axis} of {what}.{where}".rstrip("."), length)
+    return sizes
+
+
+def rows_of(case: Case) -> int:
+    """How many examples a batch has, if its leaves agree on that; else 0."""
+    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves(case.batch) if np.ndim(leaf)}
+    return lengths.pop() if len(lengths) == 1 else 0
 
 
 def factor_between(expected: Array, received: Array) -> float:

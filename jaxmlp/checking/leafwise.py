@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.checking.explanations import agree
-from jaxmlp.checking.factors import VARYING, N, Sizes, factor_between, name_factor
+from jaxmlp.checking.diagnosis.changes import ANYWHERE
+from jaxmlp.checking.factors import VARYING, factor_between, name_factor, rows_of, sizes_of
+from jaxmlp.checking.observations import agree
 from jaxmlp.checking.reference import Array
-from jaxmlp.checking.terms import changes
 from jaxmlp.checking.trials import Leaf, Trial, largest
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
@@ -23,6 +23,7 @@ ADDED = {
     "the parameter's sign, as by an L1 penalty,": np.sign,
     "a constant": np.ones_like,
 }
+ROWS_ALONE = ("batch rows", "missing term", "wrong axis")  # what befalls derivatives by values
 ROWS = {"last": slice(-1, None), "first": slice(1)}
 
 
@@ -71,8 +72,8 @@ def _explanations(
         return _fits([(leaf, predict(trial, leaf)) for trial, leaf in tried])
 
     yield from _multiples(tried)
-    for kind, says, change in changes():
-        if fits(lambda _, leaf, change=change: _changed(change, leaf.expected)):
+    for kind, says, change in ANYWHERE:
+        if kind not in ROWS_ALONE and fits(lambda _, leaf, change=change: _changed(change, leaf.expected)):
             yield kind, says
     for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
         if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):
@@ -85,7 +86,7 @@ def _explanations(
         def predicted(trial: Trial, leaf: Leaf, rows: Any = rows, share: bool = share) -> Any:
             if (found := row_gradient(trial, rows)) is None:
                 return None
-            return found[_index(trial, leaf)] / (_rows(trial) if share else 1)
+            return found[_index(trial, leaf)] / (rows_of(trial.case) if share else 1)
 
         if fits(predicted):
             yield "batch rows", f"only the {says} example of the batch is used"
@@ -139,7 +140,7 @@ def _multiples(tried: Sequence[Tried]) -> Iterator[tuple[str, str]]:
     ]
     itself = [(leaf, leaf.expected) for _, leaf in tried]  # off by a few roundings: no factor
     if known and _fits(scaled) and not _fits(itself):
-        kind, says = name_factor(factors, [sizes_of(trial) for trial, _ in tried])
+        kind, says = name_factor(factors, [sizes_of(trial.case) for trial, _ in tried])
         if kind != VARYING or any(leaf.expected.size > 1 for _, leaf in tried):
             yield kind, says  # one number is always a multiple of another
 
@@ -149,7 +150,7 @@ def _sums(tried: Sequence[Tried], params: Sequence[Array]) -> Iterator[tuple[str
     for says, of in ADDED.items():
         for over, share in (("", False), (" / N", True)):
             terms = [
-                np.asarray(of(param)) / (max(_rows(trial), 1) if share else 1)
+                np.asarray(of(param)) / (max(rows_of(trial.case), 1) if share else 1)
                 for (trial, _), param in zip(tried, params, strict=True)
             ]
             pairs = [(leaf, term) for (_, leaf), term in zip(tried, terms, strict=True)]
@@ -204,25 +205,6 @@ def _expected(trial: Trial, name: str) -> Array | None:
 def _clear(leaf: Leaf) -> bool:
     """Whether a leaf is more than rounding, so that a factor can be read from it."""
     return largest(leaf.expected) > CLEAR * largest(leaf.allowed)
-
-
-def sizes_of(trial: Trial) -> Sizes:
-    """The lengths of the batch's and the parameters' axes, by name."""
-    sizes: dict[str, int] = {}
-    if rows := _rows(trial):
-        sizes[N] = rows
-    for what, tree in (("batch", trial.case.batch), ("params", trial.case.params)):
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-            where = jax.tree_util.keystr(path, simple=True, separator=".")
-            for axis, length in enumerate(np.shape(leaf)):
-                sizes.setdefault(f"the length of axis {axis} of {what}.{where}".rstrip("."), length)
-    return sizes
-
-
-def _rows(trial: Trial) -> int:
-    """How many examples a batch has, if its leaves agree on that; else 0."""
-    lengths = {np.shape(leaf)[0] for leaf in jax.tree.leaves(trial.case.batch) if np.ndim(leaf)}
-    return lengths.pop() if len(lengths) == 1 else 0
 
 
 def _index(trial: Trial, leaf: Leaf) -> int:

@@ -8,7 +8,7 @@ computed from the lines before it as the derivation under test has them.
 import functools
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,10 +19,11 @@ import numpy as np
 from jaxmlp import activations
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
-from jaxmlp.checking.examples import diagnose
-from jaxmlp.checking.explanations import Observation, explain, settled, standing
-from jaxmlp.checking.leafwise import UNEXPLAINED
+from jaxmlp.checking.diagnosis.one_line import Claim, explain_line
+from jaxmlp.checking.leafwise import UNEXPLAINED, faults
+from jaxmlp.checking.models import Network
 from jaxmlp.checking.naming import named_lines
+from jaxmlp.checking.observations import settled, standing
 from jaxmlp.checking.reference import (
     Array,
     Line,
@@ -210,12 +211,14 @@ def _explain(
     line = smallest.wrong()[0]
     says = f"{line.name} ({line.equation(smallest.problem.depth)}) is the first wrong line"
     finding = Finding("wrong line", f"{says}, on {smallest.case.about}")
-    observations = [_observe(each, line) for each in seen]
-    if explanations := explain(observations):
-        diagnosis = diagnose(explanations, observations)
-    else:
-        names, numbers = (line.name,), (line.equation(smallest.problem.depth),)
-        diagnosis = Diagnosis(names, numbers, UNEXPLAINED, "none of the known mistakes explains it")
+    model = Network(activation)
+    claims = list(_claims(seen, model, line))
+    kind, says = (
+        explain_line(model.steps, claims, model.known)
+        or _fault(claims)
+        or (UNEXPLAINED, "none of the known mistakes explains it")
+    )
+    diagnosis = Diagnosis((line.name,), (line.equation(smallest.problem.depth),), kind, says)
     return finding, diagnosis, Example(smallest.case, activation, tuple(_rows(smallest)))
 
 
@@ -270,16 +273,25 @@ def _true(case: Case, activation: str) -> dict[Line, Array]:
     return named_lines({**named, "grad": grad}, as_problem(case.params, case.batch, activation))
 
 
-def _observe(seen: Seen, wrong: Line) -> Observation:
-    """The lines like the wrong one, to be explained with all others given as they are."""
-    last = wrong == Line("dz", seen.problem.depth)
-    like = {
-        line: value
-        for line, value in seen.received.items()
-        if line.symbol == wrong.symbol and (line == Line("dz", seen.problem.depth)) == last
-    }
-    given = {line: value for line, value in seen.received.items() if line not in like}
-    return Observation(seen.problem, like, seen.allowed, seen.follows, given)
+def _claims(seen: Sequence[Seen], model: Network, wrong: Line) -> Iterator[Claim]:
+    """Of every case that shows it the first wrong line, if it is one like that in question."""
+    for each in seen:
+        at = each.wrong()[:1]
+        last = wrong == Line("dz", each.problem.depth)
+        if at and at[0].symbol == wrong.symbol and (at[0] == wrong or not last):
+            line = at[0]
+            values = (lines[line] for lines in (each.right, each.received, each.allowed))
+            yield Claim(model.with_rows(each.trial()).case, line, *values)
+
+
+def _fault(claims: Sequence[Claim]) -> tuple[str, str] | None:
+    """The mistake in a line, whatever was computed before it."""
+    trials = [
+        Trial(each.case, "float64", (Leaf("", each.expected, each.received, each.allowed),), ())
+        for each in claims
+    ]
+    found = faults(trials, lambda trial, rows: None)
+    return (found[0].kind, found[0].says) if found else None
 
 
 def _rows(seen: Seen) -> list[Row]:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.cases import FORMS, Case, Shape, network_cases
-from jaxmlp.checking.explanations import Observation, Place, agree
+from jaxmlp.checking.observations import Observation, Place, agree
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
     Array,

@@ -13,7 +13,8 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
-from jaxmlp.checking.explanations import Observation
+from jaxmlp.checking.network import known, network_loss
+from jaxmlp.checking.observations import Observation
 from jaxmlp.checking.programs.kinks import (
     Choice,
     Kink,
@@ -251,6 +252,8 @@ class Network:
         self.activation = activation
         self.least = 0.0
         self.derivative = Derivative(_our_loss(activation))
+        self.steps = Derivative(network_loss(activation))
+        self.known = known(activation)
         self.expected: Callable[..., list[Array]] = self._by_programs
 
     def names(self, case: Case) -> list[str]:
@@ -266,6 +269,12 @@ class Network:
         expected = self.expected(case.params, case.batch)
         columns = zip(self.names(case), expected, received, allowed, strict=True)
         return [Leaf(*each) for each in columns]
+
+    def with_rows(self, trial: Trial) -> Trial:
+        """A trial whose labels are rows."""
+        case = trial.case
+        batch = case.batch._replace(labels=self.problem(case).y)
+        return replace(trial, case=replace(case, batch=batch))
 
     def problem(self, case: Case) -> Problem:
         """The network and batch of a case."""

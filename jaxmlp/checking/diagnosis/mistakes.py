@@ -17,7 +17,7 @@ from jaxmlp.checking.diagnosis.operands import (
     factor_mistakes,
     operand_mistakes,
 )
-from jaxmlp.checking.diagnosis.records import Mistake, is_diagonal, is_selection
+from jaxmlp.checking.diagnosis.records import MOVES, Mistake, is_diagonal, is_selection
 from jaxmlp.checking.diagnosis.slopes import EXTREMES, mask_mistakes, slope_mistakes
 from jaxmlp.checking.diagnosis.sums import sum_mistakes
 from jaxmlp.checking.programs.tape import Operation, Place, Tape
@@ -81,7 +81,7 @@ def at_argument(
     matrix = op.jacobians[argument]
     if op.equation is None:
         return
-    if is_diagonal(matrix):
+    if is_diagonal(matrix) and op.name not in MOVES:
         yield from slope_mistakes(tape, op, names)
     elif is_selection(matrix):
         yield from sum_mistakes(tape, op, argument)
@@ -90,7 +90,7 @@ def at_argument(
     elif matrix.shape[0] == matrix.shape[1]:
         says = "only the diagonal of its Jacobian is used"
         yield Mistake("missing term", says, _by_diagonal)
-    if op.name in PRODUCTS or is_diagonal(matrix):
+    if op.name in PRODUCTS or (is_diagonal(matrix) and op.name not in MOVES):
         yield from operand_mistakes(tape, op, argument, names)
     yield from _by_rounds(op)
     yield from _by_rows()

@@ -28,6 +28,8 @@ def operand_mistakes(
             yield _with(
                 i, lambda t, op, a: np.ones_like(a), "missing factor", "an operand is left out"
             )
+            says = "the product of the means is used, not the mean of the products"
+            yield _with(i, lambda t, op, a: 0 * a + a.mean(axis=0), "mean of a product", says)
         for turn, how in (
             (lambda a: a.T, ""),
             (lambda a: a.swapaxes(-1, -2), ", in its last axes,"),

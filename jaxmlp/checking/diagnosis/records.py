@@ -1,4 +1,4 @@
-"""A mistake as a record, and looking up other values of a program for one."""
+"""Mistakes as records, and looking up other values of a program for one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +8,17 @@ import numpy as np
 from jaxmlp.checking.programs.tape import Change, Place, Tape
 from jaxmlp.checking.reference import Array
 
+MOVES = (  # operations whose slope is 1 wherever an entry goes
+    "add", "add_any", "sub", "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice",
+    "concatenate", "convert_element_type", "copy", "gather", "reduce_sum",
+)  # fmt: skip
+PLAIN = (  # kinds of mistakes, the plainest first
+    "sign", "missing", "missing term", "1/N missing", "1/N twice", "1/N with another N",
+    "constant factor", "mask missing", "mask inverted", "missing factor", "wrong axis",
+    "transpose", "overwritten", "batch rows", "wrong derivative", "precision lost",
+    "derivative at the wrong place", "stale value", "mean of a product", "absolute value",
+    "mask of the error", "sign only", "extra factor",
+)  # fmt: skip
 FIRST, LAST = "first", "last"  # of the rounds of a loop
 
 
@@ -18,11 +29,46 @@ class Mistake(NamedTuple):
         kind: in a few words.
         says: what was done, in a sentence.
         change: the same as a function.
+        line: the line of a derivation that is wrong, if it is another one than the place says.
     """
 
     kind: str
     says: str
     change: Change
+    line: str = ""
+
+
+class Term(NamedTuple):
+    """Something of which a multiple may have got into the derivative by a value.
+
+    Attributes:
+        says: what it is.
+        part: whether it is a part of the derivative, which may be scaled; else it does not belong.
+        of: the same as a function.
+    """
+
+    says: str
+    part: bool
+    of: Change
+
+
+class Known(NamedTuple):
+    """What is known of the steps of a loss besides its program; by default nothing.
+
+    Attributes:
+        mistakes: those in the derivative by a value, by its name.
+        terms: of the derivative by a value, by its name.
+        names: how values are called, by the names that they have in the program.
+    """
+
+    mistakes: Mapping[str, Sequence[Mistake]] = {}
+    terms: Mapping[str, Sequence[Term]] = {}
+    names: Mapping[str, str] = {}
+
+
+def plainness(kind: str) -> int:
+    """The place of a kind of mistake among those that are looked for first."""
+    return PLAIN.index(kind) if kind in PLAIN else len(PLAIN)
 
 
 def others(tape: Tape, like: Sequence[Array]) -> Iterator[tuple[Place, Any]]:

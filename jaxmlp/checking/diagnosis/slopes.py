@@ -10,9 +10,14 @@ from jaxmlp.checking.diagnosis.records import Mistake, found, others, rounds
 from jaxmlp.checking.programs.tape import Operation, Place, Tape
 from jaxmlp.checking.reference import Array
 
+THRESHOLDS = (*(10.0**-power for power in (*range(1, 17), 20, 30)), float(np.finfo(float).eps), 0.5)
 SLOPES: list[tuple[str, str, Callable[[Array, Array, Array], Any]]] = [
     # of an elementwise function, by its slope, its argument and its value
-    ("mask missing", "its slope is left out", lambda s, z, h: np.ones_like(s)),
+    ("mask missing", "the derivative of the function is left out", lambda s, z, h: np.ones_like(s)),
+    ("kink", "at a kink its slope is taken as 1, where it has to be 0",
+     lambda s, z, h: np.where(z == 0, 1.0, s)),
+    ("kink", "at a kink its slope is taken as ½, where it has to be 0",
+     lambda s, z, h: np.where(z == 0, 0.5, s)),
     ("mask inverted", "1 − its slope is used", lambda s, z, h: 1 - s),
     ("mask inverted", "it is on where it has to be off", lambda s, z, h: (s == 0) * 1.0),
     ("mask inverted", "the mask is 1[argument < 0]", lambda s, z, h: (z < 0) * 1.0),
@@ -35,6 +40,8 @@ SLOPES: list[tuple[str, str, Callable[[Array, Array, Array], Any]]] = [
     ("wrong derivative", "the sign is used", lambda s, z, h: np.sign(z)),
     ("wrong derivative", "the first row's slope is used for all", lambda s, z, h: 0 * s + s[:1]),
     ("wrong derivative", "the last row's slope is used for all", lambda s, z, h: 0 * s + s[-1:]),
+    *(("mask threshold", f"the mask is 1[argument > {low:g}]", lambda s, z, h, low=low: z > low)
+      for low in (*(sign * size for size in THRESHOLDS for sign in (1, -1)),)),
 ]  # fmt: skip
 
 
@@ -48,18 +55,15 @@ BY_VALUE: dict[str, Callable[[Array], Any]] = {  # slopes, by the value of the f
     "exp": lambda h: h,
     "sqrt": lambda h: 0.5 / h,
 }
-PIECEWISE = ("select_n", "max", "min", "clamp")
 EXTREMES = ("reduce_max", "reduce_min")
 
 
 def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterator[Mistake]:
     """Another factor in the place of the slope of an elementwise function."""
-    slopes = [np.diagonal(matrix) for matrix in op.jacobians.values()]
-    masks = op.name in PIECEWISE or any((each == 0).any() for each in slopes)
     for kind, says, of in SLOPES:
         if op.name in ("mul", "div") and kind == "mask missing":
             kind, says = "missing factor", "the other operand is left out"
-        if kind == "mask inverted" and not masks:
+        if kind in ("kink", "mask inverted", "mask threshold") and op.name in ("mul", "div"):
             continue
 
         def change(tape: Tape, op: Operation, argument: int, error: Array, of: Any = of) -> Array:
@@ -68,7 +72,7 @@ def slope_mistakes(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterat
             return error * of(slope, z, tape.values[op.output])
 
         yield Mistake(kind, says, change)
-    if masks:
+    if op.name not in ("mul", "div"):
         yield from _other_masks(tape, op, names)
     if by := BY_VALUE.get(op.name):
         for place, away in others(tape, tape.at[op.place]):
@@ -98,6 +102,12 @@ def _other_masks(tape: Tape, op: Operation, names: dict[Place, str]) -> Iterator
         yield Mistake("derivative at the wrong place", says, change)
     says = "the mask is taken from the sign of what comes back"
     yield Mistake("mask of the error", says, lambda t, op, i, error: error * (error > 0))
+    says = "the mask is taken from the signs of what comes back and of the argument together"
+    yield Mistake(
+        "mask of the error",
+        says,
+        lambda t, op, i, error: error * ((error > 0) & (op.given[i] > 0)),
+    )
 
 
 MASKS: list[tuple[str, str, Callable[[Array, Array], Any]]] = [

@@ -1,30 +1,26 @@
 """A diagnosis for any loss that JAX can trace: the step, in the user's file, and the mistake."""
 
-import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import numpy as np
-
-from jaxmlp.checking.cases import Case
+from jaxmlp.checking.diagnosis.evidence import Evidence, alike, by_lines, gather, tape_of
+from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import (
-    Evidence,
     Explanation,
+    explained_by_two,
     explanations,
     forward_explanations,
     located,
     value_names,
 )
-from jaxmlp.checking.leafwise import sizes_of
 from jaxmlp.checking.programs.interpreter import Source
-from jaxmlp.checking.programs.tape import Place, Tape
+from jaxmlp.checking.programs.tape import Forward, Place, Tape
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.derivative import Derivative, leaf_names
 
-WRONG, RIGHT = 6, 2  # cases that are looked at, on which it is wrong and right
 FORWARD = 80  # steps of a loss whose forward pass is tried with mistakes
 MOST_PLACES = 3  # lines that are named
+NOTHING = Known()
 
 
 class Step(NamedTuple):
@@ -52,112 +48,97 @@ class Step(NamedTuple):
         return " or ".join(shown) + (f", or {more} more lines" if more > 0 else "")
 
 
-def find_step(derivative: Derivative, trials: Sequence[Trial]) -> Step | None:
-    """The step of a loss whose wrong derivative explains everything received, if there is one."""
-    evidence = _evidence(derivative, trials)
-    if not evidence:
-        return None
-    alike = _alike(evidence)
-    views = [(alike, leaf_names(alike[0].case.params, ""))]
-    if looped := _by_lines(evidence):
-        views.append((looped, [str(place[1]) for place in looped[0].tape.leaf_places]))
-        views.sort(key=lambda view: -len(view[0]))
-    named = [
-        (each, value_names(each[0].tape, leaves, leaf_names(each[0].case.batch, "")))
-        for each, leaves in views
-    ]
-    for each, names in named:
-        if found := explanations(each, names):
-            return _explained(each[0].tape, found, names)
+class Found(NamedTuple):
+    """What a search found, and in which evidence.
 
-    for each, names in named:
+    Attributes:
+        evidence: cases whose loss has the same steps.
+        names: of values, by place.
+        explanations: mistakes that explain everything, the best one first.
+        places: those of the lowest rank that may be wrong, where there is no explanation.
+    """
 
-        def again(number: int, forward: Any, each: Sequence[Evidence] = each) -> Tape:
-            return _tape(derivative, each[number].case, forward)
+    evidence: Sequence[Evidence]
+    names: dict[Place, str]
+    explanations: Sequence[Explanation] = ()
+    places: Sequence[Place] = ()
 
-        tape = each[0].tape
-        if len(tape.operations) <= FORWARD and (found := [*forward_explanations(each, again)]):
-            return _explained(tape, found, names)
-    for each, names in named:
-        ranks = located(each)
+    @property
+    def tape(self) -> Tape:
+        """Of the first case."""
+        return self.evidence[0].tape
+
+
+def find(
+    derivative: Derivative, trials: Sequence[Trial], known: Known = NOTHING
+) -> Found | None:
+    """The mistake that explains everything received, or at least the places where it may be."""
+    views = _views(derivative, trials, known)
+    for view in views:
+        if found := explanations(view.evidence, view.names, known):
+            return view._replace(explanations=found)
+
+    def again(each: Evidence, forward: Forward) -> Tape:
+        return tape_of(derivative, each.case, within(each.tape, forward))
+
+    for view in views:
+        few = len(view.tape.operations) <= FORWARD
+        if few and (found := [*forward_explanations(view.evidence, view.names, again)]):
+            return view._replace(explanations=found)
+    for view in views:
+        ranks = located(view.evidence)
         least = min(ranks.values(), default=0)
-        if 0 < least < sum(len(one.expected) for one in each if one.wrong):
-            places = [place for place, rank in ranks.items() if rank == least]
-            return Step(_name(names, places[0]), _sources(each[0].tape, places))
+        if 0 < least < sum(len(one.expected) for one in view.evidence if one.wrong):
+            return view._replace(places=[place for place, rank in ranks.items() if rank == least])
     return None
 
 
-def _by_lines(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The same with all passes of a line in one place; nothing if no line is passed twice."""
-    found = []
-    for each in evidence:
-        leaves = [re.sub(r"\d+\.?", "", name) for name in leaf_names(each.case.params, "")]
-        found.append(each._replace(tape=each.tape.by_lines(leaves)))
-    looped = any(op.round for each in found for op in each.tape.operations)
-    return _alike(found) if looped else []
+def find_two(
+    derivative: Derivative, trials: Sequence[Trial], known: Known = NOTHING
+) -> Found | None:
+    """Two mistakes that together explain everything received."""
+    for view in _views(derivative, trials, known):
+        if found := explained_by_two(view.evidence, view.names, known):
+            return view._replace(explanations=[found])
+    return None
 
 
-def _alike(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """As many cases as there are whose loss has the same steps, at best many steps."""
-    steps = [frozenset(op.place for op in each.tape.operations) for each in evidence]
-    wrong = [places for places, each in zip(steps, evidence, strict=True) if each.wrong]
-    best = max(wrong, key=lambda places: (wrong.count(places), len(places)))
-    return [each for places, each in zip(steps, evidence, strict=True) if places == best]
+def _views(derivative: Derivative, trials: Sequence[Trial], known: Known) -> list[Found]:
+    """The evidence step by step, and with the passes of a loop as one; that of most cases first."""
+    evidence = gather(derivative, trials)
+    if not evidence:
+        return []
+    views = [named(alike(evidence), known)]
+    if looped := by_lines(evidence):
+        views.append(named(looped, known))
+    return sorted(views, key=lambda view: -len(view.evidence))
 
 
-def _evidence(derivative: Derivative, trials: Sequence[Trial]) -> list[Evidence]:
-    """Small cases, those first on which the gradient is wrong."""
-    wrong = [trial for trial in trials if trial.wrong and trial.finite]
-    right = [trial for trial in trials if trial.leaves and not trial.wrong]
-    found = []
-    for some, most in ((wrong, WRONG), (right, RIGHT)):
-        for trial in _of_all_shapes(some)[:most]:
-            try:
-                found.append(_one(derivative, trial))
-            except Exception:  # a program that cannot be followed, or is too large
-                continue
-    return found if any(each.wrong for each in found) else []
+def within(tape: Tape, forward: Forward) -> Forward:
+    """What a mistake makes of values, by their places in the program itself."""
+    return {
+        origin: change
+        for place, change in forward.items()
+        for origin in tape.origins.get(place, [place])
+    }
 
 
-def _of_all_shapes(trials: Sequence[Trial]) -> list[Trial]:
-    """Small ones first, and of every shape one before a second."""
-    ordered = sorted(trials, key=lambda trial: sum(map(np.size, _arrays(trial))))
-    count: dict[Any, int] = {}
-    ranks = []
-    for trial in ordered:
-        shape = tuple(map(np.shape, _arrays(trial)))
-        count[shape] = count.get(shape, 0) + 1
-        ranks.append(count[shape])
-    pairs = sorted(zip(ranks, range(len(ordered)), strict=True))
-    return [ordered[place] for _, place in pairs]
+def named(evidence: Sequence[Evidence], known: Known) -> Found:
+    """Evidence, with the names of its values."""
+    tape, case = evidence[0].tape, evidence[0].case
+    by_path = leaf_names(case.params, "")
+    leaves = [str(place[1]) for place in tape.leaf_places] if tape.origins else by_path
+    return Found(evidence, value_names(tape, leaves, leaf_names(case.batch, ""), known.names))
 
 
-def _arrays(trial: Trial) -> list[Any]:
-    return jax.tree.leaves((trial.case.params, trial.case.batch))
-
-
-def _tape(derivative: Derivative, case: Case, forward: Any = None) -> Tape:
-    """An execution of the loss on a case.
-
-    Raises:
-        ValueError: if JAX cannot trace it, or a Jacobian is too large.
-    """
-    params, batch = case.params, case.batch
-    program = derivative.program("loss", params, batch)
-    if program is None:
-        raise ValueError("JAX cannot trace the loss")
-    leaves, others = jax.tree.leaves(params), jax.tree.leaves(batch)
-    return Tape(program, leaves, others, forward, plain=derivative.misled)
-
-
-def _one(derivative: Derivative, trial: Trial) -> Evidence:
-    tape = _tape(derivative, trial.case)
-    _ = tape.jacobians  # which may be too large
-    expected, received, allowed = (
-        np.concatenate([np.ravel(np.asarray(getattr(leaf, part), float)) for leaf in trial.leaves])
-        for part in ("expected", "received", "allowed")
-    )
-    return Evidence(trial.case, tape, expected, received, allowed, sizes_of(trial))
+def find_step(derivative: Derivative, trials: Sequence[Trial]) -> Step | None:
+    """The step of a loss whose wrong derivative explains everything received, if there is one."""
+    found = find(derivative, trials)
+    if found and found.explanations:
+        return _explained(found.tape, found.explanations, found.names)
+    if found:
+        return Step(_name(found.names, found.places[0]), _sources(found.tape, found.places))
+    return None
 
 
 def _explained(tape: Tape, found: Sequence[Explanation], names: dict[Place, str]) -> Step:

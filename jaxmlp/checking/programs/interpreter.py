@@ -20,6 +20,7 @@ CALLS = {
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where they keep the program that they call
 RANDOM = ("threefry2x32", "random_bits", "rng_bit_generator", "random_gamma")
 MANY_ROUNDS = 20  # of a loop, from which compiling it pays
+NETWORK = str(Path(__file__).parent.parent / "network.py")  # whose lines are a derivation's
 LIBRARIES = ("/jax/", "/jaxlib/", "/site-packages/", "/dist-packages/", "<")
 
 
@@ -162,10 +163,10 @@ def source(equation: Any) -> Source:
     """The line from which an operation comes: the innermost one outside of installed packages."""
     trace = equation.source_info.traceback
     frames = list(trace.frames) if trace else []
-    ours = str(Path(__file__).parent.parent)  # the checker's own, but not the networks
+    ours = str(Path(__file__).parent.parent)  # the checker's own, but not that of our networks
     for frame in frames:
         name = frame.file_name
-        if not (any(part in name for part in LIBRARIES) or name.startswith(ours)):
+        if name == NETWORK or not (any(part in name for part in LIBRARIES) or name.startswith(ours)):
             return Source(name, frame.line_num)
     return Source()
 

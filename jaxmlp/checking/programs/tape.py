@@ -75,6 +75,8 @@ class Spot(NamedTuple):
     argument: int | None = None
 
 
+# What is made of the arguments and the value of some places instead of that value.
+Forward = Mapping[Place, Callable[[Sequence[Any], Array], Any]]
 Change = Callable[["Tape", Any, Any, Array], Array]  # of an operation, an argument, an error
 
 
@@ -94,7 +96,7 @@ class Tape:
         program: ClosedJaxpr,
         params: Sequence[Any],
         others: Sequence[Any],
-        forward: Mapping[Place, Callable[[Sequence[Any], Array], Any]] | None = None,
+        forward: Forward | None = None,
         plain: bool = False,
     ) -> None:
         """Execute a program of (params, others), in float64.
@@ -121,9 +123,14 @@ class Tape:
             self.leaves = [self._number(self._machine.taken(each)) for each in params]
             self.leaf_places: list[Place] = [("input", i) for i in range(len(params))]
             given = [(self.values[each], each) for each in self.leaves]
-            given += [(self._machine.taken(each), None) for each in others]
-            for i, (value, _) in enumerate(given):
-                self._keep(("input", i), value)
+            for i, each in enumerate(others):
+                value = self._machine.taken(each)
+                if ("batch", i) in self._forward:
+                    value = self._forward["batch", i]([], value)
+                given.append((value, None))
+            places = [*self.leaf_places, *(("batch", i) for i in range(len(others)))]
+            for place, (value, _) in zip(places, given, strict=True):
+                self._keep(place, value)
             (self.output,) = self._run(program, given, ())
 
     def _keep(self, place: Place, value: Any) -> None:
@@ -272,43 +279,35 @@ class Tape:
                 found.setdefault(each.place, []).append(known[each.output])
         return {place: np.concatenate(parts) for place, parts in found.items()}
 
-    def gradient(self, spot: Spot | None = None, change: Change | None = None) -> Array:
-        """All parameters' derivatives in a row, with a mistake at a spot or without one."""
-        return self.backward(spot, change)[0]
-
     @np.errstate(all="ignore")
-    def backward(
-        self, spot: Spot | None = None, change: Change | None = None
-    ) -> tuple[Array, dict[int, Array]]:
-        """The same, and the derivative by every value, flat.
+    def backward(self, faults: Mapping[Spot, Change] = {}) -> dict[int, Array]:
+        """The derivatives by all values, flat, with mistakes at some spots or without one.
 
         Where a mistake cannot be made, since no shape fits it, there is none.
         """
         found: dict[int, Array] = {self.output[1]: np.ones(1)}
         self.current = _Errors(self, found)
-        node = spot.place if spot and spot.argument is None else None
-        edge = spot if spot and spot.argument is not None else None
         for each in reversed(self.operations):
             error = found.get(each.output)
             if error is None:
                 continue
             shape = self.values[each.output].shape
-            if change and each.place == node:
+            if change := faults.get(Spot(each.place)):
                 error = self._changed(change, each, None, error.reshape(shape), error)
                 found[each.output] = error
             for i, matrix in each.jacobians.items():
                 part = error @ matrix
-                if change and edge == Spot(each.place, i):
+                if change := faults.get(Spot(each.place, i)):
                     part = self._changed(change, each, i, error.reshape(shape), part)
                 number = each.inputs[i]
                 found[number] = found[number] + part if number in found else part
         for place, number in zip(self.leaf_places, self.leaves, strict=True):
             value = self.values[number]
             error = found.get(number, np.zeros(value.size))
-            if change and node == place:
+            if change := faults.get(Spot(place)):
                 error = self._changed(change, None, None, error.reshape(value.shape), error)
             found[number] = error
-        return np.concatenate([found[each] for each in self.leaves]), found
+        return found
 
     def arguments(self, place: Place, argument: int) -> list[Array]:
         """What the operation of a place was given, in every round."""
@@ -322,16 +321,22 @@ class Tape:
             return right
         return row if row.shape == right.shape else right
 
+    @property
+    def rows(self) -> int:
+        """The number of rows of the first array of the batch that has any."""
+        arrays = [each[0] for place, each in self.at.items() if place[0] == "batch"]
+        return next((len(each) for each in arrays if each.ndim), 1)
+
     @functools.cached_property
-    def right(self) -> Array:
-        """The gradient without a mistake."""
-        return self.gradient()
+    def right(self) -> dict[int, Array]:
+        """The derivatives by all values without a mistake, by their numbers."""
+        return self.backward()
 
     @functools.cached_property
     def errors(self) -> dict[Place, list[Array]]:
         """The right derivative by every value, by its place."""
         before = self.current  # of a pass in which these are asked for
-        by_number = self.backward()[1]
+        by_number = self.backward()
         self.current = before
         found: dict[Place, list[Array]] = {}
         for leaf, number in enumerate(self.leaves):
@@ -380,7 +385,7 @@ class Tape:
         other.at = {
             place: arrays
             for place, arrays in self.at.items()
-            if place[0] == "input" and place not in self.leaf_places
+            if place[0] == "batch"
         }
         numbers = [*zip(other.leaf_places, self.leaves, strict=True)]
         for place, number in (*numbers, *((op.place, op.output) for op in other.operations)):

@@ -1,0 +1,101 @@
+"""The mistake in one line of a derivation, where every line before it is right."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.diagnosis.equations import derivative_by, values_of
+from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
+from jaxmlp.checking.diagnosis.forward import forward_mistakes
+from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.diagnosis.search import at_spots, known_at, spots_of
+from jaxmlp.checking.diagnosis.steps import named
+from jaxmlp.checking.factors import sizes_of
+from jaxmlp.checking.network import PROBABILITIES
+from jaxmlp.checking.observations import agree
+from jaxmlp.checking.programs.tape import Place, Tape
+from jaxmlp.checking.reference import Array, Line
+from jaxmlp.checking.truth.derivative import Derivative
+
+
+class Claim(NamedTuple):
+    """A line as it was received on a case whose labels are rows, and as it should be."""
+
+    case: Case
+    line: Line
+    expected: Array
+    received: Array
+    allowed: Array
+
+
+def explain_line(
+    derivative: Derivative, claims: Sequence[Claim], known: Known
+) -> tuple[str, str] | None:
+    """The kind of mistake that explains all claims, and a sentence."""
+    tapes = [tape_of(derivative, each.case) for each in claims]
+    if claims[0].line.symbol in ("z", "h", "p"):
+        with np.errstate(all="ignore"):
+            return next(_forward(claims, tapes), None)
+    pairs = zip(claims, tapes, strict=True)
+    looped = [in_lines(_evidence(*each)) for each in pairs]
+    names = named(looped, known).names
+    tape, line = looped[0].tape, claims[0].line
+    places = _places(tape, claims[0].case, line)
+    found = list(known_at(looped, [(place, 0) for place in places], names, known))
+    for place in places:
+        found += at_spots(looped, spots_of(tape, place), names, 0)
+    return (found[0].kind, found[0].says) if found else None
+
+
+def _evidence(claim: Claim, tape: Tape) -> Evidence:
+    values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
+    wanted = [number for number, of in values.items() if derivative_by(of) == claim.line][-1:]
+    rows = (np.ravel(each) for each in (claim.expected, claim.received, claim.allowed))
+    return Evidence(claim.case, tape, tuple(wanted), *rows, sizes_of(claim.case))
+
+
+def _places(tape: Tape, case: Case, line: Line) -> list[Place]:
+    """Where in a tape the values are by which a line is the derivative."""
+    values = values_of(tape, [layer.bias is not None for layer in case.params])
+    numbers = {number for number, of in values.items() if derivative_by(of) == line}
+    found = [p for p, n in zip(tape.leaf_places, tape.leaves, strict=True) if n in numbers]
+    return [*found, *(op.place for op in tape.operations if op.output in numbers)]
+
+
+def _forward(claims: Sequence[Claim], tapes: Sequence[Tape]) -> Iterator[tuple[str, str]]:
+    """What may have been computed in the place of a line of the forward pass."""
+    if claims[0].line == Line("p"):
+        for kind, says, of in PROBABILITIES:
+            if _fit(claims, [of(tape.values[_last(tape)]) for tape in tapes]):
+                yield kind, says
+        return
+    made = []
+    for claim, tape in zip(claims, tapes, strict=True):
+        values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
+        made.append([op for op in tape.operations if values[op.output] == claim.line])
+    for place in range(min(map(len, made))):
+        several = [list(forward_mistakes(ops[place])) for ops in made]
+        for number, (kind, says, _) in enumerate(several[0]):
+            predicted = [
+                mistakes[number][2](ops[place].given, tape.values[ops[place].output])
+                for mistakes, ops, tape in zip(several, made, tapes, strict=True)
+                if number < len(mistakes)
+            ]
+            if len(predicted) == len(claims) and _fit(claims, predicted):
+                yield kind, says
+
+
+def _last(tape: Tape) -> int:
+    """The number of the logits."""
+    return next(op.inputs[0] for op in tape.operations if op.output == tape.output[1])
+
+
+def _fit(claims: Sequence[Claim], predicted: Sequence[Array]) -> bool:
+    """Whether what is predicted is what was received on every case."""
+    return all(
+        agree(each.received, np.asarray(other, float), each.allowed, each.expected)
+        and np.isfinite(other).all() == np.isfinite(each.received).all()
+        for each, other in zip(claims, predicted, strict=True)
+    )
