@@ -72,7 +72,7 @@ def test_right_homework():
         ("dz1", lambda out, value: out["dh1"], "∂C/∂z₁", "mask missing", ("∂C/∂W⁰", "∂C/∂b⁰")),
         ("db1", lambda out, value: out["dz2"].mean(0), "∂C/∂b¹", "1/N twice", ()),
         ("p", lambda out, value: out["z2"], "p", "softmax missing", ("∂C/∂z₂", "∂C/∂W⁰")),
-        ("h1", lambda out, value: out["z1"], "h₁", "activation missing", ("z₂", "p", "∂C/∂W⁰")),
+        ("h1", lambda out, value: out["z1"], "h₁", "missing function", ("z₂", "p", "∂C/∂W⁰")),
     ][:: 1 if LONG else 2],
 )
 def test_the_first_wrong_line_is_named(name, wrong, line, kind, followers):

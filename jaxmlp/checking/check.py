@@ -346,7 +346,7 @@ def _explain(
     located = locate(ask, pairs, biased, depths)
     whole = located is not None and located.holds([seen for _, seen in pairs])
     diagnosis = _by_leaves(model, tried, known)
-    if not (_told(diagnosis) or located and whole) and (
+    if not (_told(diagnosis) or (located and whole)) and (
         found := find_two(model.steps, [model.with_rows(trial) for trial in tried], model.known)
     ):
         return diagnose(found, ever), work_through(model, small, _worked(model, found, small))

@@ -73,7 +73,9 @@ def _explanations(
 
     yield from _multiples(tried)
     for kind, says, change in ANYWHERE:
-        if kind not in ROWS_ALONE and fits(lambda _, leaf, change=change: _changed(change, leaf.expected)):
+        if kind not in ROWS_ALONE and fits(
+            lambda _, leaf, change=change: _changed(change, leaf.expected)
+        ):
             yield kind, says
     for other in dict.fromkeys(leaf.name for trial, _ in tried for leaf in trial.leaves):
         if other != name and fits(lambda trial, _, other=other: _expected(trial, other)):

@@ -104,7 +104,7 @@ MISTAKES = [
     Mistake("softmax's sum over the queries", "(da * a).sum(axis=1, keepdims=True)",
             "(da * a).sum(axis=0, keepdims=True)", ("a =", "s ="), ("wrong axis",)),
     Mistake("softmax over the queries", "q @ k.T), axis=1)", "q @ k.T), axis=0)", ("a =",),
-            ("forward", "wrong axis")),
+            ("wrong axis",)),
     Mistake("attention taken as constant", "da = dh @ v.T", "da = np.zeros_like(a)",
             ("h =", "a =", "s ="), ("missing",)),
     Mistake("scale forgotten in the queries", "(scale * ds @ k)", "(ds @ k)", ("s =", "q ="),
@@ -120,5 +120,5 @@ MISTAKES = [
             ("q =", "k =", "s ="), ("exchanged",)),
     Mistake("half precision", "special.softmax(scale * (q @ k.T), axis=1)",
             "special.softmax(scale * (q @ k.T), axis=1).astype(np.float16).astype(np.float64)",
-            ("a =", "h =", "s ="), ("precision lost", "forward")),
+            ("a =", "h =", "s ="), ("precision lost",)),
 ]  # fmt: skip

@@ -102,7 +102,7 @@ MISTAKES = [
     Mistake("divided by the inputs' length", "steps, axis=1) / steps", "steps, axis=1) / t",
             ("pooled =", "h ="), ("1/N with another N", "constant factor")),
     Mistake("prediction subtracted", "error = pooled @ v - y", "error = y - pooled @ v",
-            ("error**2", "error ="), ("sign", "forward")),
+            ("error**2", "error ="), ("sign",)),
     Mistake("read-out left out", "np.outer(d, v)", "np.outer(d, np.ones(m))",
             ("error =", "pooled ="), ("missing factor",)),
     Mistake("summed in the place of pooled", "dv = pooled.T @ d", "dv = h.sum(axis=1).T @ d",
@@ -126,7 +126,7 @@ MISTAKES = [
     Mistake("channels transposed", "\"nri,nm->rim\"",
             "\"nri,nm->rmi\" if i == m else \"nri,nm->rim\"", ("z =",), ("transpose",)),
     Mistake("kernel flipped", "np.tensordot(windows, W, 2)", "np.tensordot(windows, W[::-1], 2)",
-            ("z =",), ("forward",)),
+            ("z =",), ("wrong order",)),
     Mistake("gradient clipped", "\"W\": dW", "\"W\": np.clip(dW, -0.1, 0.1)", ("z =",),
             ("clipped",)),
 ]  # fmt: skip

@@ -117,7 +117,7 @@ MISTAKES = [
             "np.outer(w, ds) if n == len(w) else np.outer(ds, w)", ("s = h", "h ="),
             ("transpose",)),
     Mistake("bias left out of the forward pass", "s = h @ w + b", "s = h @ w", ("s = h",),
-            ("forward",)),
+            ("missing term",)),
     Mistake("words in float16", "dE = np.zeros_like(E)",
             "dwords = dwords.astype(np.float16).astype(np.float64)\n    dE = np.zeros_like(E)",
             ("words =", "h ="), ("precision lost",)),

@@ -131,8 +131,8 @@ MISTAKES = [
     Mistake("noise in the kernel's slope", "dk = dK * k", "dk = dK * (L @ L.T)",
             ("k =", "signal ="), ("stale value", "extra term")),
     Mistake("jitter in the gradient's covariance", "noise * np.eye(n)",
-            "(noise + 1e-4) * np.eye(n)", ("covariance =", "factor ="), ("forward",)),
+            "(noise + 1e-4) * np.eye(n)", ("covariance =", "factor ="), ("extra term",)),
     Mistake("kernel in single precision", ".sum(axis=2) / 2)",
             ".sum(axis=2) / 2).astype(np.float32).astype(np.float64)",
-            ("k =", "covariance =", "factor =", "u ="), ("precision lost", "forward")),
+            ("k =", "covariance =", "factor =", "u ="), ("precision lost",)),
 ]  # fmt: skip

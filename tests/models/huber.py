@@ -113,7 +113,7 @@ MISTAKES = [
     Mistake("bias of the last example", "dp.sum(axis=0)", "dp[-1]", ("p = x",),
             ("batch rows",)),
     Mistake("bias left out of the forward pass", "x @ W + b - y", "x @ W - y", ("p = x",),
-            ("forward",)),
+            ("missing term",)),
     Mistake("float16 in between", "slope / error.size",
             "(slope / error.size).astype(np.float16).astype(np.float64)",
             ("error =", "losses =", "p = x"), ("precision lost",)),

@@ -107,7 +107,7 @@ MISTAKES = [
             ("wrong derivative", "stale value")),
     Mistake("n - 1 in the variance", "np.mean(centred**2, axis=1, keepdims=True)",
             "centred.var(axis=1, ddof=1, keepdims=True)", ("variance =",),
-            ("forward", "1/N with another N", "constant factor")),
+            ("1/N with another N", "constant factor")),
     Mistake("gain left out", "du = dh * g", "du = dh", ("h =", "u ="), ("missing factor",)),
     Mistake("gain's features summed", "(dh * u).sum(axis=0)",
             "(dh * u).sum(axis=1 if n == m else 0)", ("h =",), ("wrong axis",)),
@@ -117,5 +117,5 @@ MISTAKES = [
             ("transpose",)),
     Mistake("half precision", "z = x @ params[\"W\"]",
             "z = (x @ params[\"W\"]).astype(np.float16).astype(np.float64)", ("z =", "centred ="),
-            ("precision lost", "forward")),
+            ("precision lost",)),
 ]  # fmt: skip

@@ -121,7 +121,7 @@ MISTAKES = [
     Mistake("sign of the read-out's bias", "dc = dp.sum()", "dc = -dp.sum()", ("p = top",),
             ("sign",)),
     Mistake("read-out's bias left out of the forward pass", "top @ v + c", "top @ v",
-            ("p = top",), ("forward",)),
+            ("p = top",), ("missing term",)),
     Mistake("four digits in between", "dtop = np.outer(dp, v)",
             "dtop = np.round(np.outer(dp, v), 4)",
             ("top =", "p = top"), ("precision lost",)),

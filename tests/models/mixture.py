@@ -129,7 +129,7 @@ MISTAKES = [
             "special.softmax(joint, axis=0)", ("logsumexp(joint", "joint ="), ("wrong axis",)),
     Mistake("responsibilities without the log-scale", "- z**2 / 2 - logscale", "- z**2 / 2",
             ("logdensity =", "joint =", "logsumexp(joint"),
-            ("forward", "derivative at the wrong place")),
+            ("missing term", "derivative at the wrong place")),
     Mistake("1/N twice", "dA = x.T @ dlogits", "dA = x.T @ dlogits / n", ("logits =",),
             ("1/N twice",)),
     Mistake("input not transposed", "dS = x.T @", "dS = (x if n == k else x.T) @", ("logscale =",),

@@ -110,7 +110,7 @@ MISTAKES = [
             "db1 = dz.sum(axis=0)\n    if len(b1) == len(b2):\n        db1, db2 = db2, db1",
             ("z =", "p ="), ("exchanged",)),
     Mistake("bias left out of the forward pass", "z = x @ W1 + b1", "z = x @ W1", ("z =",),
-            ("forward",)),
+            ("missing term",)),
     Mistake("float16 in between", "dh = dp @ W2.T",
             "dh = (dp @ W2.T).astype(np.float16).astype(np.float64)", ("h =", "p ="),
             ("precision lost",)),

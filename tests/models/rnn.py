@@ -123,7 +123,7 @@ MISTAKES = [
     Mistake("bias averaged", "dz.sum(axis=0)", "dz.mean(axis=0)", ("a =",),
             ("wrong axis", "1/N twice")),
     Mistake("dU clipped", '"U": dU', '"U": np.clip(dU, -0.05, 0.05)', ("z =",), ("clipped",)),
-    Mistake("bias left out of the forward pass", "@ W + b +", "@ W +", ("a =",), ("forward",)),
+    Mistake("bias left out of the forward pass", "@ W + b +", "@ W +", ("a =",), ("missing term",)),
     Mistake("rounded between the steps", "dh = dz @ U.T",
             "dh = np.round(dz @ U.T, 3)", ("z =", "jax.lax.scan"),
             ("precision lost",)),

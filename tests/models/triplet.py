@@ -98,7 +98,7 @@ MISTAKES = [
             ("mask inverted",)),
     Mistake("margin forgotten", "near - far + 0.4 > 0", "near - far > 0",
             ("jnp.maximum", "excess ="),
-            ("forward", "derivative at the wrong place", "batch rows")),
+            ("missing term", "derivative at the wrong place", "batch rows")),
     Mistake("mean over the active triplets", "active / n", "active / max(active.sum(), 1)",
             ("jnp.maximum", "excess ="), ("1/N with another N", "constant factor")),
     Mistake("negatives attracted", "-dnear, dfar]", "-dnear, -dfar]", ("far =", "a, p, q ="),

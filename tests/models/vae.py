@@ -136,7 +136,7 @@ MISTAKES = [
     Mistake("mean in the place of z", "dD = z.T @ derror", "dD = mean.T @ derror", ("error =",),
             ("stale value",)),
     Mistake("noise of another key", "jax.random.normal(key,",
-            "jax.random.normal(jax.random.split(key)[0],", ("noise =", "z ="), ("forward",)),
+            "jax.random.normal(jax.random.split(key)[0],", ("noise =", "z ="), ("stale value",)),
     Mistake("bias averaged", "dm = dmean.sum(axis=0)", "dm = dmean.mean(axis=0)", ("mean =",),
             ("wrong axis", "1/N twice")),
 ]  # fmt: skip

@@ -7,8 +7,8 @@ import numpy as np
 
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
+from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.records import plainness
-from jaxmlp.checking.diagnosis.search import Explanation
 from jaxmlp.checking.diagnosis.steps import Found, within
 from jaxmlp.checking.programs.tape import NAME, Place, Spot, Tape
 from jaxmlp.checking.reference import INPUTS, LABELS, Array, Line, softmax
@@ -43,8 +43,12 @@ def values_of(tape: Tape, biased: Sequence[bool]) -> dict[int, Line]:
         elif op.output == tape.output[1]:
             found[op.output] = Line("z", layer)  # by which all is multiplied as by ∂C/∂z_L
         elif op.name in ("add", "reshape", "broadcast_in_dim"):
-            of_bias = any(found.get(number) == Line("b", layer - 1) for number in op.inputs.values())
-            found[op.output] = Line("b", layer - 1) if of_bias and op.name != "add" else Line("z", layer)
+            of_bias = any(
+                found.get(number) == Line("b", layer - 1) for number in op.inputs.values()
+            )
+            found[op.output] = (
+                Line("b", layer - 1) if of_bias and op.name != "add" else Line("z", layer)
+            )
         else:
             found[op.output] = Line("h", layer)
     return found
@@ -63,7 +67,7 @@ def _numbers(tape: Tape, spot: Spot) -> Iterable[int]:
     for op in tape.operations:
         if op.place == spot.place and spot.argument is None:
             yield op.output
-        elif op.place == spot.place and spot.argument in op.inputs:
+        elif op.place == spot.place and spot.argument is not None and spot.argument in op.inputs:
             yield op.inputs[spot.argument]
 
 
@@ -121,7 +125,7 @@ def _lines(deepest: Evidence, explanation: Explanation, wrong: set[str]) -> list
         return list(dict.fromkeys(line for each in spots for line in _at(deepest, each, wrong)))
     (place,) = explanation.forward
     if place[0] == "batch":
-        return [INPUTS, LABELS][place[1] : place[1] + 1]
+        return [INPUTS if place == ("batch", 0) else LABELS]
     values = values_of(deepest.tape, [layer.bias is not None for layer in deepest.case.params])
     return [values[op.output] for op in deepest.tape.operations if op.place == place]
 

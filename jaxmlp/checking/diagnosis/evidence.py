@@ -20,7 +20,7 @@ SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 ROUNDED = 1e-14  # of the largest error, up to which any entry may be rounded
 COARSEST = 1e-6  # relative rounding error granted to a wrong gradient, whatever the right one's is
 LEFT = 1e-2  # of an error, which an explanation may leave unexplained
-WRONG, RIGHT = 12, 2  # cases that are looked at, on which it is wrong and right
+WRONG, RIGHT = 12, 4  # cases that are looked at, on which it is wrong and right
 ALIKE = 3  # cases with the same steps that say more than fewer with more steps
 TRIED = 24  # cases that are executed, to find those
 
@@ -95,8 +95,9 @@ class Evidence(NamedTuple):
         return all(self._fits_in(part, predicted) for part in self.leaves())
 
     def leaves_that_fit(self, predicted: Array) -> int:
-        """How many leaves are those predicted."""
-        return sum(self._fits_in(part, predicted) for part in self.leaves())
+        """How many leaves are those predicted, and finite."""
+        finite = (part for part in self.leaves() if np.isfinite(predicted[part]).all())
+        return sum(self._fits_in(part, predicted) for part in finite)
 
     def _fits_in(self, part: slice, predicted: Array) -> bool:
         """Whether one leaf is the one that was received."""

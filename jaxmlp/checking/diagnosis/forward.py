@@ -7,14 +7,16 @@ import numpy as np
 from scipy.special import expit
 
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
+from jaxmlp.checking.diagnosis.evidence import Evidence
+from jaxmlp.checking.diagnosis.explanation import Explanation, all_numbers
 from jaxmlp.checking.diagnosis.records import is_diagonal
-from jaxmlp.checking.programs.tape import Operation
+from jaxmlp.checking.programs.tape import Operation, Place, Spot, Tape
 from jaxmlp.checking.reference import Array
 
 Value = Callable[[Sequence[Any], Array], Any]  # of the arguments and the value of an operation
 SUMS = ("add", "sub", "add_any")
 PRODUCTS = ("mul", "div")
-INPUTS = ("precision lost", "wrong order", "absolute value")  # what befalls inputs
+INPUTS = ("precision lost", "transpose", "wrong order", "absolute value")  # what befalls inputs
 FUNCTIONS: list[tuple[str, str, Callable[[Array], Any]]] = [
     ("missing function", "it is left out", lambda z: z),
     ("wrong function", "relu is applied", lambda z: np.maximum(z, 0)),
@@ -45,8 +47,9 @@ def forward_mistakes(op: Operation) -> Iterator[tuple[str, str, Value]]:
             lambda given, value: np.reshape(given[0] @ given[1].T, value.shape),
         )
     if len(op.inputs) == 1 and is_diagonal(next(iter(op.jacobians.values()))):
+        (only,) = op.inputs
         for kind, says, of in FUNCTIONS:
-            yield kind, says, lambda given, value, of=of, i=next(iter(op.inputs)): of(given[i])
+            yield kind, says, lambda given, value, of=of: of(given[only])
     for dtype in (np.float32, np.float16):
         says = f"it is rounded to {np.dtype(dtype).name}"
         yield "precision lost", says, lambda given, value, dtype=dtype: value.astype(dtype)
@@ -58,3 +61,41 @@ def input_mistakes() -> Iterator[tuple[str, str, Value]]:
         if kind not in INPUTS:
             continue
         yield kind, says, lambda given, value, of=of: of(value)
+
+
+def forward_explanations(
+    evidence: Sequence[Evidence], names: dict[Place, str], again: Callable[..., Tape]
+) -> Iterator[Explanation]:
+    """Mistakes in the gradient's own forward pass.
+
+    Args:
+        evidence: cases.
+        names: of values, by place.
+        again: executes the loss of some evidence with values replaced: (evidence, forward).
+    """
+    tape = evidence[0].tape
+    steps = [(op.place, forward_mistakes(op)) for op in tape.operations if op.equation]
+    given = [place for place in tape.at if place[0] == "batch"]
+    steps += [(place, input_mistakes()) for place in given]
+    for place, mistakes in steps:
+        for kind, says, of in mistakes:
+            forward = {place: _where_it_fits(of)}
+            if all(each.fits(each.read(again(each, forward).right)) for each in evidence):
+                of_it = f"of {names[place]} " if place[0] == "batch" else ""
+                says = f"in its own forward pass {of_it}{says}"
+                yield Explanation(
+                    (Spot(place),), kind, says, all_numbers(evidence), forward=forward
+                )
+
+
+def _where_it_fits(of: Value) -> Value:
+    """The mistake where it can be made; else the right value."""
+
+    def changed(given: Sequence[Any], value: Array) -> Array:
+        try:
+            other = np.asarray(of(given, value), float)
+        except (ValueError, IndexError, TypeError):
+            return value
+        return other if other.shape == value.shape else value
+
+    return changed

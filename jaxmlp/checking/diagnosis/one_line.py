@@ -9,8 +9,9 @@ from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.equations import derivative_by, values_of
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.forward import forward_mistakes
+from jaxmlp.checking.diagnosis.known import known_at
 from jaxmlp.checking.diagnosis.records import Known
-from jaxmlp.checking.diagnosis.search import at_spots, known_at, spots_of
+from jaxmlp.checking.diagnosis.search import at_spots, spots_of
 from jaxmlp.checking.diagnosis.steps import named
 from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.network import PROBABILITIES
@@ -52,8 +53,9 @@ def explain_line(
 def _evidence(claim: Claim, tape: Tape) -> Evidence:
     values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
     wanted = [number for number, of in values.items() if derivative_by(of) == claim.line][-1:]
-    rows = (np.ravel(each) for each in (claim.expected, claim.received, claim.allowed))
-    return Evidence(claim.case, tape, tuple(wanted), *rows, sizes_of(claim.case))
+    expected, received, allowed = map(np.ravel, (claim.expected, claim.received, claim.allowed))
+    sizes = sizes_of(claim.case)
+    return Evidence(claim.case, tape, tuple(wanted), expected, received, allowed, sizes)
 
 
 def _places(tape: Tape, case: Case, line: Line) -> list[Place]:

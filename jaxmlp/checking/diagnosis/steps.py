@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxmlp.checking.diagnosis.evidence import Evidence, alike, by_lines, gather, tape_of
+from jaxmlp.checking.diagnosis.explanation import Explanation
+from jaxmlp.checking.diagnosis.forward import forward_explanations
+from jaxmlp.checking.diagnosis.pairs import explained_by_two
 from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import (
-    Explanation,
-    explained_by_two,
     explanations,
-    forward_explanations,
     located,
-    value_names,
 )
+from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.programs.interpreter import Source
 from jaxmlp.checking.programs.tape import Forward, Place, Tape
 from jaxmlp.checking.trials import Trial
@@ -69,9 +69,7 @@ class Found(NamedTuple):
         return self.evidence[0].tape
 
 
-def find(
-    derivative: Derivative, trials: Sequence[Trial], known: Known = NOTHING
-) -> Found | None:
+def find(derivative: Derivative, trials: Sequence[Trial], known: Known = NOTHING) -> Found | None:
     """The mistake that explains everything received, or at least the places where it may be."""
     views = _views(derivative, trials, known)
     for view in views:
@@ -108,9 +106,7 @@ def _views(derivative: Derivative, trials: Sequence[Trial], known: Known) -> lis
     evidence = gather(derivative, trials)
     if not evidence:
         return []
-    views = [named(alike(evidence), known)]
-    if looped := by_lines(evidence):
-        views.append(named(looped, known))
+    views = [named(each, known) for each in (by_lines(evidence), alike(evidence)) if each]
     return sorted(views, key=lambda view: -len(view.evidence))
 
 

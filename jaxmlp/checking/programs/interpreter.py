@@ -166,7 +166,9 @@ def source(equation: Any) -> Source:
     ours = str(Path(__file__).parent.parent)  # the checker's own, but not that of our networks
     for frame in frames:
         name = frame.file_name
-        if name == NETWORK or not (any(part in name for part in LIBRARIES) or name.startswith(ours)):
+        if name == NETWORK or not (
+            any(part in name for part in LIBRARIES) or name.startswith(ours)
+        ):
             return Source(name, frame.line_num)
     return Source()
 

@@ -122,7 +122,7 @@ class Tape:
         with np.errstate(all="ignore"), jax.enable_x64(True):
             self.leaves = [self._number(self._machine.taken(each)) for each in params]
             self.leaf_places: list[Place] = [("input", i) for i in range(len(params))]
-            given = [(self.values[each], each) for each in self.leaves]
+            given: list[Any] = [(self.values[each], each) for each in self.leaves]
             for i, each in enumerate(others):
                 value = self._machine.taken(each)
                 if ("batch", i) in self._forward:
@@ -382,11 +382,7 @@ class Tape:
                 moved[each.output] = each._replace(place=place, round=i // period)
                 other.origins.setdefault(place, []).append(each.place)
         other.operations = [moved.get(each.output, each) for each in self.operations]
-        other.at = {
-            place: arrays
-            for place, arrays in self.at.items()
-            if place[0] == "batch"
-        }
+        other.at = {place: arrays for place, arrays in self.at.items() if place[0] == "batch"}
         numbers = [*zip(other.leaf_places, self.leaves, strict=True)]
         for place, number in (*numbers, *((op.place, op.output) for op in other.operations)):
             other.at.setdefault(place, []).append(self.values[number])
