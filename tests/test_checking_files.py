@@ -35,7 +35,7 @@ def test_wrong_homework(capsys):
     target = write(wrong) + ":manual_grad"
     assert main(["check", target, *QUICK, "--report", "out.md"]) == 1
     text = capsys.readouterr().out
-    assert "∂C/∂z₁ (16): mask missing: the derivative of the activation is missing" in text
+    assert "∂C/∂z₁ (16): mask missing: the derivative of the function is left out" in text
     assert "✗  ∂C/∂z₁  (16)  ∂C/∂h₁ ⊙ f'(z₁)" in text
     report = Path("out.md").read_text()
     assert r"| ✗ | ∂C/∂z₁ | (16) | $\frac{\partial C}{\partial h_{1}} \odot f'(z_{1})$" in report
@@ -203,7 +203,10 @@ cases = [({"w": np.ones(2)}, {"x": np.ones((3, 2)), "y": np.zeros(3)})]
 def test_a_model_of_ones_own_in_a_file(capsys):
     assert main(["check", write(OWN), "--report", "shown.md"]) == 1
     said = capsys.readouterr().out
-    assert "∂C/∂w: mask missing: its slope is left out, at homework.py line" in said
+    assert (
+        "∂C/∂w: mask missing: the derivative of the function is left out, at homework.py line"
+        in said
+    )
     assert Path("shown.md").read_text().startswith("# grad: wrong\n")
 
 

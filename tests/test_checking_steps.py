@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from jaxmlp.checking.calls import Caller
 from jaxmlp.checking.cases import Case, cast
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
-from jaxmlp.checking.diagnosis.search import ENOUGH, Evidence, explanations, value_names
+from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.diagnosis.search import ENOUGH, explanations
 from jaxmlp.checking.diagnosis.steps import find_step
+from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.models import Custom
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.tape import Spot, Tape
@@ -95,12 +98,12 @@ def evidence_of(name: str) -> tuple[list[Evidence], dict]:
         with jax.enable_x64(True):
             program = jax.make_jaxpr(module.loss)(params, batch)
         tape = Tape(program, jax.tree.leaves(params), jax.tree.leaves(batch))
-        right = tape.gradient()
+        right = np.concatenate([tape.right[number] for number in tape.leaves])
         allowed = np.full(len(right), 1e-14 * np.abs(right).max())
-        every.append(Evidence(Case(params, batch, ""), tape, right, right, allowed, {}))
-    names = value_names(
-        every[0].tape, [str(i) for i in range(len(every[0].tape.leaves))], ["x", "y", "c"]
-    )
+        wanted = tuple(tape.leaves)
+        every.append(Evidence(Case(params, batch, ""), tape, wanted, right, right, allowed, {}))
+    leaves = [str(i) for i in range(len(every[0].tape.leaves))]
+    names = value_names(every[0].tape, leaves, ["x", "y", "c"], {})
     return every, names
 
 
@@ -120,7 +123,7 @@ def test_every_mistake_is_among_the_explanations_of_what_it_does(data):
     mistake = data.draw(st.sampled_from([*mistakes]))
     spot, seen = Spot(op.place, argument), []
     for each in every:
-        wrong = each.tape.gradient(spot, mistake.change)
+        wrong = each.read(each.tape.backward({spot: mistake.change}))
         hypothesis.assume(np.isfinite(wrong).all())
         seen.append(each._replace(received=wrong))
     hypothesis.assume(seen[0].wrong)
@@ -128,7 +131,7 @@ def test_every_mistake_is_among_the_explanations_of_what_it_does(data):
     hypothesis.assume(clear)
     for each in seen:  # beside what has grown from round to round nothing else is left
         hypothesis.assume(np.abs(each.error).max() < 1e3 * np.abs(each.expected).max())
-    told = explanations(seen, names)
+    told = explanations(seen, names, Known())
     says = [(each.kind, each.says) for each in told]
     assert (mistake.kind, mistake.says) in says or len(told) >= ENOUGH, (
         op,
@@ -176,4 +179,4 @@ def test_a_tape_has_the_gradient_of_jax():
         for each in evidence_of(name)[0]:
             grad = Traced(jax.grad(MODELS[name].loss))(each.case.params, each.case.batch)
             row = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)])
-            assert np.allclose(each.tape.gradient(), row, rtol=1e-10, atol=1e-13), name
+            assert np.allclose(each.read(each.tape.right), row, rtol=1e-10, atol=1e-13), name

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxmlp.checking.cases import Case
@@ -20,6 +21,8 @@ from jaxmlp.checking.programs.tape import Place, Tape
 from jaxmlp.checking.reference import Array, Line
 from jaxmlp.checking.truth.derivative import Derivative
 
+MOST, LARGEST = 16, 200  # claims that are looked at, and parameters of their networks
+
 
 class Claim(NamedTuple):
     """A line as it was received on a case whose labels are rows, and as it should be."""
@@ -34,7 +37,11 @@ class Claim(NamedTuple):
 def explain_line(
     derivative: Derivative, claims: Sequence[Claim], known: Known
 ) -> tuple[str, str] | None:
-    """The kind of mistake that explains all claims, and a sentence."""
+    """The kind of mistake that explains all claims that are not too large, and a sentence."""
+    small = [each for each in claims if _size(each.case) <= LARGEST]
+    claims = sorted(small, key=lambda each: len(each.case.params))[-MOST:]
+    if not claims:
+        return None
     tapes = [tape_of(derivative, each.case) for each in claims]
     if claims[0].line.symbol in ("z", "h", "p"):
         with np.errstate(all="ignore"):
@@ -48,6 +55,10 @@ def explain_line(
     for place in places:
         found += at_spots(looped, spots_of(tape, place), names, 0)
     return (found[0].kind, found[0].says) if found else None
+
+
+def _size(case: Case) -> int:
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(case.params))
 
 
 def _evidence(claim: Claim, tape: Tape) -> Evidence:
