@@ -8,7 +8,7 @@ from jaxtyping import install_import_hook
 PACKAGE = Path(__file__).parent.parent / "jaxmlp"
 # What the checker's search for a mistake calls a hundred thousand times, on NumPy arrays without
 # shapes in their types: checking those types took three quarters of its time.
-SEARCH = {"reference", "suspects", "terms", "explanations", "locating", "examples", "factors"}
+SEARCH = {"agreement", "reference", "locating", "network", "examples", "factors"}
 TYPED = [
     ".".join(("jaxmlp", *path.relative_to(PACKAGE).with_suffix("").parts))
     for path in sorted(PACKAGE.rglob("*.py"))

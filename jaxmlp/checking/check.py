@@ -29,9 +29,8 @@ from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_t
 from jaxmlp.checking.examples import work_through
 from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
-from jaxmlp.checking.locating import locate
+from jaxmlp.checking.locating import Observation, locate
 from jaxmlp.checking.models import Custom, Network, recognise
-from jaxmlp.checking.observations import Observation
 from jaxmlp.checking.oracles import Oracle, compare
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Report, demanding

@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.agreement import explained
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
 from jaxmlp.checking.factors import VARYING, factor_between, name_factor, rows_of, sizes_of
-from jaxmlp.checking.observations import agree
 from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Leaf, Trial, largest
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))
 UNEXPLAINED = "unknown mistake"
 MANY = 20  # errors from which their mean says something
-UNEXPLAINED_PART = 1e-2  # of an error, at most
 CLEAR = 1e3  # times what rounding may do
 ADDED = {
     "the parameter, as by weight decay,": lambda param: param,
@@ -109,13 +108,10 @@ def _fits(pairs: Sequence[tuple[Leaf, Array | None]]) -> bool:
             return False
         if predicted.shape != leaf.expected.shape:
             predicted = leaf.expected  # a mistake that can be made only where it fits
-        alike = np.isfinite(predicted).all() == np.isfinite(leaf.received).all()
-        if not (alike and agree(leaf.received, predicted, leaf.allowed, leaf.expected)):
+        if np.isfinite(predicted).all() != np.isfinite(leaf.received).all():
             return False
-        if not leaf.right and alike and np.isfinite(predicted).all():
-            left, off = (largest(leaf.received - each) for each in (predicted, leaf.expected))
-            if left > max(UNEXPLAINED_PART * off, float(np.max(leaf.allowed))):
-                return False
+        if not explained(leaf.received, predicted, leaf.allowed, leaf.expected):
+            return False
     return True
 
 

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp import activations
+from jaxmlp.checking.agreement import settled, standing
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
 from jaxmlp.checking.diagnosis.one_line import Claim, explain_line
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.models import Network
 from jaxmlp.checking.naming import named_lines
-from jaxmlp.checking.observations import settled, standing
 from jaxmlp.checking.reference import (
     Array,
     Line,

@@ -14,18 +14,52 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.agreement import agree
 from jaxmlp.checking.cases import FORMS, Case, Shape, network_cases
-from jaxmlp.checking.observations import Observation, Place, agree
 from jaxmlp.checking.reference import (
     ACTIVATIONS,
     Array,
     Line,
     Problem,
+    all_lines,
     evaluate,
-    held,
     softmax,
 )
 from jaxmlp.params import Layer
+
+
+class Observation(NamedTuple):
+    """What a gradient gave for one problem.
+
+    Attributes:
+        problem: the network and batch.
+        received: the gradient's leaves.
+        allowed: rounding bounds on all lines of the right gradient.
+        right: all lines of the right derivation.
+    """
+
+    problem: Problem
+    received: Mapping[Line, Array]
+    allowed: Mapping[Line, Array]
+    right: Mapping[Line, Array]
+
+
+class Place(NamedTuple):
+    """Lines of a symbol: every one, or the first or the last; dzL is ∂C/∂z_L, dz all others."""
+
+    symbol: str
+    end: str
+
+    def lines(self, problem: Problem) -> list[Line]:
+        """The lines meant, in a problem of any depth."""
+        last = self.symbol == "dzL"
+        symbol = "dz" if last else self.symbol
+        hits = [line for line in all_lines(problem) if line.symbol == symbol]
+        if symbol == "dz":
+            hits = [line for line in hits if (line.index == problem.depth) == last]
+        hits.sort(key=lambda line: line.index, reverse=self.end == "output")
+        return hits if self.end == "every" else hits[:1]
+
 
 # Few examples for their widths: so what is inferred of a line is the only thing possible. With two
 # outputs the errors of any two labels would be multiples of each other.
@@ -109,7 +143,7 @@ class Inferred(NamedTuple):
         What is wrong may be the line before the freed one, which then is what it has to be.
         """
         problem = self.observation.problem
-        lines, symbols = evaluate(problem, held(self.lines)), {line.symbol for line in wrong}
+        lines, symbols = evaluate(problem, self.lines), {line.symbol for line in wrong}
         mistaken = set()
         for line, value in self.lines.items():
             if line == Line("dz", problem.depth) and symbols & {"p", "z"}:
@@ -269,7 +303,7 @@ def _linear(seen: Observation, free: Sequence[Line], bound: Sequence[Line]) -> t
     """The bound leaves as they follow from the freed lines: with those right, and by each entry."""
 
     def leaves(values: dict[Line, Array]) -> Array:
-        lines = evaluate(seen.problem, held(values))
+        lines = evaluate(seen.problem, values)
         return np.concatenate([np.ravel(lines[line]) for line in bound] or [np.zeros(0)])
 
     right = {line: seen.right[line] for line in free}
@@ -381,7 +415,7 @@ def _is_product(twins: Sequence[tuple[Inferred, Inferred]]) -> bool:
             continue
         slopes = []
         for each in (one, other):
-            lines = evaluate(each.observation.problem, held(each.lines))
+            lines = evaluate(each.observation.problem, each.lines)
             slopes.append([each.lines[line] / lines[Line("dh", line.index)] for line in hidden])
         slope = ACTIVATIONS[problem.activation][1]
         right = [slope(one.observation.right[Line("z", line.index)]) for line in hidden]
@@ -417,7 +451,7 @@ def _forward(observations: Sequence[Observation]) -> Located | None:
             h = _factor(weight, bias)
             if h is None:
                 return None
-            was = evaluate(seen.problem, held(used))[Line("h", l)] if l else seen.problem.x
+            was = evaluate(seen.problem, used)[Line("h", l)] if l else seen.problem.x
             off = np.abs(h - was).max()
             if off > 1e-6 * max(1.0, np.abs(was).max()):
                 pairs = l == 1 and h.shape[1] == len(PAIRS)

@@ -13,8 +13,8 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
+from jaxmlp.checking.locating import Observation
 from jaxmlp.checking.network import known, network_loss
-from jaxmlp.checking.observations import Observation
 from jaxmlp.checking.programs.kinks import (
     Choice,
     Kink,

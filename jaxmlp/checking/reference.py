@@ -6,7 +6,7 @@ Indices are those of `derivation.md`: z₁ to z_L, h₁ to h_{L−1}, W⁰ to W^
 """
 
 import functools
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸�
 class Line:
     """One line of the derivation: a symbol (z, h, p, C, dz, dh, dW or db) and its index.
 
-    The inputs are h₀, and the labels y: lines that are given, but that can be spoilt.
+    The inputs are h₀, and the labels y: lines that are given, but that may be spoilt.
     """
 
     symbol: str
@@ -122,11 +122,6 @@ class Problem(NamedTuple):
         return len(self.x)
 
     @property
-    def form(self) -> tuple[tuple[bool, ...], str]:
-        """All that formulas depend on: which layers have a bias, and the activation."""
-        return tuple(bias is not None for bias in self.biases), self.activation
-
-    @property
     def sizes(self) -> tuple[int, ...]:
         """The widths from input to output."""
         return (len(self.weights[0]), *(weight.shape[1] for weight in self.weights))
@@ -187,7 +182,7 @@ class Values:
     @property
     def y(self) -> Array:
         """The labels."""
-        return self.lines.get(LABELS, self.problem.y)
+        return self.problem.y
 
     @property
     def p(self) -> Array:
@@ -258,8 +253,6 @@ def formula(line: Line, depth: int) -> Formula:
     """What computes a line from those before it."""
     if line == Line("dz", depth):
         return logit_gradient
-    if line in (INPUTS, LABELS):
-        return lambda v, l: v.x if line == INPUTS else v.problem.y
     return {
         "z": affine, "h": activated, "p": probabilities, "C": cost, "dW": weight_gradient,
         "db": bias_gradient, "dh": unit_gradient, "dz": preactivation_gradient,
@@ -268,7 +261,7 @@ def formula(line: Line, depth: int) -> Formula:
 
 def all_lines(problem: Problem) -> list[Line]:
     """Every line in the order of computation: forward, then backward."""
-    return list(_all_lines(problem.form[0]))
+    return list(_all_lines(tuple(bias is not None for bias in problem.biases)))
 
 
 @functools.cache
@@ -297,36 +290,18 @@ def gradient_lines(problem: Problem) -> list[Line]:
     ]
 
 
-def held(values: Mapping[Line, Array]) -> dict[Line, Formula]:
-    """Formulas that give lines the values that they have."""
-    return {line: lambda v, l, value=value: value for line, value in values.items()}
-
-
 def evaluate(
-    problem: Problem,
-    replaced: Mapping[Line, Formula] | None = None,
-    last: Line | None = None,
-    without: Container[Line] = (),
-    right: Mapping[Line, Array] | None = None,
+    problem: Problem, given: Mapping[Line, Array] = {}, last: Line | None = None
 ) -> dict[Line, Array]:
-    """Compute every line up to the last one asked for, some of them by other formulas.
-
-    Those before the first replaced one need not be computed, if all right lines are known.
-    """
-    replaced = replaced or {}
-    lines: dict[Line, Array] = {}
+    """Every line up to the last one asked for, from those before it; some have given values."""
+    lines = {INPUTS: given[INPUTS]} if INPUTS in given else {}
     values = Values(problem, lines)
     with np.errstate(all="ignore"):
-        given = [line for line in (INPUTS, LABELS) if line in replaced]
-        for line in (*given, *all_lines(problem)):
-            if line in without:
-                continue
-            right = None if line in replaced else right
-            if right is None:
-                by = replaced.get(line) or formula(line, problem.depth)
-                lines[line] = by(values, line.index)
+        for line in all_lines(problem):
+            if line in given:
+                lines[line] = given[line]
             else:
-                lines[line] = right[line]
+                lines[line] = formula(line, problem.depth)(values, line.index)
             if line == last:
                 break
     return lines

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.agreement import settled, standing
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.models import least_bound
 from jaxmlp.checking.naming import as_real
-from jaxmlp.checking.observations import settled, standing
 from jaxmlp.checking.programs.kinks import Choice
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.reference import Array

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.agreement import SLACK, explained
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.factors import Sizes, sizes_of
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
@@ -16,10 +17,7 @@ from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.derivative import Derivative, leaf_names
 
-SLACK = 64.0  # a wrong gradient may be rounded worse than the right one
 ROUNDED = 1e-14  # of the largest error, up to which any entry may be rounded
-COARSEST = 1e-6  # relative rounding error granted to a wrong gradient, whatever the right one's is
-LEFT = 1e-2  # of an error, which an explanation may leave unexplained
 WRONG, RIGHT = 12, 4  # cases that are looked at, on which it is wrong and right
 ALIKE = 3  # cases with the same steps that say more than fewer with more steps
 TRIED = 24  # cases that are executed, to find those
@@ -101,21 +99,10 @@ class Evidence(NamedTuple):
 
     def _fits_in(self, part: slice, predicted: Array) -> bool:
         """Whether one leaf is the one that was received."""
-        if part.start == part.stop:
-            return True
-        finite = np.isfinite(predicted) & np.isfinite(self.received)
-        off = np.abs(np.where(finite, self.received - predicted, 0.0))[part].max()
         errors = np.where(np.isfinite(self.error), self.error, 0.0)
         noise = ROUNDED * float(np.abs(errors).max(initial=0))
-        size = float(np.abs(self.expected[part]).max())
-        worst = max(float(self.allowed[part].max()), noise)
-        share = min(worst / size, COARSEST) if size else COARSEST
-        largest = float(np.abs(np.where(finite, predicted, 0.0)[part]).max())
-        if not off <= SLACK * max(worst, share * largest):
-            return False
-        wrong = np.abs(self.error[part]) > np.maximum(self.allowed[part], noise)
-        most = float(np.abs(self.error[part]).max())
-        return not (wrong.any() and np.isfinite(most) and off > max(LEFT * most, worst))
+        allowed = np.maximum(self.allowed[part], noise)
+        return explained(self.received[part], predicted[part], allowed, self.expected[part])
 
 
 def gather(derivative: Derivative, trials: Sequence[Trial]) -> list[Evidence]:

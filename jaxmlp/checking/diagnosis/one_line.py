@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.agreement import agree
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.equations import derivative_by, values_of
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
@@ -16,7 +17,6 @@ from jaxmlp.checking.diagnosis.search import at_spots, spots_of
 from jaxmlp.checking.diagnosis.steps import named
 from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.network import PROBABILITIES
-from jaxmlp.checking.observations import agree
 from jaxmlp.checking.programs.tape import Place, Tape
 from jaxmlp.checking.reference import Array, Line
 from jaxmlp.checking.truth.derivative import Derivative

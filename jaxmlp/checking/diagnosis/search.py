@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from jaxmlp.checking.diagnosis.evidence import ROUNDED, SLACK, Evidence
+from jaxmlp.checking.agreement import SLACK
+from jaxmlp.checking.diagnosis.evidence import ROUNDED, Evidence
 from jaxmlp.checking.diagnosis.explanation import (
     FACTORS,
     Explanation,
