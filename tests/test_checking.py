@@ -53,8 +53,21 @@ def test_ours_is_right(activation):
     assert report.missed["float32"] < 1e-3
 
 
-def test_bfloat16():
-    check_gradient(jaxmlp.manual_grad, dtypes=["bfloat16"], shapes=FEW)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_dtypes(dtype):
+    check_gradient(jaxmlp.manual_grad, dtypes=[dtype], shapes=FEW)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_float16():
+    """Where probabilities underflow, and what is shown is small."""
+    check_gradient(corpus.build(), dtypes=["float16"])
+    for mistake in corpus.MISTAKES[:: 6 if LONG else 24]:
+        wrong = corpus.build(mistake)
+        report = examine(wrong, activation=mistake.activation, dtypes=["float16"], shapes=FEW)
+        assert not report.passed
+        assert report.diagnosis, report
+        assert report.diagnosis.equations == (mistake.equation,), report
 
 
 def test_the_failure_reads_well():

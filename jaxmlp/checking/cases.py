@@ -6,7 +6,7 @@ Shapes are few, since every new one may have to be compiled, and each is there f
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,8 +63,28 @@ KINDS = (
     ("dense", "classes"),
     ("dense", "later classes"),  # the first one does not occur
 )
-NEAR = {"float64": 2.0**-40, "float32": 2.0**-10, "bfloat16": 2.0**-4}  # exact beside 1
-TINY = 2.0**-100  # the scale of the first layer's z, whose sums are exact at any scale
+
+
+class Range(NamedTuple):
+    """Numbers that a floating dtype can tell apart.
+
+    Attributes:
+        near: exact beside 1.
+        tiny: the scale of the first layer's z, whose sums are exact at any scale.
+        huge: the scale of the last layer's weights, with which the logits stay finite.
+    """
+
+    near: float
+    tiny: float = 2.0**-100
+    huge: float = 1e4
+
+
+RANGES = {
+    "float64": Range(2.0**-40),
+    "float32": Range(2.0**-10),
+    "bfloat16": Range(2.0**-4),
+    "float16": Range(2.0**-7, 2.0**-8, 256.0),
+}
 LEAD = 12.0  # of a logit before all others: then the gradient is of the order of 1e-5
 DRAWS = 8  # of which the one is taken that shows most
 FORMS = ("classes", "rows")
@@ -97,7 +117,7 @@ def check_settings(
     for name, values, known in (
         ("shapes", shapes, None),
         ("labels", labels, FORMS),
-        ("dtypes", dtypes, NEAR),
+        ("dtypes", dtypes, RANGES),
     ):
         if values is not None and not len(values):
             raise ValueError(f"no {name} are given: there would be nothing to compare")
@@ -127,8 +147,8 @@ def network_cases(
         elif "classes" in labels and ("classes" not in forms or place not in CLASSES):
             continue
         rng = np.random.default_rng([seed, place])
-        near = NEAR.get(jnp.dtype(dtype).name, 0.0)
-        params, x = max((_numbers(rng, shape, kind, near) for _ in range(DRAWS)), key=_alive)
+        scales = RANGES[jnp.dtype(dtype).name]
+        params, x = max((_numbers(rng, shape, kind, scales) for _ in range(DRAWS)), key=_alive)
         if kind == "confident":
             params, y = foreseen(params, x, labels)
         else:
@@ -138,7 +158,7 @@ def network_cases(
 
 
 def _numbers(
-    rng: np.random.Generator, shape: Shape, kind: str, near: float
+    rng: np.random.Generator, shape: Shape, kind: str, scales: Range
 ) -> tuple[Params, np.ndarray]:
     """Parameters and inputs: dense, whole numbers with exact zeros in z, or with special parts."""
 
@@ -162,12 +182,12 @@ def _numbers(
         x[::2] = 0
     if kind == "near kinks":  # in the first layer's bias, or in what takes its place
         first = x if (bias := layers[0][1]) is None else bias
-        first += near * rng.integers(-1, 2, first.shape)
+        first += scales.near * rng.integers(-1, 2, first.shape)
     if kind == "tiny kinks":
-        layers[0] = tuple(None if leaf is None else TINY * leaf for leaf in layers[0])
+        layers[0] = tuple(None if leaf is None else scales.tiny * leaf for leaf in layers[0])
     if kind == "huge logits":
         weight, bias = layers[-1]
-        layers[-1] = (1e4 * weight, bias)
+        layers[-1] = (scales.huge * weight, bias)
     return tuple(Layer(*layer) for layer in layers), x
 
 

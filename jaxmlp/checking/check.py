@@ -90,8 +90,9 @@ def examine(
         activation: of our networks; handed to either function if it has such a keyword.
         shapes: of our networks.
         labels: of our networks: classes, rows or both.
-        dtypes: of the parameters: float64, float32, bfloat16. By default float64, and float32
-            on a few shapes, where NumPy code that computes in float64 throughout is let off.
+        dtypes: of the parameters: float64, float32, bfloat16, float16. By default float64, and
+            float32 on a few shapes, where NumPy code that computes in float64 throughout is let
+            off.
         at_kink: where the loss has a kink: "zero" wants the slope 0 if one side is flat, as at a
             ReLU's 0, else that of either side, or 0 for |x|, or anyway what `jax.grad` has there;
             "any" allows every slope between those on either side.

@@ -28,17 +28,20 @@ class Precision(NamedTuple):
         factors: relative error of a factor of a matrix product, and of a gradient returned.
         sums: relative error of one addition within a sum.
         stored: relative error of what is stored between the lines.
+        least: the smallest number that can be stored.
     """
 
     factors: float
     sums: float
     stored: float
+    least: float
 
     @classmethod
     def of(cls, dtype: DTypeLike) -> "Precision":
         """Of a floating dtype, whose sums are kept in at least float32."""
         unit = float(jnp.finfo(dtype).eps) / 2
-        return cls(unit, min(unit, 2.0**-24), unit)
+        least = float(jnp.finfo(dtype).smallest_subnormal)
+        return cls(unit, min(unit, 2.0**-24), unit, least)
 
 
 def rounding_bounds(
@@ -68,7 +71,8 @@ def rounding_bounds(
         if line == Line("dz", depth):
             total = np.abs(v.y).sum(axis=1, keepdims=True)
             size[line] = (v.p * total + np.abs(v.y)) / v.n
-            bounds[line] = bounds[Line("p")] * total / v.n + FEW * unit * size[line]
+            rounded = FEW * unit * size[line] + precision.least
+            bounds[line] = bounds[Line("p")] * total / v.n + rounded
         elif line.symbol == "dh":
             above, weight = Line("dz", at + 1), np.abs(v.W(at))
             size[line] = size[above] @ weight.T
@@ -92,7 +96,7 @@ def rounding_bounds(
             above = Line("dz", at + 1)
             bounds[line] = (bounds[above] + _product(precision, v.n) * size[above]).sum(axis=0)
     del bounds[Line("h", 0)]
-    tiny = float(np.finfo(np.float32).tiny)  # what may underflow
+    tiny = max(float(np.finfo(np.float32).tiny), 2 * precision.least)  # what may underflow
     return {line: np.asarray(bound + tiny) for line, bound in bounds.items()}
 
 
@@ -133,7 +137,7 @@ def _forward(v: Values, precision: Precision) -> dict[Line, Array]:
     spread = (1 - p) * error + (p * error).sum(axis=1, keepdims=True) - p * error
     # and exp(z − log Σ exp z), which is right too, rounds a number as large as z before exp
     own = unit * (FEW + 2 * largest)
-    bounds[Line("p")] = p * (spread * np.exp(2 * np.minimum(error, 1)) + own)
+    bounds[Line("p")] = p * (spread * np.exp(2 * np.minimum(error, 1)) + own) + precision.least
     cost = (np.abs(v.y) * (error + unit * (1 + 2 * largest))).sum() / v.n
     bounds[Line("C")] = cost + FEW * unit * np.abs(v.y).sum() * (1 + largest.max())
     return bounds

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlp.checking.cases import NEAR, TINY, Case, Shape, foreseen
+from jaxmlp.checking.cases import RANGES, Case, Shape, foreseen
 from jaxmlp.checking.models import Custom, Network
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
@@ -28,6 +28,7 @@ PLAIN_ENOUGH = 64  # parameters, to be made plain one by one
 PLAIN = (0.0, 1.0, -1.0, 2.0)  # numbers from the plainest on
 SMOOTH = ("dense", "huge logits", "confident")  # kinds of cases, of which no kink is a part
 PLAINEST = (*SMOOTH, "zeros", "kinks", "tiny kinks", "near kinks")
+SCALES = RANGES["float32"]  # of the small cases, whatever the dtype
 
 
 def smaller_shapes(failing: Sequence[Shape]) -> list[Shape]:
@@ -55,16 +56,16 @@ def draws(shape: Shape, kind: str, forms: Sequence[str]) -> Iterator[Case]:
     numbers = [-1.0, 0.0, 1.0] if kind in ("kinks", "zeros") else [-2.0, -1.0, 1.0, 2.0, 3.0]
     for seed, form in itertools.product(range(TRIES), forms):
         if kind == "near kinks":
-            numbers = [-1.0, -NEAR["float32"], NEAR["float32"], 1.0]
+            numbers = [-1.0, -SCALES.near, SCALES.near, 1.0]
         draw = functools.partial(np.random.default_rng(seed).choice, numbers)
         layers: list[Any] = [
             (draw(size=(n_in, n_out)), draw(size=n_out) if shape.bias else None)
             for n_in, n_out in itertools.pairwise(shape.sizes)
         ]
         if kind == "tiny kinks":
-            layers[0] = tuple(None if leaf is None else TINY * leaf for leaf in layers[0])
+            layers[0] = tuple(None if leaf is None else SCALES.tiny * leaf for leaf in layers[0])
         if kind == "huge logits":
-            layers[-1] = (1e4 * layers[-1][0], layers[-1][1])
+            layers[-1] = (SCALES.huge * layers[-1][0], layers[-1][1])
         n_out = shape.sizes[-1]
         classes = draw(size=shape.n).astype(np.int32) % n_out
         rows = np.eye(n_out)[classes] if form == "one-hot" else draw(size=(shape.n, n_out))
