@@ -7,14 +7,16 @@ Every mistake of `tests/corpus.py` is given to `jaxmlp.checking`, to `jax.test_u
 central differences, all with their default settings. The others see two ordinary problems: two
 and three layers, biases, a few examples of dense numbers with one-hot labels. Then the
 mistakes of `tests/unseen.py`, which were not made with the checker in mind; and every right
-gradient of the corpus, with other numbers again and again: a false alarm is a failure. Result:
+gradient of the corpus, and of other people's models in `tests/models`, with other numbers again
+and again: a false alarm is a failure. Result:
 `checking.json` and `checking.md` in `experiments/results`; it takes 10 to 25 minutes.
 """
 
+import functools
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from jaxmlp.checking.cases import SHAPES, network_cases  # noqa: E402
+from jaxmlp.checking.cases import SHAPES, moved, network_cases  # noqa: E402
 from jaxmlp.checking.check import examine  # noqa: E402
+from jaxmlp.checking.report import Report  # noqa: E402
 from jaxmlp.checking.truth.derivative import Derivative, as_float64  # noqa: E402
-from tests import corpus, unseen  # noqa: E402
+from tests import corpus, models, unseen  # noqa: E402
 
-RUNS = 1_000  # of right gradients, at least
+RUNS = 750  # of right gradients of our networks, and of other models, at least
+AWAY = 0.3  # how far the parameters of other models are moved
 
 
 def main() -> None:
@@ -87,23 +91,55 @@ def unseen_mistakes() -> list[dict[str, Any]]:
 
 def right_runs() -> dict[str, Any]:
     """How often a right gradient, written differently, is refused: each with many seeds."""
-    seeds = -(-RUNS // len(corpus.RIGHT))
+    ways = [*our_ways(), *other_ways()]
     alarms: list[str] = []
+    counts: dict[str, int] = {}
     cases, dtypes = 0, set[str]()
-    for name, right in corpus.RIGHT.items():
-        jitted = jax.jit(right) if name in corpus.JITTABLE else right
-        activation = "tanh" if name.startswith("tanh") else "relu"
+    for name, whose, check in ways:
+        seeds = -(-RUNS // sum(other == whose for _, other, _ in ways))
         for seed in range(seeds):
-            report = examine(jitted, activation=activation, seed=seed)
+            report = check(seed)
             cases += report.compared
             dtypes |= set(report.dtypes)
+            counts[whose] = counts.get(whose, 0) + 1
             if not report.passed:
                 alarms.append(f"{name}, seed {seed}")
                 print(report, flush=True)
         jax.clear_caches()  # else thousands of programs stay in memory
         print(f"{name}: {seeds} runs, {len(alarms)} false alarms so far", flush=True)
-    runs = seeds * len(corpus.RIGHT)
-    return {"runs": runs, "cases": cases, "dtypes": sorted(dtypes), "false alarms": alarms}
+    return {
+        "runs": sum(counts.values()),
+        "ways": len(ways),
+        "by": counts,
+        "cases": cases,
+        "dtypes": sorted(dtypes),
+        "false alarms": alarms,
+    }
+
+
+Way = tuple[str, str, Callable[[int], Report]]  # a name, whose loss it is, a check by a seed
+
+
+def our_ways() -> Iterator[Way]:
+    """The right gradients of our networks."""
+    for name, right in corpus.RIGHT.items():
+        jitted = jax.jit(right) if name in corpus.JITTABLE else right
+        activation = "tanh" if name.startswith("tanh") else "relu"
+        check = functools.partial(examine, jitted, activation=activation)
+        yield name, "our networks", lambda seed, check=check: check(seed=seed)
+
+
+def other_ways() -> Iterator[Way]:
+    """The right gradients of other people's models, each with its parameters moved by a seed."""
+    for model, module in models.models().items():
+        for name, right in module.RIGHT.items():
+
+            def check(seed: int, module: Any = module, right: Any = right) -> Report:
+                by = (seed, AWAY * bool(seed), AWAY * bool(seed))
+                cases = [(moved(params, *by), batch) for params, batch in module.cases()]
+                return examine(right, module.loss, cases=cases)
+
+            yield f"{model}, {name}", "other models", check
 
 
 def right_for(activation: str) -> Callable[..., Any]:
@@ -208,7 +244,8 @@ def write(
     (folder / "checking.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     lines = [f"# {len(rows)} mistakes, and who catches them", ""]
     lines += [
-        f"And {right['runs']} checks of right gradients, written in {len(corpus.RIGHT)} ways "
+        f"And {right['runs']} checks of right gradients, written in {right['ways']} ways, "
+        f"{right['by']['other models']} of them of other people's models "
         f"({right['cases']} cases in {' and '.join(right['dtypes'])}): "
         f"{len(right['false alarms'])} false alarms.",
         "",

@@ -1,44 +1,28 @@
 """A small case worked through: every line of it, expected and received."""
 
-from typing import Any
-
 import numpy as np
 
 from jaxmlp.checking.diagnosis.equations import Worked
-from jaxmlp.checking.locating import Located, infer
-from jaxmlp.checking.models import Network
-from jaxmlp.checking.report import Example, Row
+from jaxmlp.checking.locating import Located, Observation, infer
+from jaxmlp.checking.reference import Array, Line
+from jaxmlp.checking.report import Row
 from jaxmlp.checking.trials import Trial
 
 
-def work_through(
-    model: Any, trial: Trial, worked: Worked | None = None, located: Located | None = None
-) -> Example:
-    """Every line of a small case, expected and received, or inferred from what is known."""
-    if not isinstance(model, Network):
-        rows = tuple(
-            Row(
-                leaf.name,
-                None,
-                "",
-                leaf.expected,
-                leaf.received,
-                "right" if leaf.right else "wrong",
-            )
-            for leaf in trial.leaves
-        )
-        return Example(trial.case, None, rows)
-    observation = model.observe(trial)
+def leaf_rows(trial: Trial) -> tuple[Row, ...]:
+    """The leaves of a gradient."""
+    return tuple(
+        Row(each.name, None, "", each.expected, each.received, "right" if each.right else "wrong")
+        for each in trial.leaves
+    )
+
+
+def line_rows(
+    observation: Observation, worked: Worked | None, located: Located | None
+) -> tuple[Row, ...]:
+    """Every line of the derivation, as received, or as it follows from what is known."""
+    predicted, mistaken = _known(observation, worked, located)
     depth = observation.problem.depth
-    predicted, mistaken = None, set()
-    if worked:
-        predicted, mistaken = worked
-    elif located and located.places and (freed := infer(observation, located.places)):
-        predicted, mistaken = freed.explained(located.lines)
-    elif located:  # in the forward pass, of which nothing was returned
-        here = {*located.lines} & {*observation.right}
-        alike = {line.symbol for line in located.lines}
-        mistaken = here or {line for line in observation.right if line.symbol in alike}
     rows = []
     for line, expected in observation.right.items():
         received = observation.received.get(line)
@@ -52,16 +36,24 @@ def work_through(
             status = "wrong"
         else:
             status = "unknown" if received is None else "follows"
-        formula = line.formula(observation.problem)
-        rows.append(
-            Row(
-                line.name,
-                line.equation(depth),
-                formula,
-                expected,
-                received,
-                status,
-                inferred and received is not None,
-            )
-        )
-    return Example(trial.case, model.activation, tuple(rows))
+        formula, inferred = line.formula(observation.problem), inferred and received is not None
+        about = line.name, line.equation(depth), formula
+        rows.append(Row(*about, expected, received, status, inferred))
+    return tuple(rows)
+
+
+def _known(
+    observation: Observation, worked: Worked | None, located: Located | None
+) -> tuple[dict[Line, Array] | None, set[Line]]:
+    """All lines as they must be, if that is known, and those that are wrong themselves."""
+    if worked:
+        return worked
+    if located and located.places:
+        freed = infer(observation, located.places)
+        return freed.explained(located.lines) if freed else (None, set())
+    if not located:
+        return None, set()
+    # in the forward pass, of which nothing was returned
+    here = {*located.lines} & {*observation.right}
+    alike = {line.symbol for line in located.lines}
+    return None, here or {line for line in observation.right if line.symbol in alike}

@@ -281,7 +281,7 @@ def _claims(seen: Sequence[Seen], model: Network, wrong: Line) -> Iterator[Claim
         if at and at[0].symbol == wrong.symbol and (at[0] == wrong or not last):
             line = at[0]
             values = (lines[line] for lines in (each.right, each.received, each.allowed))
-            yield Claim(model.with_rows(each.trial()).case, line, *values)
+            yield Claim(model.traced(each.trial()).case, line, *values)
 
 
 def _fault(claims: Sequence[Claim]) -> tuple[str, str] | None:

@@ -13,7 +13,10 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.cases import SHAPES, Case, network_cases
-from jaxmlp.checking.locating import Observation
+from jaxmlp.checking.diagnosis.equations import Worked
+from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.examples import leaf_rows, line_rows
+from jaxmlp.checking.locating import Located, Observation
 from jaxmlp.checking.network import known, network_loss
 from jaxmlp.checking.programs.kinks import (
     Choice,
@@ -35,8 +38,9 @@ from jaxmlp.checking.reference import (
     evaluate,
     gradient_lines,
 )
+from jaxmlp.checking.report import Example
 from jaxmlp.checking.rounding import Precision, gradient_bounds, rounding_bounds
-from jaxmlp.checking.trials import Leaf, Trial
+from jaxmlp.checking.trials import Leaf, Trial, nonzero
 from jaxmlp.checking.truth.derivative import Derivative, as_float64, leaf_names
 from jaxmlp.checking.truth.differences import TRUST
 
@@ -47,7 +51,17 @@ SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
 
 
 class Custom:
-    """A loss of which nothing is known but how to evaluate and differentiate it."""
+    """A loss of which nothing is known but how to evaluate and differentiate it.
+
+    Attributes:
+        lines_known: whether every line of the derivation is.
+        activation: of our networks.
+        known: what is known of the steps.
+    """
+
+    lines_known = False
+    activation: str | None = None
+    known = Known()
 
     def __init__(
         self,
@@ -59,6 +73,7 @@ class Custom:
         self.derivative = Derivative(loss, intended, along)
         self.plain_loss = self.derivative.of(loss)
         self.product = self.derivative.product
+        self.steps = self.derivative
         self.least: float | None = None
 
     @property
@@ -186,8 +201,31 @@ class Custom:
         other.least = least
         return other
 
-    def bounded(self, trial: Trial) -> Trial:
-        """A trial with the bounds up to which a gradient passes, which not every one needs."""
+    def equations(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the lines that are leaves of the gradient, of which there are none."""
+        return ()
+
+    def traced(self, trial: Trial) -> Trial:
+        """A trial as its steps are executed."""
+        return trial
+
+    def observe(self, trial: Trial) -> Any:
+        """A trial line by line, of which nothing is known."""
+        raise NotImplementedError
+
+    def example(self, trial: Trial, worked: Any, located: Any) -> Example:
+        """A small case worked through."""
+        return Example(trial.case, None, leaf_rows(trial))
+
+    def bounded(self, trials: Sequence[Trial]) -> list[Trial]:
+        """For each dtype a trial with the bounds up to which a gradient passes.
+
+        Not every trial needs them.
+        """
+        some = sorted((trial for trial in trials if trial.leaves), key=nonzero)
+        return [self._bounded(trial) for trial in {trial.dtype: trial for trial in some}.values()]
+
+    def _bounded(self, trial: Trial) -> Trial:
         case, unit = trial.case, float(jnp.finfo(trial.dtype).eps) / 2
         if self.derivative.is_slow(case.params, case.batch):
             return trial
@@ -247,6 +285,9 @@ def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:
 class Network:
     """Our own networks under our own loss, of which every line is known."""
 
+    lines_known = traceable = True
+    product = False
+
     def __init__(self, activation: str) -> None:
         """Networks whose hidden layers have this activation."""
         self.activation = activation
@@ -270,8 +311,21 @@ class Network:
         columns = zip(self.names(case), expected, received, allowed, strict=True)
         return [Leaf(*each) for each in columns]
 
-    def with_rows(self, trial: Trial) -> Trial:
-        """A trial whose labels are rows."""
+    def equations(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the lines that are leaves of the gradient."""
+        return tuple(dict.fromkeys(13 if "W" in name else 14 for name in names))
+
+    def bounded(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """The trials, which all have the bounds up to which a gradient passes."""
+        return trials
+
+    def example(self, trial: Trial, worked: Worked | None, located: Located | None) -> Example:
+        """A small case worked through, line by line."""
+        rows = line_rows(self.observe(trial), worked, located)
+        return Example(trial.case, self.activation, rows)
+
+    def traced(self, trial: Trial) -> Trial:
+        """A trial as its steps are executed: its labels are rows."""
         case = trial.case
         batch = case.batch._replace(labels=self.problem(case).y)
         return replace(trial, case=replace(case, batch=batch))
@@ -350,3 +404,6 @@ def recognise(
     except Exception:  # whatever a foreign loss or a foreign tree raises: it is not ours
         pass
     return Custom(loss, intended)
+
+
+AnyModel = Custom | Network

@@ -1,13 +1,16 @@
 """Independent ways to the true gradient, all in float64, to be compared with one another."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxmlp.checking.calls import first_line, where
+from jaxmlp.checking.cases import moved
 from jaxmlp.checking.reference import Array
-from jaxmlp.checking.truth.derivative import Derivative, Loss, ravel
+from jaxmlp.checking.trials import Trial, nonzero
+from jaxmlp.checking.truth.derivative import BESIDE, Derivative, Loss, ravel
 from jaxmlp.checking.truth.differences import slope_along, taylor_order
 
 
@@ -56,6 +59,8 @@ class Oracle(NamedTuple):
 
 TAYLOR = "Taylor order"
 ENOUGH = 1_000  # parameters up to which every one is moved by itself
+PROBES = 3  # cases on which the oracles are compared, until they agree
+FEW = 100  # parameters of the networks and models on which they are
 
 
 def compare_oracles(loss: Loss, params: Any, batch: Any, plain: Loss | None = None) -> list[Oracle]:
@@ -113,3 +118,24 @@ def compare(
 
 def _most(arrays: list[Array]) -> float:
     return max((float(array.max(initial=0)) for array in arrays), default=0.0)
+
+
+def oracles(model: Any, trials: Sequence[Trial]) -> list[Oracle]:
+    """Independent ways to the gradient, on a case where they agree, or a little beside one."""
+    if not model.traceable:
+        return []
+    smooth = [t for t in trials if t.leaves and t.case.kind == "dense" and _size(t) < FEW]
+    found: list[Oracle] = []
+    for trial in sorted(smooth, key=nonzero, reverse=True)[:PROBES]:
+        params, batch = trial.case.params, trial.case.batch
+        for _ in range(2):
+            truth = model.expected(params, batch)
+            found = compare(model.derivative, params, batch, truth, model.plain_loss)
+            if all(oracle.agrees for oracle in found):
+                return found
+            params = moved(params, 0, BESIDE, BESIDE)  # no kink is likely to be there
+    return found
+
+
+def _size(trial: Trial) -> int:
+    return sum(leaf.expected.size for leaf in trial.leaves)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.cases import RANGES, Case, Shape, foreseen
-from jaxmlp.checking.models import Custom, Network
+from jaxmlp.checking.models import AnyModel
 from jaxmlp.checking.reference import Line, as_problem, evaluate
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.verdict import within_a_kink
@@ -77,17 +77,18 @@ def draws(shape: Shape, kind: str, forms: Sequence[str]) -> Iterator[Case]:
 
 
 def find_smallest(
-    attempt: Callable[[Case], Trial], model: Network | Custom, wrong: Sequence[Trial], cases: Any
+    attempt: Callable[[Case], Trial], model: AnyModel, wrong: Sequence[Trial], cases: Any
 ) -> Trial:
     """The smallest case found on which the gradient is clearly wrong, tried again."""
     kind = min((trial.case.kind for trial in wrong), key=PLAINEST.index)
     worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
     clear = max(1.0, min(CLEAR, worst / 4))
 
-    if isinstance(model, Network):
-        activation, smooth = model.activation, kind in SMOOTH
+    activation = model.activation
+    if activation:
+        smooth = kind in SMOOTH
     else:
-        activation, smooth = None, not all(within_a_kink(model, trial, attempt) for trial in wrong)
+        smooth = not all(within_a_kink(model, trial, attempt) for trial in wrong)
 
     finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
     seen = {trial.wrong for trial in wrong}

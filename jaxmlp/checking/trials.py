@@ -78,6 +78,11 @@ class Trial:
         return f"{self.case.about}, {self.dtype}"
 
 
+def nonzero(trial: Trial) -> int:
+    """How many entries of the true gradient say something."""
+    return sum(int(np.count_nonzero(leaf.expected)) for leaf in trial.leaves)
+
+
 @runtime_checkable
 class Model(Protocol):
     """What a check knows about the loss."""

@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -192,3 +193,17 @@ def smallest_seen(trials: Sequence[Trial]) -> dict[str, float]:
         dtype: max((share for key, share in shares.items() if key[0] == dtype), default=np.inf)
         for dtype in dtypes
     }
+
+
+def coarse(model: Any, trials: Sequence[Trial]) -> list[Finding]:
+    """A note, if the loss has fewer digits than it is given."""
+    some = next((trial.case for trial in trials if trial.leaves), None)
+    if some is None or not model.traceable:
+        return []
+    if not (narrow := model.derivative.coarse(some.params, some.batch)):
+        return []
+    says = (
+        f"the loss computes in {narrow} in places, even for numbers in float64: what a gradient "
+        "has beyond those digits cannot be checked"
+    )
+    return [Finding("coarse loss", says, fails=False)]

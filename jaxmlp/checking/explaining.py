@@ -1,0 +1,278 @@
+"""From wrong numbers to a reason and the smallest example: the explainers, one after another."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.cases import Case, cast, moved
+from jaxmlp.checking.diagnosis.equations import Worked, diagnose, work
+from jaxmlp.checking.diagnosis.evidence import evidence_of
+from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_two
+from jaxmlp.checking.factors import CLOSE, VARYING
+from jaxmlp.checking.leafwise import UNEXPLAINED, faults
+from jaxmlp.checking.locating import Located, locate
+from jaxmlp.checking.models import AnyModel
+from jaxmlp.checking.reference import Array
+from jaxmlp.checking.report import Diagnosis, Example
+from jaxmlp.checking.shrinking import find_smallest
+from jaxmlp.checking.trials import Trial, largest
+from jaxmlp.checking.truth.derivative import as_float64
+from jaxmlp.checking.verdict import clipped, exchanged
+
+LOOSE = ("stale value", "derivative at the wrong place", "missing term", "extra term")
+VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
+TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
+NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
+HINT = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
+VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
+
+Attempt = Callable[..., Trial]  # of a model, a case and a dtype
+Known = Mapping[str, Callable[..., Any]]
+
+
+class Seen(NamedTuple):
+    """What an explainer looks at.
+
+    Attributes:
+        model: of the loss.
+        attempt: runs the gradient on a case: (model, case, dtype).
+        quick: the model with a rough bound, for small cases.
+        tried: all trials in one dtype that could be compared.
+        wrong: those of them with wrong numbers.
+        small: the smallest case that shows it.
+        known: what might have been computed by mistake, by name.
+    """
+
+    model: AnyModel
+    attempt: Attempt
+    quick: AnyModel
+    tried: Sequence[Trial]
+    wrong: Sequence[Trial]
+    small: Trial
+    known: Known
+
+    @property
+    def ever(self) -> set[str]:
+        """The names of the leaves that are ever wrong."""
+        return {name for trial in self.wrong for name in trial.wrong}
+
+    def diagnosis(self, names: Sequence[str], kind: str, says: str) -> Diagnosis:
+        """A diagnosis of some leaves."""
+        return Diagnosis(tuple(names), self.model.equations(names), kind, says)
+
+
+class Told(NamedTuple):
+    """What an explainer found, and what it says of the lines of the smallest example."""
+
+    diagnosis: Diagnosis
+    worked: Worked | None = None
+    located: Located | None = None
+
+
+def explain(
+    attempt: Attempt, model: AnyModel, trials: Sequence[Trial], wrong: Sequence[Trial], cases: Any,
+    known: Known,
+) -> tuple[Diagnosis | None, Example]:  # fmt: skip
+    """The mistake, and the smallest case that shows it."""
+    if wrong[0].dtype != "float64":  # which tells mistakes apart best, if they are made there too
+        wide = [attempt(model, cast(trial.case, "float64"), "float64") for trial in trials]
+        if off := [trial for trial in wide if trial.wrong]:
+            trials, wrong = wide, off
+    dtype = wrong[0].dtype
+    tried = [trial for trial in trials if trial.leaves and trial.dtype == dtype]
+    alike = [trial for trial in wrong if trial.dtype == dtype]
+    with np.errstate(all="ignore"):  # wrong numbers may overflow
+        quick = model.quick(VISIBLE * min(map(_largest_error, wrong)))
+        again = functools.partial(attempt, quick, dtype=dtype)
+        small = find_smallest(lambda case: again(cast(case, dtype)), model, wrong, cases)
+        seen = Seen(model, attempt, quick, tried, alike, small, known)
+        explainers = OF_LINES if model.lines_known else OF_LEAVES
+        told = next(told for explainer in explainers if (told := explainer(seen)))
+        diagnosis = _by_its_rule(_by_its_size(told.diagnosis, seen), seen)
+        return diagnosis, model.example(small, told.worked, told.located)
+
+
+def by_norm(seen: Seen) -> Told | None:
+    """Whether the whole gradient was clipped."""
+    scaled = clipped(seen.wrong)
+    names = dict.fromkeys(leaf.name for trial in seen.wrong for leaf in trial.leaves)
+    return Told(seen.diagnosis(tuple(names), *scaled)) if scaled else None
+
+
+def by_exchange(seen: Seen) -> Told | None:
+    """Whether leaves are those of other parameters."""
+    if not (swapped := exchanged(seen.wrong)):
+        return None
+    names, says = swapped
+    return Told(seen.diagnosis(names, "exchanged", says))
+
+
+def by_step(seen: Seen) -> Told | None:
+    """The mistake in one line of the derivation that explains everything."""
+    found = find(seen.model.steps, _traced(seen), seen.model.known)
+    return _explained(seen, found) if found and found.explanations else None
+
+
+def by_line(seen: Seen) -> Told:
+    """What is wrong with every leaf; two mistakes; or the line where an unknown one is."""
+    leaves = _by_leaves(seen)
+    located = _located(seen)
+    pairs = [seen.model.observe(trial) for trial in seen.wrong]
+    whole = located is not None and located.holds(pairs)
+    if not (_told(leaves) or (located and whole)) and (
+        found := find_two(seen.model.steps, _traced(seen), seen.model.known)
+    ):
+        return _explained(seen, found)
+    if not located or (_told(leaves) and located.at_ends):
+        return Told(leaves, located=located)
+    every = {leaf.name for trial in seen.tried for leaf in trial.leaves}
+    lines = [line.name for line in located.lines]
+    names = [name for name in lines if name in seen.ever or name not in every] or lines
+    told = _told(leaves) and ";" not in leaves.says  # one sentence for all leaves
+    kind, says = (leaves.kind, leaves.says) if told else (UNEXPLAINED, located.says)
+    if not whole:
+        says += ", on dense numbers; on others that alone does not explain all"
+    return Told(Diagnosis(tuple(names), located.equations, kind, says), located=located)
+
+
+def by_leaves(seen: Seen) -> Told:
+    """What is wrong with every leaf, or the step of the loss to which it comes down."""
+    model, again = seen.model, seen.attempt(seen.model, seen.small.case, seen.small.dtype)
+    if again.leaves:  # which may have other sizes than all others
+        seen = seen._replace(tried=[*seen.tried, again])
+    diagnosis = _by_leaves(seen)
+    if model.traceable and not model.product:
+        return Told(_at_a_step(diagnosis, find_step(model.steps, seen.tried), seen.tried))
+    if diagnosis.kind == UNEXPLAINED:
+        diagnosis = replace(diagnosis, says=diagnosis.says + HINT)
+    return Told(diagnosis)
+
+
+OF_LINES = (by_norm, by_step, by_exchange, by_line)  # the explainers of a known derivation
+OF_LEAVES = (by_norm, by_exchange, by_leaves)
+
+
+def _traced(seen: Seen) -> list[Trial]:
+    return [seen.model.traced(trial) for trial in seen.tried]
+
+
+def _explained(seen: Seen, found: Found) -> Told:
+    """A mistake that was found in steps, and the lines of the smallest example with it."""
+    small = evidence_of(seen.model.steps, seen.model.traced(seen.small))
+    return Told(diagnose(found, seen.ever), work(found, small, seen.model.steps))
+
+
+def _located(seen: Seen) -> Located | None:
+    """The line where a mistake is, whatever it is."""
+    dtype = seen.small.dtype
+
+    def ask(case: Case) -> Any:
+        trial = seen.attempt(seen.quick, cast(case, dtype), dtype)
+        return seen.model.observe(trial) if trial.leaves else None
+
+    pairs = [(trial.case, seen.model.observe(trial)) for trial in seen.wrong]
+    biased = any(trial.case.shape.bias for trial in seen.tried if trial.case.shape)
+    return locate(ask, pairs, biased, {len(trial.case.params) for trial in seen.tried})
+
+
+def _told(diagnosis: Diagnosis) -> bool:
+    """Whether it is said what the mistake is, and not only what it looks like."""
+    return not any(vague in diagnosis.kind for vague in VAGUE)
+
+
+def _by_leaves(seen: Seen) -> Diagnosis:
+    """What is wrong with each leaf, whatever was computed before it."""
+    others = {name: functools.partial(_leaves_of, of) for name, of in seen.known.items()}
+    found = faults(seen.tried, functools.partial(_row_gradient, seen.model), others)
+    names = tuple(name for fault in found for name in fault.names)
+    kinds = tuple(dict.fromkeys(fault.kind for fault in found))
+    kind = UNEXPLAINED if UNEXPLAINED in kinds else " and ".join(kinds)
+    says = "; ".join(f"{', '.join(fault.names)}: {fault.says}" for fault in found)
+    return seen.diagnosis(names, kind, found[0].says if len(found) == 1 else says)
+
+
+def _at_a_step(diagnosis: Diagnosis, step: Step | None, tried: Sequence[Trial]) -> Diagnosis:
+    """The diagnosis, with the step of the loss to which it comes down."""
+    vague = not _told(diagnosis) or ";" in diagnosis.says
+    if step is None:
+        return replace(diagnosis, says=diagnosis.says + HINT) if vague else diagnosis
+    leaves = {leaf.name for trial in tried for leaf in trial.leaves}
+    names = (step.name,) if step.name else diagnosis.lines
+    at_leaf = step.name in leaves
+    if not step.kind:
+        if not vague:
+            return replace(diagnosis, places=step.sources)
+        says = f"a wrong derivative at one step explains all of it, that of {step.where}"
+        return replace(diagnosis, says=f"{diagnosis.says}; {says}", places=step.sources)
+    if at_leaf and not vague:
+        return replace(diagnosis, places=step.sources)
+    says = f"{step.says}, at {step.where}"
+    return Diagnosis(names, (), step.kind, says, step.also, step.sources)
+
+
+def _leaves_of(function: Callable[..., Any], trial: Trial) -> list[Array]:
+    """The leaves of a function's value on a case, in float64."""
+    with jax.enable_x64(True):
+        arguments = as_float64((trial.case.params, trial.case.batch))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(function(*arguments))]
+
+
+def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:
+    """The true gradient on some rows of a batch, or None if it has no rows."""
+    batch = trial.case.batch
+    if any(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(batch)):
+        return None
+    try:
+        return model.expected(trial.case.params, jax.tree.map(lambda leaf: leaf[rows], batch))
+    except ValueError:
+        return None  # a batch that cannot be cut, or a loss that wants all of it
+
+
+def _by_its_size(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
+    """The diagnosis, or that tiny errors are no rounding: they hardly change with the parameters.
+
+    What an ε that is added in a loss does is smooth; what rounding does is not.
+    """
+    trial = seen.wrong[0]
+    share = max(
+        largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
+        for leaf in trial.leaves
+    )
+    loose = diagnosis.kind in LOOSE or not _told(diagnosis) or "multiplied by 1" in diagnosis.says
+    if not (loose and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
+        return diagnosis
+    beside = replace(trial.case, params=moved(trial.case.params, 1, NEARBY, 0.0))
+    other = seen.attempt(seen.model, cast(beside, trial.dtype), trial.dtype)
+    for one, two in zip(trial.leaves, other.leaves, strict=False):
+        error, changed = (each.received - each.expected for each in (one, two))
+        if largest(changed - error) > 0.1 * largest(error) + 4 * float(np.max(one.allowed)):
+            return diagnosis
+    says = (
+        f"off by {share:.0e} of the largest entry, as if an ε in the loss, or in the gradient, "
+        f"were left out; rtol={2 * share:.0e} accepts that"
+    )
+    also = () if diagnosis.kind in VAGUE else (f"{diagnosis.kind}: {diagnosis.says}",)
+    return replace(diagnosis, kind="ε", says=says, also=also)
+
+
+def _by_its_rule(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
+    """The diagnosis, or that the gradient is that of JAX, which a wrong rule has misled."""
+    derivative = seen.model.derivative
+    rule = derivative.findings.get("wrong rule")
+    for trial in seen.wrong if rule else ():
+        misled = derivative.by_jax(trial.case.params, trial.case.batch)
+        for leaf, other in zip(trial.leaves, misled, strict=True):
+            near = leaf.allowed + CLOSE * largest(leaf.expected)
+            if not np.all(np.abs(leaf.received - other) <= near):
+                return diagnosis
+    return replace(diagnosis, kind=rule.kind, says=rule.says, also=()) if rule else diagnosis
+
+
+def _largest_error(trial: Trial) -> float:
+    """The largest error of an entry, NaN and infinity aside."""
+    errors = [np.abs(leaf.received - leaf.expected) for leaf in trial.leaves]
+    return max(float(np.max(each, initial=0, where=np.isfinite(each))) for each in errors)
