@@ -503,3 +503,23 @@ def test_halving_needs_one_metric_and_its_own_epochs():
         SweepSearchCV(network, {"max_iter": [5, 10]}, **told).fit(x, y)
     found: Any = SweepSearchCV(network, GRID, **told).fit(x, y)
     assert found.best_index_ >= 4
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_partial_fit_of_several_labels(columns):
+    """Rows of labels stay rows, as in scikit-learn, though the classes are given as a list."""
+    x, y = wine()
+    rows = np.eye(3, dtype=int)[y][:, :columns]
+    classes = [*range(columns)]
+    ours, theirs = (
+        kind((16,), random_state=0).partial_fit(x, rows, classes=classes).partial_fit(x, rows)
+        for kind in (MLPClassifier, TheirClassifier)
+    )
+    assert ours.predict(x).shape == theirs.predict(x).shape == rows.shape
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    with pytest.raises(ValueError, match="y holds classes, but before it held rows of labels"):
+        ours.partial_fit(x, np.arange(len(x)) % columns)
+    with pytest.raises(ValueError, match="y holds rows of labels, but before it held classes"):
+        MLPClassifier(**QUICK).fit(x, y).partial_fit(x, rows)
+    with pytest.raises(ValueError, match=r"classes is \[0, 7\], but the columns of y are the lab"):
+        MLPClassifier(**QUICK).partial_fit(x, rows, classes=[0, 7])

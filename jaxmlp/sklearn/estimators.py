@@ -104,7 +104,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if not hasattr(self, "coefs_"):
             if classes is None:
                 raise ValueError("classes is None: the first call of partial_fit needs all of them")
-            self._learn_classes(np.asarray(classes))
+            several = type_of_target(y).startswith("multilabel")
+            self._learn_classes(y if several else np.asarray(classes))
+            if several and not np.array_equal(np.unique(classes), self.classes_):
+                raise ValueError(
+                    f"classes is {classes}, but the columns of y are the labels {self.classes_}: "
+                    "give these"
+                )
             self._declared = True
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes is {classes}, but before it was {self.classes_}")
@@ -131,6 +137,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if len(strange):
             raise ValueError(
                 f"y holds {strange.tolist()[0]!r}, which is none of the classes {self.classes_}"
+            )
+        several = type_of_target(y).startswith("multilabel")
+        if several != (self._label_binarizer.y_type_ == "multilabel-indicator"):
+            now, before = ("rows of labels", "classes")[:: 1 if several else -1]
+            raise ValueError(
+                f"y holds {now}, but before it held {before}: give these, or fit another network"
             )
         return dense(X), y
 
