@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_array, csr_matrix, issparse
 from scipy.stats import loguniform
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -523,3 +523,24 @@ def test_partial_fit_of_several_labels(columns):
         MLPClassifier(**QUICK).fit(x, y).partial_fit(x, rows)
     with pytest.raises(ValueError, match=r"classes is \[0, 7\], but the columns of y are the lab"):
         MLPClassifier(**QUICK).partial_fit(x, rows, classes=[0, 7])
+
+
+@pytest.mark.parametrize("sparse", [csr_matrix, csr_array, csc_matrix])
+def test_sparse_rows_of_labels(sparse):
+    """They are trained on as the dense ones are, and predictions are sparse too, as theirs."""
+    x, y = wine()
+    rows = np.eye(3, dtype=int)[y]
+    told = {**QUICK, "max_iter": 60, "learning_rate_init": 0.02}
+    for more in ({}, {"early_stopping": True}, {"class_weight": "balanced"}):
+        some, all_ = (MLPClassifier(**told, **more).fit(x, each) for each in (sparse(rows), rows))
+        assert issparse(some.predict(x))
+        np.testing.assert_array_equal(some.predict(x).toarray(), all_.predict(x))
+    assert some.score(x, sparse(rows)) == all_.score(x, rows) > 0.9
+    one = MLPClassifier(**told).partial_fit(x, sparse(rows), classes=[0, 1, 2])
+    assert one.partial_fit(x, sparse(rows)).predict(x).shape == rows.shape
+    found, expected = (
+        SweepSearchCV(MLPClassifier(**told), GRID, cv=3).fit(x, each).cv_results_
+        for each in (sparse(rows), rows)
+    )
+    np.testing.assert_array_equal(found["mean_test_score"], expected["mean_test_score"])
+    assert MLPRegressor(**told).fit(x, sparse(rows)).predict(x).shape == rows.shape

@@ -104,7 +104,7 @@ class Perceptron(BaseEstimator):
 
         Args:
             X: real numbers, an array, a sparse matrix or a table.
-            y: classes, rows of labels 0 and 1, or real targets.
+            y: classes, rows of labels 0 and 1, which may be sparse, or real targets.
             sample_weight: of the examples, (n,); by default they count alike.
 
         Returns:
@@ -373,7 +373,7 @@ def _hold_out(n: int, share: float, seed: int, classes: Any) -> tuple[np.ndarray
 def digest_of(X: Any, y: Any, sample_weight: Any) -> Any:
     """A hash of examples, to be told of more."""
     found = hashlib.blake2b()
-    for array in map(np.asarray, (dense(X), y, sample_weight)):
+    for array in map(np.asarray, (dense(X), dense(y), sample_weight)):
         plain = array.astype(str) if array.dtype == object else array
         found.update(f"{array.dtype}{array.shape}".encode())
         found.update(np.ascontiguousarray(plain).data.cast("B") if plain.size else b"")

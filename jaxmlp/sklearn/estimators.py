@@ -129,10 +129,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             reset=reset,
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            y = column_or_1d(dense(y), warn=True)
         check_classification_targets(y)
         if reset and not hasattr(self, "_declared"):
-            self._learn_classes(y)
+            self._learn_classes(y)  # sparse rows of labels, if they are: so are predictions then
+        y = dense(y)
         strange = np.setdiff1d(unique_labels(y), self.classes_)
         if len(strange):
             raise ValueError(
@@ -155,20 +156,23 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _encode(self, y: Any) -> Any:
         if type_of_target(y).startswith("multilabel"):
-            return np.asarray(dense(y), np.float32)
+            return np.asarray(y, np.float32)
         places = np.searchsorted(self.classes_, y).astype(np.int32)
         return places if len(self.classes_) > 2 else places[:, None].astype(np.float32)
 
     def _loss(self, labels: np.ndarray) -> str:
         return "softmax" if labels.ndim == 1 else "sigmoid"
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The classes of examples X (n, n_in), (n,); or rows of labels 0 and 1."""
+    def predict(self, X: Any) -> Any:
+        """The classes of examples X (n, n_in), (n,); or rows of labels 0 and 1.
+
+        The rows are a sparse matrix if those of the last fit were, as scikit-learn's are.
+        """
         z = self._forward(X)
         if z.shape[1] == 1:
             return np.asarray(self._label_binarizer.inverse_transform(sigmoid(z).ravel()))
         if self.out_activation_ == "logistic":
-            return np.asarray(self._label_binarizer.inverse_transform(sigmoid(z)))
+            return self._label_binarizer.inverse_transform(sigmoid(z))
         return self.classes_[z.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -198,6 +202,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
         )  # fmt: skip
+        y = dense(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return dense(X), y
