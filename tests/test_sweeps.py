@@ -762,6 +762,12 @@ def test_an_ensemble(dataset):
     assert found.loss_together <= found.loss  # −log is convex
     assert best(table, dataset).tested == found
     assert "the 3 networks together" in str(found)
+    assert repr(found) == f"Ensemble({found})"
+    chosen = best(table, dataset)
+    assert repr(chosen) == f"Best({chosen}; {found})"  # a line for a notebook, without the settings
+    assert repr(best(table)) == f"Best({chosen})"
+    assert len(repr(chosen).splitlines()) == 1
+    assert "Config" not in repr(chosen)
 
 
 def test_the_calibration_error():

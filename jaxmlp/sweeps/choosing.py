@@ -49,6 +49,10 @@ class Best(NamedTuple):
     optimism: float
     tested: "Ensemble | None" = None
 
+    def __repr__(self) -> str:
+        """Such as Best(hidden=32: validation accuracy 0.9720; test accuracy 0.9667)."""
+        return f"Best({self}{f'; {self.tested}' if self.tested else ''})"
+
     def __str__(self) -> str:
         """Such as learning_rate=0.004, hidden=32: validation accuracy 0.9720."""
         names = ", ".join(f"{name}={shown(value)}" for name, value in self.fields.items())
@@ -136,6 +140,10 @@ class Ensemble(NamedTuple):
     score_together: float
     loss_together: float
     calibration_together: float
+
+    def __repr__(self) -> str:
+        """Such as Ensemble(test accuracy 0.9722)."""
+        return f"Ensemble({self})"
 
     def __str__(self) -> str:
         """Such as test accuracy 0.9722; and of several networks, what they do together."""
