@@ -83,7 +83,9 @@ def test_numbers_of_a_table(capsys):
     assert "progression" in table.attrs["inputs"]
     assert view(table).scores().max() > 0.2
     x, y = load_diabetes(return_X_y=True)
-    pipe = make_pipeline(StandardScaler(), MLPRegressor((16,), max_iter=150, random_state=0))
+    pipe = make_pipeline(
+        StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=150, random_state=0)
+    )
     assert cross_val_score(pipe, x, np.asarray(y) / 77, cv=3).mean() > 0.3
 
 

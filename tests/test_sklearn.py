@@ -1,8 +1,10 @@
 """The estimators and the search, beside scikit-learn's own, in its own machinery."""
 
+import inspect
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -37,6 +39,7 @@ pytestmark = [
     pytest.mark.usefixtures("as_people_run_it"),
     pytest.mark.filterwarnings("ignore:max_iter is:sklearn.exceptions.ConvergenceWarning"),
 ]
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 20, "random_state": 0}
 # both compare fits to seven digits, which float32 does not have: see test_weights_are_repetitions
 ROUNDED = {
@@ -426,7 +429,7 @@ def test_partial_fit_goes_on_from_a_fit():
 def test_a_fit_that_diverges_is_refused():
     x, y = load_diabetes(return_X_y=True, scaled=False)
     network = MLPRegressor(
-        (16,), solver="sgd", learning_rate_init=50.0, max_iter=30, random_state=0
+        hidden_layer_sizes=(16,), solver="sgd", learning_rate_init=50.0, max_iter=30, random_state=0
     )
     with pytest.raises(ValueError, match=r"training diverged: in epoch . the training loss"):
         network.fit(x, y)
@@ -544,3 +547,61 @@ def test_sparse_rows_of_labels(sparse):
     )
     np.testing.assert_array_equal(found["mean_test_score"], expected["mean_test_score"])
     assert MLPRegressor(**told).fit(x, sparse(rows)).predict(x).shape == rows.shape
+
+
+def test_parameters_are_in_their_order():
+    """All of ours that scikit-learn has, in the same places and with the same defaults."""
+    for ours, theirs in ((MLPClassifier, TheirClassifier), (MLPRegressor, TheirRegressor)):
+        mine, others = (inspect.signature(kind).parameters for kind in (ours, theirs))
+        shared = [name for name in others if name in mine]
+        assert [name for name in mine if name != "class_weight"] == shared
+        for name in shared:
+            assert (mine[name].default, mine[name].kind) == (
+                others[name].default,
+                others[name].kind,
+            )
+        missing = "`, `".join(sorted({*others} - {*mine}))
+        assert f"| `{missing}` | parameters | none |" in README
+
+
+def test_the_loss_of_a_regressor():
+    x, y = wine()
+    told = {"max_iter": 3, "random_state": 0}
+    one = MLPRegressor("squared_error", (8,), **told).fit(x, y)
+    other = MLPRegressor(hidden_layer_sizes=(8,), **told).fit(x, y)
+    np.testing.assert_array_equal(one.predict(x), other.predict(x))
+    with pytest.raises(ValueError, match="loss is 'poisson': give 'squared_error', there is no"):
+        MLPRegressor(loss="poisson").fit(x, y)
+    with pytest.raises(ValueError, match=r"loss is \(8,\): give widths by name, as hidden_layer_s"):
+        MLPRegressor((8,)).fit(x, y)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_patience_without_end(early_stopping):
+    """All epochs are trained, whatever the tolerance; with early stopping the best is kept."""
+    x, y = wine()
+    told = {**QUICK, "early_stopping": early_stopping, "tol": 10.0, "max_iter": 40}
+    endless = MLPClassifier(**told, n_iter_no_change=np.inf).fit(x, y)
+    assert endless.n_iter_ == len(endless.loss_curve_) == 40
+    assert MLPClassifier(**told, n_iter_no_change=5).fit(x, y).n_iter_ < 40
+    with pytest.raises(
+        ValueError, match=r"n_iter_no_change is nan: give an integer ≥ 1 or np\.inf"
+    ):
+        MLPClassifier(**told, n_iter_no_change=np.nan).fit(x, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_without_shuffling_batches_are_theirs(solver):
+    """The same initial weights and the same batches give the same network, but for rounding."""
+    x, y = wine()
+    x, y = x[::-1][:160], y[::-1][:160]
+    told = {"hidden_layer_sizes": (6,), "solver": solver, "max_iter": 5, "batch_size": 40}
+    told |= {"shuffle": False, "alpha": 0.1, "learning_rate_init": 0.01}
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        one = MLPClassifier(**told, random_state=0).fit(x, y)
+        drawn = np.random.RandomState(0).randint(2**31 - 1)  # of which the initial weights are
+        other = TheirClassifier(**told, nesterovs_momentum=False, random_state=drawn).fit(x, y)
+    for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    shuffled = MLPClassifier(**told | {"shuffle": True}, random_state=0).fit(x, y)
+    assert np.abs(shuffled.coefs_[0] - one.coefs_[0]).max() > 1e-3

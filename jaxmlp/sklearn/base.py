@@ -48,6 +48,7 @@ class Perceptron(BaseEstimator):
         learning_rate: Any = "constant",
         learning_rate_init: Any = 1e-3,
         max_iter: Any = 200,
+        shuffle: Any = True,
         random_state: Any = None,
         tol: Any = 1e-4,
         verbose: Any = False,
@@ -66,6 +67,7 @@ class Perceptron(BaseEstimator):
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.max_iter = max_iter
+        self.shuffle = shuffle
         self.random_state = random_state
         self.tol = tol
         self.verbose = verbose
@@ -225,10 +227,13 @@ class Perceptron(BaseEstimator):
             and all(isinstance(each, Integral) and int(each) > 0 for each in listed)
         ):
             raise ValueError(f"hidden_layer_sizes is {widths!r}: give integers ≥ 1, as (64, 32)")
-        for name in ("max_iter", "n_iter_no_change"):
+        for name, endless in (("max_iter", False), ("n_iter_no_change", True)):
             value = getattr(self, name)
+            if endless and isinstance(value, float) and value == np.inf:
+                continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is {value!r}: give an integer ≥ 1")
+                more = " or np.inf" if endless else ""
+                raise ValueError(f"{name} is {value!r}: give an integer ≥ 1{more}")
         share: Any = self.validation_fraction
         if self.early_stopping and not (isinstance(share, (int, float)) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}: give a share between 0 and 1")
@@ -261,8 +266,9 @@ class Perceptron(BaseEstimator):
         """What is to be trained, on top of the fit before if that is wanted."""
         widths = self.hidden_layer_sizes
         widths = (widths,) if isinstance(widths, Integral) else widths
-        patience: Any = self.n_iter_no_change + 1  # scikit-learn waits for one epoch more
-        if not self.early_stopping and patience >= epochs:
+        # scikit-learn waits for one epoch more; what is never over is the same program
+        patience = int(min(self.n_iter_no_change + 1, epochs))
+        if not self.early_stopping and patience == epochs:
             patience = 0
         config = Config(
             hidden=tuple(int(width) for width in widths),
@@ -272,7 +278,7 @@ class Perceptron(BaseEstimator):
             schedule=self.learning_rate,  # type: ignore[arg-type]
             batch_size=examples.batch_size,
             epochs=epochs,
-            patience=int(patience),
+            patience=patience,
             monitor="validation" if self.early_stopping else "training",
         )
         sizes = (examples.train.x.shape[1], *config.hidden, examples.n_out)
@@ -289,7 +295,7 @@ class Perceptron(BaseEstimator):
             layers = initial_layers(np.random.RandomState(seed), sizes, config.activation)
         hyper = self._hyper(examples)
         check_hyperparams(hyper)
-        return Job(examples, config, hyper, layers, seed)
+        return Job(examples, config, hyper, layers, seed if self.shuffle else None)
 
     def _hyper(self, examples: Examples) -> Hyperparams:
         # scikit-learn adds alpha W / (sum of the weights in the batch) to the gradient

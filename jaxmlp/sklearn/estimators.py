@@ -24,10 +24,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         learning_rate: constant, cosine or warmup_cosine.
         learning_rate_init: the largest learning rate.
         max_iter: epochs at most.
+        shuffle: whether the examples come in another order in every epoch.
         random_state: of the initial weights and the order of the examples.
         tol, n_iter_no_change: training ends after more epochs than that in which the training
             loss, or with early stopping the validation score, did not improve by tol. The
-            parameters of the best epoch are kept.
+            parameters of the best epoch are kept. With np.inf, or without early stopping as many
+            epochs as max_iter, all are trained; without early stopping the last ones are kept.
         verbose: whether the losses are printed.
         warm_start: whether `fit` goes on from the parameters of the fit before.
         momentum, beta_1: of sgd; of adam and adamw.
@@ -51,6 +53,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         learning_rate: Any = "constant",
         learning_rate_init: Any = 1e-3,
         max_iter: Any = 200,
+        shuffle: Any = True,
         random_state: Any = None,
         tol: Any = 1e-4,
         verbose: Any = False,
@@ -71,6 +74,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
             max_iter=max_iter,
+            shuffle=shuffle,
             random_state=random_state,
             tol=tol,
             verbose=verbose,
@@ -193,9 +197,64 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 class MLPRegressor(RegressorMixin, Perceptron):
     """A regressor, as `sklearn.neural_network.MLPRegressor`, for one or more targets.
 
-    The parameters and attributes are those of `MLPClassifier`, but for the classes. The loss is
-    half the squared error, summed over the targets; early stopping looks at R².
+    The parameters and attributes are those of `MLPClassifier`, but for the classes, and after
+    `loss`, the first one as in scikit-learn. The only loss is "squared_error", half of which is
+    summed over the targets; early stopping looks at R².
     """
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: Any = 1e-4,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: Any = 1e-3,
+        max_iter: Any = 200,
+        shuffle: Any = True,
+        random_state: Any = None,
+        tol: Any = 1e-4,
+        verbose: Any = False,
+        warm_start: Any = False,
+        momentum: Any = 0.9,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        beta_1: Any = 0.9,
+        n_iter_no_change: Any = 10,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            n_iter_no_change=n_iter_no_change,
+        )
+        self.loss = loss
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not isinstance(self.loss, str):  # where scikit-learn had the widths until 1.6
+            raise ValueError(
+                f"loss is {self.loss!r}: give widths by name, as hidden_layer_sizes=(64, 32)"
+            )
+        if self.loss != "squared_error":
+            raise ValueError(f"loss is {self.loss!r}: give 'squared_error', there is no other")
 
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = validate_data(

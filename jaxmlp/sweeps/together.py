@@ -55,7 +55,7 @@ class Job(NamedTuple):
         examples: what on.
         config, hyper: as `train` takes them.
         params: the initial ones.
-        order: the seed of the order of the examples.
+        order: the seed of the order of the examples; None if they stay in the order given.
         state: the leaves of a state to go on from; of a fresh one if there are none.
         first: how many epochs it has behind it.
     """
@@ -64,7 +64,7 @@ class Job(NamedTuple):
     config: Config
     hyper: Hyperparams
     params: Params
-    order: int
+    order: int | None
     state: Sequence[np.ndarray] = ()
     first: int = 0
 
@@ -180,8 +180,7 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
         lambda *numbers: np.asarray(numbers, np.float32), *[job.hyper for job in jobs]
     )
     n, epochs = len(examples.train.x), range(first, first + config.epochs)
-    rngs = (np.random.default_rng([jobs[0].order, epoch]) for epoch in epochs)
-    orders = np.stack([rng.permutation(n).astype(np.int32) for rng in rngs])
+    orders = np.stack([_order(n, jobs[0].order, epoch) for epoch in epochs])
     words = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
     noise = np.zeros((len(jobs), *words), np.uint32)  # for an augmentation, of which there is none
     states, metrics = epochs_of_all(
@@ -191,6 +190,13 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
     states, metrics = jax.device_get((states, metrics))
     states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, axis, 0), states, axes)
     return [_fit_of(number, job, states, metrics) for number, job in enumerate(jobs)]
+
+
+def _order(n: int, seed: int | None, epoch: int) -> np.ndarray:
+    """Which of n examples comes when in an epoch."""
+    if seed is None:
+        return np.arange(n, dtype=np.int32)
+    return np.random.default_rng([seed, epoch]).permutation(n).astype(np.int32)
 
 
 def _leaves(job: Job, like: TrainState) -> Sequence[np.ndarray]:
