@@ -605,3 +605,20 @@ def test_without_shuffling_batches_are_theirs(solver):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
     shuffled = MLPClassifier(**told | {"shuffle": True}, random_state=0).fit(x, y)
     assert np.abs(shuffled.coefs_[0] - one.coefs_[0]).max() > 1e-3
+
+
+def test_distributions_by_their_name():
+    x, y = wine()
+    space = {"learning_rate_init": loguniform(1e-3, 1e-1)}
+    told = {"cv": 2, "refit": False, "random_state": 0}
+    found, drawn = (
+        SweepSearchCV(MLPClassifier(**QUICK), **given, **told).fit(x, y).cv_results_["params"]
+        for given in ({"param_distributions": space}, {"param_grid": space, "n_iter": 10})
+    )
+    assert found == drawn
+    assert len(found) == 10
+    halved = SweepSearchCV(MLPClassifier(**QUICK), param_distributions=space, halving=3, **told)
+    assert np.bincount(halved.fit(x, y).cv_results_["iter"]).tolist() == [10, 4, 2]
+    for given in ({}, {"param_grid": space, "param_distributions": space}):
+        with pytest.raises(ValueError, match=r"param_grid is .* and param_distributions .*: give"):
+            SweepSearchCV(MLPClassifier(**QUICK), **given).fit(x, y)

@@ -18,6 +18,8 @@ from jaxmlp.compilation import keep_programs
 from jaxmlp.sklearn.base import TRAINED, Perceptron, digest_of
 from jaxmlp.sweeps.together import Examples, Job, fit_together
 
+DRAWS = 10  # of `param_distributions`, where `n_iter` is not given
+
 
 class SweepSearchCV(BaseSearchCV):
     """A search like `GridSearchCV`, that trains the networks of all candidates and folds together.
@@ -31,6 +33,8 @@ class SweepSearchCV(BaseSearchCV):
     Args:
         estimator: an `MLPClassifier` or `MLPRegressor`, or a Pipeline that ends with one.
         param_grid: a dict of lists, or a list of such; for random draws, lists or distributions.
+        param_distributions: the same under the name that `RandomizedSearchCV` has for it, whose
+            `n_iter` of 10 comes with it.
         n_iter, random_state: how many candidates are drawn, and by which seed.
         halving: η of successive halving.
         scoring, refit, cv, verbose, error_score, return_train_score: as in `GridSearchCV`.
@@ -40,8 +44,9 @@ class SweepSearchCV(BaseSearchCV):
     def __init__(
         self,
         estimator: Any,
-        param_grid: Any,
+        param_grid: Any = None,
         *,
+        param_distributions: Any = None,
         n_iter: Any = None,
         random_state: Any = None,
         halving: Any = None,
@@ -61,6 +66,7 @@ class SweepSearchCV(BaseSearchCV):
         )  # fmt: skip
         self.cv: Any = cv
         self.param_grid = param_grid
+        self.param_distributions = param_distributions
         self.n_iter = n_iter
         self.random_state = random_state
         self.halving = halving
@@ -73,7 +79,8 @@ class SweepSearchCV(BaseSearchCV):
             params: as the estimator's `fit` takes them, such as sample_weight.
 
         Raises:
-            ValueError: if the estimator is none of ours, or `halving` is no integer ≥ 2.
+            ValueError: if the estimator is none of ours, `halving` is no integer ≥ 2, or there
+                is not one space to search.
         """
         last = (
             self.estimator.steps[-1][1] if isinstance(self.estimator, Pipeline) else self.estimator
@@ -82,6 +89,11 @@ class SweepSearchCV(BaseSearchCV):
             raise ValueError(
                 f"estimator is a {type(last).__name__}: give jaxmlp's MLPClassifier or "
                 "MLPRegressor, or a Pipeline that ends with one"
+            )
+        if (self.param_grid is None) == (self.param_distributions is None):
+            raise ValueError(
+                f"param_grid is {self.param_grid!r} and param_distributions "
+                f"{self.param_distributions!r}: give one of the two"
             )
         if self.halving is not None:
             self._check_halving()
@@ -108,14 +120,20 @@ class SweepSearchCV(BaseSearchCV):
                 "by refit"
             )
         name, _ = self._epochs()
-        grids = [self.param_grid] if isinstance(self.param_grid, Mapping) else self.param_grid
+        space = self._space()
+        grids = [space] if isinstance(space, Mapping) else space
         if any(name in grid for grid in grids):
             raise ValueError(f"{name} is searched, but halving sets it: leave out one of the two")
 
+    def _space(self) -> Any:
+        return self.param_distributions if self.param_grid is None else self.param_grid
+
     def _candidates(self) -> list[dict[str, Any]]:
-        if self.n_iter is None:
+        n = self.n_iter
+        if n is None and self.param_grid is not None:
             return list(ParameterGrid(self.param_grid))
-        return list(ParameterSampler(self.param_grid, self.n_iter, random_state=self.random_state))
+        n = DRAWS if n is None else n
+        return list(ParameterSampler(self._space(), n, random_state=self.random_state))
 
     def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
         X, y, params = self._given
