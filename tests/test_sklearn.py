@@ -32,7 +32,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+from jaxmlp.data import Batch
+from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sklearn import MLPClassifier, MLPRegressor, SweepSearchCV
+from jaxmlp.sweeps.together import Examples, Job, fit_group, initial_layers
 from tests.strategies import LONG
 
 pytestmark = [
@@ -622,3 +625,23 @@ def test_distributions_by_their_name():
     for given in ({}, {"param_grid": space, "param_distributions": space}):
         with pytest.raises(ValueError, match=r"param_grid is .* and param_distributions .*: give"):
             SweepSearchCV(MLPClassifier(**QUICK), **given).fit(x, y)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid", "squared"])
+def test_held_out_is_a_weight_of_zero(loss):
+    """Training on all, with weight 0 for what is held out, is training on the fold (38)."""
+    x, y = wine()
+    x, y = x[:160].astype(np.float32), y[:160].astype(np.int32)
+    labels = y if loss == "softmax" else np.eye(3, dtype=np.float32)[y]
+    kept = np.arange(160) % 5 != 0  # of every batch of 40, 32
+    layers = initial_layers(np.random.RandomState(0), (13, 6, 3), "relu")
+    hyper = Hyperparams(learning_rate=0.01, weight_decay=0.1)
+    fits = []
+    for rows, weights, size in ((slice(None), kept, 40), (kept, kept[kept], 32)):
+        part = Batch(x[rows], labels[rows])
+        examples = Examples(part, weights.astype(np.float32), size, None, 3)
+        config = Config(hidden=(6,), loss=loss, batch_size=size, epochs=5)
+        fits.append(fit_group([Job(examples, config, hyper, layers, None)])[0])
+    for ours, alone in zip(*(fit.params for fit in fits), strict=True):
+        np.testing.assert_allclose(ours.weight, alone.weight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(*(fit.metrics.train_loss for fit in fits), rtol=1e-5)
