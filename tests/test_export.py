@@ -26,7 +26,7 @@ from jaxmlp.cli import main
 from jaxmlp.cli.export import FORMATS, described
 from jaxmlp.data import preprocessing
 from jaxmlp.data.preprocessing import Preprocessing, undone
-from jaxmlp.data.tables import Column, Schema
+from jaxmlp.data.tables import Column, Schema, numbers_of, read_table
 from jaxmlp.export import common
 from jaxmlp.export.sklearn import ESTIMATORS
 from jaxmlp.ink import Framing
@@ -271,14 +271,44 @@ def test_scikit_learn_has_its_own_classes():
 
 @pytest.mark.parametrize("kind", ["as is", "minmax"])
 def test_scikit_learn_takes_tables_by_the_names_of_their_columns(kind):
-    run = a_run(kind=kind)._replace(schema=SCHEMA)
-    rows = pd.DataFrame({"age": [1.0, 3.0, 2.0], "town": ["Ulm", "Bonn", "Ulm"], "size": 0.5})
-    table = pd.get_dummies(rows, prefix_sep="=").reindex(columns=COLUMNS, fill_value=0)
-    model = read_back(run, "sklearn", table)["model"]
+    schema = Schema(tuple(Column(name, (), None) for name in COLUMNS), ("kind",), "refuse")
+    table = pd.DataFrame(raw(kind), columns=COLUMNS)
+    model = read_back(a_run(kind=kind)._replace(schema=schema), "sklearn", table)["model"]
     found = model.predict_proba(table)[:, np.argsort(["b", "ä", "a"]).argsort()]
-    np.testing.assert_allclose(found, expected(run, table.to_numpy(np.float64)), **CLOSE)
+    np.testing.assert_allclose(found, expected(a_run(kind=kind), table.to_numpy()), **CLOSE)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(table[COLUMNS[::-1]])
+
+
+@pytest.mark.parametrize("kind", ["as is", "minmax"])
+@pytest.mark.parametrize("missing", ["refuse", "impute"])
+def test_scikit_learn_takes_text_and_what_is_missing(kind, missing):
+    """A table as pandas reads it, its columns in any order and of any dtype for text."""
+    lines = "size,town,age,more\n0.5,Ulm,1,a\n2.5,Bonn,3,b\n-1,Köln,2,c\n"
+    schema, run = SCHEMA, a_run(kind=kind)
+    if missing == "impute":
+        lines += ",,,d\n1.5,Köln,,e\n"
+    else:
+        columns = (*SCHEMA.columns[:2], Column("size", (), None))
+        columns = (columns[0]._replace(fill=None), columns[1], columns[2])
+        schema = SCHEMA._replace(columns=columns, missing=missing)
+    Path("t.csv").write_text(lines, encoding="utf-8")
+    run = run._replace(schema=schema)
+    own = expected(run, numbers_of(read_table(Path("t.csv")), Path("t.csv"), schema))
+    table = pd.read_csv("t.csv")
+    for town in (table.town, table.town.astype(object), table.town.astype("category")):
+        model = read_back(run, "sklearn", table.assign(town=town))["model"]
+        untrusted = ["numpy.dtype"] if missing == "impute" else []
+        assert skops.io.get_untrusted_types(file="file") == untrusted
+        found = model.predict_proba(table.assign(town=town))
+        np.testing.assert_allclose(found[:, np.argsort(["b", "ä", "a"]).argsort()], own, **CLOSE)
+    with pytest.raises(ValueError, match="Found unknown categories"):
+        model.predict(table.assign(town="Rom"))
+    with pytest.raises(ValueError, match=r"columns are missing: \{'town'\}"):
+        model.predict(table.drop(columns="town"))
+    if missing == "refuse":
+        with pytest.raises(ValueError, match="contains NaN"):
+            model.predict(table.assign(age=np.nan))
 
 
 def printed_code(text: str) -> str:
@@ -315,6 +345,25 @@ def test_the_command(to, capsys):
     assert f"{name} exists already: remove it, or name a file by --out" in line
     assert main(["export", "runs/r", "--to", to, "--out", name]) == 0
     assert len(Path(name).read_bytes()) == len(before)
+
+
+def test_the_command_for_text(capsys):
+    """The pipeline of scikit-learn takes the very file that the network was trained on."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=60), "b": rng.choice(["x", "y z"], 60)})
+    table["c"], table["d"] = rng.choice([True, False], 60), rng.choice(["no", "yes"], 60)
+    table.loc[::7, "a"], table.loc[::5, "b"] = np.nan, None
+    table.assign(kind=np.where(table.c, "k", "l")).to_csv("t.csv", index=False)
+    flags = ["--target", "kind", "--epochs", "2", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "t.csv", *flags, "--missing", "impute", "--out", "r"]) == 0
+    assert main(["predict", "r", "t.csv", "--out", "said.csv"]) == 0
+    capsys.readouterr()
+    assert main(["export", "r", "--to", "sklearn"]) == 0
+    text = capsys.readouterr().out
+    assert "takes x: a table, as pandas reads it, columns 'a', 'b', 'c', 'd'\n" in text
+    names: dict[str, Any] = {"x": pd.read_csv("t.csv")}
+    exec(printed_code(text), names)
+    np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -383,6 +432,10 @@ def test_what_is_printed_of_text_and_pictures(runs, capsys):
     assert "'age', 'town=Bonn', 'town=Köln'" in shown
     text = "text as 0 and 1, as in the column 'town=Bonn'; filling in what is missing"
     assert f"not inside: {text}" in shown
+    shown = "\n".join(described(run, FORMATS["sklearn"], Path("unfinished.skops")))
+    assert "takes x: a table, as pandas reads it, columns 'age', 'town', 'size'\n" in shown
+    assert f"; preprocessing, softmax; {text}\n" in shown
+    assert "not inside" not in shown
 
 
 def test_wrong_files_and_folders(runs, capsys):

@@ -68,6 +68,7 @@ class Format(NamedTuple):
         inside: what a file holds beside the layers; {} is what is done to the logits.
         install: what is needed to load it.
         loading: lines of code that load it, and then make the output of raw numbers x.
+        tables: whether it takes a table with text and with something missing.
     """
 
     ending: str
@@ -76,6 +77,7 @@ class Format(NamedTuple):
     inside: str
     install: str
     loading: Callable[[Run, str], list[str]]
+    tables: bool = False
 
 
 def described(run: Run, format_: Format, out: Path) -> list[str]:
@@ -84,18 +86,23 @@ def described(run: Run, format_: Format, out: Path) -> list[str]:
     output = output_of(run)
     layers = f"{'-'.join(map(str, widths(run)))} with {run.config.activation}"
     x = f"takes x: raw numbers, {format_.takes(run)}, shape (n, {n_in}) for any n"
+    inside, outside = f"layers {layers}; {format_.inside.format(_at_the_end(run))}", _outside(run)
     if height > 1:
         x += f", the {height} × {width} pixels row by row"
-    if run.schema:
+    if run.schema and outside and format_.tables:
+        named = tuple(column.name for column in run.schema.columns)
+        x = f"takes x: a table, as pandas reads it, columns {_listed(named)}"
+        inside, outside = f"{inside}; {outside}", ""
+    elif run.schema:
         x += f", columns {_listed(columns(run))}"
     lines = [
         f"wrote {out}, {out.stat().st_size:,} bytes",
         x,
         f"gives {output.name}: shape (n, {n_out}), of {_listed(run.classes)}",
-        f"inside: layers {layers}; {format_.inside.format(_at_the_end(run))}",
+        f"inside: {inside}",
         f"preprocessing: {run.preprocessing}",
     ]
-    if outside := _outside(run):
+    if outside:
         lines.append(f"not inside: {outside}")
     return [*lines, f"to load it, after pip install {format_.install}:"]
 
@@ -177,9 +184,12 @@ def _load_sklearn(run: Run, path: str) -> list[str]:
         "sigmoid": "model.predict_proba(x)" + "[:, 1:]  # of the classes 0 and 1" * one,
         "squared": "model.predict(x)" + "[:, None]  # predict gives shape (n,)" * one,
     }[run.config.loss]
+    trusted = ""
+    if run.schema and any(column.fill is not None for column in run.schema.columns):
+        trusted = ', trusted=["numpy.dtype"]'  # which SimpleImputer holds, and skops wants named
     return [
         "import skops.io",
-        f"model = skops.io.load({path!r})",
+        f"model = skops.io.load({path!r}{trusted})",
         f"{output_of(run).name} = {code}",
     ]
 
@@ -209,5 +219,6 @@ FORMATS = {
         "preprocessing{}",
         "skops",
         _load_sklearn,
+        tables=True,
     ),
 }

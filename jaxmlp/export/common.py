@@ -75,6 +75,14 @@ def steps(run: Run) -> tuple[type, np.ndarray | None, np.ndarray | None]:
     return np.float32, None, None if done.kind == "as is" else done.scale
 
 
+def is_plain(run: Run) -> bool:
+    """Whether its inputs are raw numbers as they stand: no text, nothing missing filled in."""
+    schema = run.schema
+    return not schema or (
+        schema.missing == "refuse" and not any(column.categories for column in schema.columns)
+    )
+
+
 def columns(run: Run) -> tuple[str, ...]:
     """The names of the inputs of a run on a table; none for other runs."""
     named = run.schema.columns if run.schema else ()

@@ -1,11 +1,13 @@
 """A scikit-learn pipeline, kept by skops: joblib's file is a pickle, in which there can be code."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxmlp.export.common import FORMS, columns, needed, widths
+from jaxmlp.data.tables import ABSENT, Column
+from jaxmlp.export.common import FORMS, columns, is_plain, needed, widths
 from jaxmlp.files import write_bytes
 from jaxmlp.params import Layer
 from jaxmlp.runs import Run
@@ -13,6 +15,9 @@ from jaxmlp.runs import Run
 
 def write_sklearn(run: Run, path: Path) -> None:
     """Write a scikit-learn Pipeline of a StandardScaler, if it is needed, and a network.
+
+    Where a table has text, or what is missing is imputed, a ColumnTransformer is before them, which
+    takes the table as pandas reads it.
 
     For real targets that is an MLPRegressor, else an MLPClassifier. Its classes are sorted, as
     scikit-learn wants them, and integers where all their names are; several labels at once are
@@ -31,9 +36,37 @@ def write_sklearn(run: Run, path: Path) -> None:
     steps = [ESTIMATORS[run.config.loss](run)]
     if run.preprocessing.kind != "as is":
         steps.insert(0, _scaler(run))
-    if run.schema:
+    if not is_plain(run):
+        steps.insert(0, _table(run))
+    elif run.schema:
         steps[0].feature_names_in_ = np.array(columns(run), object)
     write_bytes(path, skops.dumps(pipeline.make_pipeline(*steps)))
+
+
+def _table(run: Run) -> Any:
+    """A ColumnTransformer from a table to raw numbers, in their order.
+
+    It is fitted to one row: the categories of text are given, and the median of the row is what
+    fills in where a number is missing.
+    """
+    names = ("pandas", "sklearn.compose", "sklearn.impute", "sklearn.preprocessing")
+    pandas, compose, impute, preprocessing = (needed(name, "sklearn") for name in names)
+    schema: Any = run.schema
+    parts = []  # each takes neighbouring columns
+    for text, group in itertools.groupby(schema.columns, lambda column: bool(column.categories)):
+        some: list[Column] = [*group]
+        part = "passthrough"
+        if text:
+            known = [
+                np.array([np.nan if each == ABSENT else each for each in column.categories], object)
+                for column in some
+            ]
+            part = preprocessing.OneHotEncoder(categories=known, sparse_output=False)
+        elif schema.missing == "impute":
+            part = impute.SimpleImputer(strategy="median")
+        parts.append((part, [column.name for column in some]))
+    row = {name: [texts[0] if texts else fill or 0.0] for name, texts, fill in schema.columns}
+    return compose.make_column_transformer(*parts).fit(pandas.DataFrame(row))
 
 
 def _scaler(run: Run) -> Any:
