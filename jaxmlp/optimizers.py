@@ -31,8 +31,9 @@ def make_optimizer(
         return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].name == "weight", params)
 
     decay = optax.add_decayed_weights(hyper.weight_decay, mask=weights)
-    if config.optimizer == "sgd":
-        return optax.chain(decay, optax.sgd(learning_rate, hyper.momentum))
+    if config.optimizer in ("sgd", "nesterov"):
+        ahead = config.optimizer == "nesterov"
+        return optax.chain(decay, optax.sgd(learning_rate, hyper.momentum, nesterov=ahead))
     adam = optax.scale_by_adam(b1=hyper.momentum)
     parts = (decay, adam) if config.optimizer == "adam" else (adam, decay)
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))

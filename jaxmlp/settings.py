@@ -29,8 +29,8 @@ class Config:
         activation: of the hidden layers.
         bias: whether the layers have a bias.
         loss: softmax, for classes; squared, for real targets; sigmoid, for several labels at once.
-        optimizer: from optax. `adam` adds the weight decay to the gradient, `adamw` decays
-            the weights directly (Loshchilov and Hutter 2019).
+        optimizer: from optax. `nesterov` is sgd with Nesterov's momentum. `adam` adds the weight
+            decay to the gradient, `adamw` decays the weights directly (Loshchilov and Hutter 2019).
         schedule: of the learning rate over the whole run: constant; cosine down to zero; or
             a linear warm-up over the first twentieth and then cosine.
         batch_size: examples per step, or all of them if there are fewer; the last step of an
@@ -54,7 +54,7 @@ class Config:
     activation: Literal["relu", "tanh", "sigmoid", "gelu", "identity"] = "relu"
     bias: bool = True
     loss: Literal["softmax", "squared", "sigmoid"] = "softmax"
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"
     schedule: Literal["constant", "cosine", "warmup_cosine"] = "cosine"
     batch_size: int = 64
     epochs: int = 40
@@ -120,7 +120,7 @@ class Hyperparams(NamedTuple):
 
     Attributes:
         learning_rate: the largest step size of the schedule.
-        momentum: of sgd's heavy ball; β₁ of adam and adamw.
+        momentum: of sgd and nesterov; β₁ of adam and adamw.
         weight_decay: the coefficient of ½‖W‖² (of decoupled decay for adamw); biases are exempt.
         init_scale: multiplies the standard deviation of the initial weights.
         label_smoothing: ε in (1−ε)y + ε/n_out (Szegedy et al. 2016).

@@ -29,7 +29,7 @@ def test_every_activation_can_be_chosen():
         ("hidden", 3, "hidden is 3: give integers"),
         ("hidden", ("a",), "hidden is"),
         ("activation", "swish", "unknown activation 'swish': choose one of relu, tanh"),
-        ("optimizer", "lion", "unknown optimizer 'lion': choose one of sgd, adam, adamw"),
+        ("optimizer", "lion", "unknown optimizer 'lion': choose one of sgd, nesterov, adam, adamw"),
         ("schedule", "step", "unknown schedule 'step'"),
         ("augmentation", "cutout", "unknown augmentation 'cutout'"),
         ("gradient", "numeric", "unknown gradient 'numeric'"),

@@ -178,7 +178,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
 def test_optimizers_are_those_of_optax(name, schedule):
     """Weights decay, biases do not; the schedule spans the whole run."""
     hyper = Hyperparams(learning_rate=0.1, momentum=0.8, weight_decay=0.01)
@@ -187,6 +187,7 @@ def test_optimizers_are_those_of_optax(name, schedule):
     rate = SCHEDULES[schedule](0.1)
     theirs = {
         "sgd": optax.sgd(rate, momentum=0.8),
+        "nesterov": optax.sgd(rate, momentum=0.8, nesterov=True),
         "adam": optax.adam(rate, b1=0.8),
         "adamw": optax.adamw(
             rate, b1=0.8, weight_decay=0.01, mask=lambda p: jax.tree.map(lambda a: a.ndim == 2, p)

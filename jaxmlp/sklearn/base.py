@@ -54,6 +54,7 @@ class Perceptron(BaseEstimator):
         verbose: Any = False,
         warm_start: Any = False,
         momentum: Any = 0.9,
+        nesterovs_momentum: Any = True,
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
@@ -73,6 +74,7 @@ class Perceptron(BaseEstimator):
         self.verbose = verbose
         self.warm_start = warm_start
         self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.beta_1 = beta_1
@@ -270,11 +272,12 @@ class Perceptron(BaseEstimator):
         patience = int(min(self.n_iter_no_change + 1, epochs))
         if not self.early_stopping and patience == epochs:
             patience = 0
+        ahead = self.solver == "sgd" and self.nesterovs_momentum
         config = Config(
             hidden=tuple(int(width) for width in widths),
             activation=ACTIVATIONS.get(self.activation, self.activation),  # type: ignore[arg-type]
             loss=self._loss(examples.train.labels),  # type: ignore[arg-type]
-            optimizer=self.solver,  # type: ignore[arg-type]
+            optimizer="nesterov" if ahead else self.solver,  # type: ignore[arg-type]
             schedule=self.learning_rate,  # type: ignore[arg-type]
             batch_size=examples.batch_size,
             epochs=epochs,

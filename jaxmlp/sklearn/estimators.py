@@ -32,7 +32,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             epochs as max_iter, all are trained; without early stopping the last ones are kept.
         verbose: whether the losses are printed.
         warm_start: whether `fit` goes on from the parameters of the fit before.
-        momentum, beta_1: of sgd; of adam and adamw.
+        momentum, nesterovs_momentum: of sgd, and whether it looks ahead.
+        beta_1: of adam and adamw.
         early_stopping, validation_fraction: hold out that share of the examples, and look at the
             accuracy on it.
         class_weight: "balanced", or a dict of weights by class; None if classes count alike.
@@ -59,6 +60,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         verbose: Any = False,
         warm_start: Any = False,
         momentum: Any = 0.9,
+        nesterovs_momentum: Any = True,
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
@@ -80,6 +82,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             verbose=verbose,
             warm_start=warm_start,
             momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             beta_1=beta_1,
@@ -220,6 +223,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         verbose: Any = False,
         warm_start: Any = False,
         momentum: Any = 0.9,
+        nesterovs_momentum: Any = True,
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
@@ -240,6 +244,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             verbose=verbose,
             warm_start=warm_start,
             momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             beta_1=beta_1,

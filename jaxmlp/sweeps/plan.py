@@ -27,7 +27,12 @@ SHARE = 0.5  # of the memory that is free, which a chunk may fill
 # come from memory in every step, which takes longer than the products (`benchmark_sweeps.py`).
 CACHED = 4 * 2**20
 ORDER = 21  # bytes for each example: 4 of its place, and 17 while places are encrypted
-MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}  # arrays like the parameters in optax's state
+MOMENTS = {
+    "sgd": 1,
+    "nesterov": 1,
+    "adam": 2,
+    "adamw": 2,
+}  # arrays like the parameters in optax's state
 
 
 class Bucket(NamedTuple):
