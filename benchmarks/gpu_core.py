@@ -23,8 +23,8 @@ import jaxmlp
 from jaxmlp import Batch
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.checking import check_gradient
-from jaxmlp.checking.cases import SHAPES
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.network.shapes import SHAPES
 from jaxmlp.checking.programs.random_rounding import SAFETY
 from jaxmlp.sweeps import replay
 

@@ -28,10 +28,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from jaxmlp.checking.cases import SHAPES, moved, network_cases  # noqa: E402
+from jaxmlp.checking.cases import moved, network_cases  # noqa: E402
 from jaxmlp.checking.check import examine  # noqa: E402
+from jaxmlp.checking.network.shapes import SHAPES  # noqa: E402
 from jaxmlp.checking.report import Report  # noqa: E402
-from jaxmlp.checking.truth.derivative import Derivative, as_float64  # noqa: E402
+from jaxmlp.checking.truth.derivative import Derivative  # noqa: E402
+from jaxmlp.checking.truth.trees import as_float64  # noqa: E402
 from tests import corpus, models, unseen  # noqa: E402
 
 RUNS = 750  # of right gradients of our networks, and of other models, at least

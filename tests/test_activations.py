@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmlp.activations import ACTIVATIONS, get_activation
-from jaxmlp.checking import reference
+from jaxmlp.checking.network import reference
 
 # zero and signed zero (the kink), tiny, ordinary, saturated, huge
 POINTS = [0.0, -0.0, 1e-30, -1e-30, 0.3, -0.3, 1.0, -1.0, 3.7, -3.7, 30.0, -30.0, 1e4, -1e4]

@@ -7,9 +7,9 @@ import pytest
 
 import jaxmlp
 from jaxmlp.checking import GradientMismatch, check_gradient
-from jaxmlp.checking.cases import SHAPES
 from jaxmlp.checking.check import examine
-from jaxmlp.checking.reference import ACTIVATIONS
+from jaxmlp.checking.network.reference import ACTIVATIONS
+from jaxmlp.checking.network.shapes import SHAPES
 from tests import corpus
 from tests.strategies import LONG
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import jaxmlp
 from jaxmlp import Layer
 from jaxmlp.checking import GradientMismatch, check_gradient, check_hvp, compare_oracles
-from jaxmlp.checking.cases import SHAPES, Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.hvp import examine_hvp
-from jaxmlp.checking.locating import PROBES
+from jaxmlp.checking.network.locating import PROBES
+from jaxmlp.checking.network.shapes import SHAPES, Shape
 from tests import corpus
 from tests.strategies import LONG
 

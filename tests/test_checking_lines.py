@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from jaxmlp.checking import GradientMismatch, check_lines, tap
-from jaxmlp.checking.cases import SHAPES, Shape
 from jaxmlp.checking.lines import examine_lines
-from jaxmlp.checking.naming import parse
-from jaxmlp.checking.reference import ACTIVATIONS
+from jaxmlp.checking.network.naming import parse
+from jaxmlp.checking.network.reference import ACTIVATIONS
+from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.gradient import derivation_lines
 from tests.strategies import LONG
 

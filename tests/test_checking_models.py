@@ -12,8 +12,9 @@ from scipy.special import expit, logsumexp
 
 import jaxmlp
 from jaxmlp.checking import check_gradient, check_hvp, check_lines
-from jaxmlp.checking.cases import SHAPES, network_cases
+from jaxmlp.checking.cases import network_cases
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.network.shapes import SHAPES
 from jaxmlp.checking.report import table
 from tests.strategies import LONG
 

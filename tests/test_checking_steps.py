@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from jaxmlp.checking.calls import Caller
 from jaxmlp.checking.cases import Case, cast
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
 from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import ENOUGH, explanations
 from jaxmlp.checking.diagnosis.steps import find_step
 from jaxmlp.checking.diagnosis.value_names import value_names
-from jaxmlp.checking.models import Custom
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.tape import Spot, Tape
 from jaxmlp.checking.trials import run

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.reference import as_problem
-from jaxmlp.checking.rounding import Precision, gradient_bounds
+from jaxmlp.checking.network.reference import as_problem
+from jaxmlp.checking.network.rounding import Precision, gradient_bounds
 
 
 def gradient_bound(

@@ -11,17 +11,11 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.calls import RANDOM, Caller, Finding
-from jaxmlp.checking.cases import (
-    FORMS,
-    SHAPES,
-    Shape,
-    cast,
-    check_settings,
-    drawn,
-    network_cases,
-)
+from jaxmlp.checking.cases import FORMS, cast, check_settings, drawn, network_cases
+from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.explaining import Known, explain
-from jaxmlp.checking.models import Custom, recognise
+from jaxmlp.checking.models import recognise
+from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.oracles import oracles
 from jaxmlp.checking.report import Report, demanding
 from jaxmlp.checking.trials import run

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from jaxmlp.checking.diagnosis.equations import Worked
-from jaxmlp.checking.locating import Located, Observation, infer
-from jaxmlp.checking.reference import Array, Line
+from jaxmlp.checking.network.equations import Worked
+from jaxmlp.checking.network.inference import Located, Observation, infer
+from jaxmlp.checking.network.reference import Array, Line
 from jaxmlp.checking.report import Row
 from jaxmlp.checking.trials import Trial
 

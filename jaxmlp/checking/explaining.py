@@ -9,18 +9,19 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.cases import Case, cast, moved
-from jaxmlp.checking.diagnosis.equations import Worked, diagnose, work
 from jaxmlp.checking.diagnosis.evidence import evidence_of
 from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_two
 from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
-from jaxmlp.checking.locating import Located, locate
 from jaxmlp.checking.models import AnyModel
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.equations import Worked, diagnose, work
+from jaxmlp.checking.network.inference import Located
+from jaxmlp.checking.network.locating import locate
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, largest
-from jaxmlp.checking.truth.derivative import as_float64
+from jaxmlp.checking.truth.trees import as_float64
 from jaxmlp.checking.verdict import clipped, exchanged
 
 LOOSE = ("stale value", "derivative at the wrong place", "missing term", "extra term")

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
 
 Sizes = Mapping[str, int]
 N = "the batch size N"

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import jaxmlp
 from jaxmlp.checking.calls import first_line, where_in
-from jaxmlp.checking.cases import Shape
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.lines import examine_lines
+from jaxmlp.checking.network.shapes import Shape
 from jaxmlp.checking.report import table
 from jaxmlp.checking.writing import markdown
 

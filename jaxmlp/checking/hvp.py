@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmlp
-from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
+from jaxmlp.checking.cases import FORMS, Case, check_settings, drawn, network_cases
 from jaxmlp.checking.check import examine, with_activation
+from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.report import Report, demanding
-from jaxmlp.checking.truth.derivative import as_float64, no_number, not_jax
+from jaxmlp.checking.truth.trees import as_float64, no_number, not_jax
 from jaxmlp.losses import cross_entropy
 from jaxmlp.network import forward
 

@@ -19,12 +19,12 @@ import numpy as np
 from jaxmlp import activations
 from jaxmlp.checking.agreement import settled, standing
 from jaxmlp.checking.calls import Caller, Finding, Refused
-from jaxmlp.checking.cases import FORMS, SHAPES, Case, Shape, check_settings, drawn, network_cases
-from jaxmlp.checking.diagnosis.one_line import Claim, explain_line
+from jaxmlp.checking.cases import FORMS, Case, check_settings, drawn, network_cases
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
-from jaxmlp.checking.models import Network
-from jaxmlp.checking.naming import named_lines
-from jaxmlp.checking.reference import (
+from jaxmlp.checking.network.model import Network
+from jaxmlp.checking.network.naming import named_lines
+from jaxmlp.checking.network.one_line import Claim, explain_line
+from jaxmlp.checking.network.reference import (
     Array,
     Line,
     Problem,
@@ -35,8 +35,9 @@ from jaxmlp.checking.reference import (
     formula,
     gradient_lines,
 )
+from jaxmlp.checking.network.rounding import Precision, rounding_bounds
+from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row, demanding
-from jaxmlp.checking.rounding import Precision, rounding_bounds
 from jaxmlp.checking.shrinking import PLAINEST, smallest_network
 from jaxmlp.checking.tapped import explain_taps, see_taps
 from jaxmlp.checking.taps import tap, true_lines

@@ -8,10 +8,11 @@ import numpy as np
 
 from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.cases import moved
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.trials import Trial, nonzero
-from jaxmlp.checking.truth.derivative import BESIDE, Derivative, Loss, ravel
+from jaxmlp.checking.truth.derivative import BESIDE, Derivative
 from jaxmlp.checking.truth.differences import slope_along, taylor_order
+from jaxmlp.checking.truth.trees import Loss, ravel
 
 
 def complex_step(loss: Loss, params: Any, batch: Any) -> list[Array] | None:

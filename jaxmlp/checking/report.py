@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxmlp.checking.calls import Finding, as_array
 from jaxmlp.checking.cases import Case
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.programs.interpreter import Source
-from jaxmlp.checking.reference import Array
 
 Given = ParamSpec("Given")
 MUCH = 0.01  # of a leaf's largest entry, to go unseen

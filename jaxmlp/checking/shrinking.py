@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmlp.checking.cases import RANGES, Case, Shape, foreseen
+from jaxmlp.checking.cases import Case
 from jaxmlp.checking.models import AnyModel
-from jaxmlp.checking.reference import Line, as_problem, evaluate
+from jaxmlp.checking.network.numbers import RANGES, foreseen
+from jaxmlp.checking.network.reference import Line, as_problem, evaluate
+from jaxmlp.checking.network.shapes import Shape
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.verdict import within_a_kink
 from jaxmlp.data import Batch

@@ -10,17 +10,17 @@ import numpy as np
 from jaxmlp.checking.agreement import settled, standing
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
+from jaxmlp.checking.custom import least_bound
 from jaxmlp.checking.leafwise import faults
-from jaxmlp.checking.models import least_bound
-from jaxmlp.checking.naming import as_real
+from jaxmlp.checking.network.naming import as_real
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.kinks import Choice
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
-from jaxmlp.checking.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines
 from jaxmlp.checking.trials import Leaf, Trial, unlike
-from jaxmlp.checking.truth.derivative import as_float64, leaf_names
+from jaxmlp.checking.truth.trees import as_float64, leaf_names
 
 UNIT = float(np.finfo(np.float64).eps) / 2
 DERIVATIVE = ("∂C/∂{}", "∂L/∂{}", "d{}", "d_{}", "dC_d{}", "dL_d{}", "dC/d{}", "dL/d{}", "grad_{}")

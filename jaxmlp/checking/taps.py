@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.kinks import Choice, Sides, choices, kinks_at
-from jaxmlp.checking.reference import Array
-from jaxmlp.checking.truth.derivative import as_float64, not_jax
+from jaxmlp.checking.truth.trees import as_float64, not_jax
 
 _active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
 

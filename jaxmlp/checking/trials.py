@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import Caller, Finding, Refused, first_line
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
 
 
 @dataclass(frozen=True)

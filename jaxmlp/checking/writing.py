@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from jaxmlp.checking.reference import DIGITS
+from jaxmlp.checking.network.reference import DIGITS
 from jaxmlp.checking.report import Example, Report, given, table
 
 SIGNS = {

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxmlp.checking.cases import FORMS, SHAPES
+from jaxmlp.checking.cases import FORMS
 from jaxmlp.checking.check import check_tolerances
 from jaxmlp.checking.files import Outcome, examine_file
+from jaxmlp.checking.network.shapes import SHAPES
 from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.settings import check_integer

@@ -12,10 +12,11 @@ import numpy as np
 from jaxmlp.checking.agreement import SLACK, explained
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.factors import Sizes, sizes_of
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
-from jaxmlp.checking.reference import Array
 from jaxmlp.checking.trials import Trial
-from jaxmlp.checking.truth.derivative import Derivative, leaf_names
+from jaxmlp.checking.truth.derivative import Derivative
+from jaxmlp.checking.truth.trees import leaf_names
 
 ROUNDED = 1e-14  # of the largest error, up to which any entry may be rounded
 WRONG, RIGHT = 12, 4  # cases that are looked at, on which it is wrong and right

@@ -7,8 +7,9 @@ import numpy as np
 
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.records import Mistake
-from jaxmlp.checking.programs.tape import Change, Forward, Spot, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Forward
+from jaxmlp.checking.programs.tape import Change, Spot, Tape
 
 CLEAR = 1e3  # times what rounding may do, for a factor to be read from it
 FACTORS = {

@@ -10,8 +10,9 @@ from jaxmlp.checking.diagnosis.changes import ANYWHERE
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import Explanation, all_numbers
 from jaxmlp.checking.diagnosis.records import is_diagonal
-from jaxmlp.checking.programs.tape import Operation, Place, Spot, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Operation, Place
+from jaxmlp.checking.programs.tape import Spot, Tape
 
 Value = Callable[[Sequence[Any], Array], Any]  # of the arguments and the value of an operation
 SUMS = ("add", "sub", "add_any")

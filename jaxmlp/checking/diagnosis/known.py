@@ -15,8 +15,9 @@ from jaxmlp.checking.diagnosis.explanation import (
 )
 from jaxmlp.checking.diagnosis.records import Known, Term
 from jaxmlp.checking.factors import VARYING, name_factor
-from jaxmlp.checking.programs.tape import Change, Place, Spot, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Place
+from jaxmlp.checking.programs.tape import Change, Spot, Tape
 
 LEAST = 1e-3  # of a term
 SAME = 1e-4  # relative difference of amounts that are the same

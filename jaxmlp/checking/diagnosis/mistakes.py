@@ -20,8 +20,9 @@ from jaxmlp.checking.diagnosis.operands import (
 from jaxmlp.checking.diagnosis.records import MOVES, Mistake, is_diagonal, is_selection
 from jaxmlp.checking.diagnosis.slopes import EXTREMES, mask_mistakes, slope_mistakes
 from jaxmlp.checking.diagnosis.sums import sum_mistakes
-from jaxmlp.checking.programs.tape import Operation, Place, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Operation, Place
+from jaxmlp.checking.programs.tape import Tape
 
 PRODUCTS = (*BILINEAR, "div")
 EXTRA = {  # slopes that are multiplied in, though there is no such function

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from jaxmlp.checking.diagnosis.records import Mistake, found, others, rounds
-from jaxmlp.checking.programs.tape import Operation, Place, Tape, local_jacobian
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Operation, Place
+from jaxmlp.checking.programs.tape import Tape, local_jacobian
 
 UNNAMED = "another value"
 BILINEAR = ("mul", "dot_general", "conv_general_dilated")

@@ -8,7 +8,8 @@ from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import FACTORED, Explanation
 from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import spots_of, tried_at
-from jaxmlp.checking.programs.tape import Change, Place, Spot
+from jaxmlp.checking.programs.recording import Place
+from jaxmlp.checking.programs.tape import Change, Spot
 
 FEW = 4  # cases that are enough to see how much a mistake explains
 BEAM, ATTEMPTS = 12, 3_000  # mistakes that are tried together with others, and pairs of them

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.programs.tape import Change, Place, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Place
+from jaxmlp.checking.programs.tape import Change, Tape
 
 MOVES = (  # operations whose slope is 1 wherever an entry goes
     "add", "add_any", "sub", "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice",

@@ -29,8 +29,9 @@ from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
 from jaxmlp.checking.diagnosis.records import Known, Mistake, plainness
 from jaxmlp.checking.diagnosis.slopes import branch_mistakes
 from jaxmlp.checking.factors import VARYING, N, name_factor
-from jaxmlp.checking.programs.tape import NAME, Change, Operation, Place, Spot, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import NAME, Operation, Place
+from jaxmlp.checking.programs.tape import Change, Spot, Tape
 
 ONE = 1e-12  # from which a factor differs from 1
 CUTS = (1e-12, 1e-15)  # of singular values, below which they are rounding errors

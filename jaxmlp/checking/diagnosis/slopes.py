@@ -7,8 +7,9 @@ import numpy as np
 from scipy.special import expit
 
 from jaxmlp.checking.diagnosis.records import Mistake, found, others, rounds
-from jaxmlp.checking.programs.tape import Operation, Place, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Operation, Place
+from jaxmlp.checking.programs.tape import Tape
 
 THRESHOLDS = (*(10.0**-power for power in (*range(1, 17), 20, 30)), float(np.finfo(float).eps), 0.5)
 SLOPES: list[tuple[str, str, Callable[[Array, Array, Array], Any]]] = [

@@ -14,9 +14,11 @@ from jaxmlp.checking.diagnosis.search import (
 )
 from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.programs.interpreter import Source
-from jaxmlp.checking.programs.tape import Forward, Place, Tape
+from jaxmlp.checking.programs.recording import Forward, Place
+from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.trials import Trial
-from jaxmlp.checking.truth.derivative import Derivative, leaf_names
+from jaxmlp.checking.truth.derivative import Derivative
+from jaxmlp.checking.truth.trees import leaf_names
 
 FORWARD = 80  # steps of a loss whose forward pass is tried with mistakes
 MOST_PLACES = 3  # lines that are named

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxmlp.checking.diagnosis.records import Mistake
-from jaxmlp.checking.programs.tape import Operation, Tape
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.recording import Operation
+from jaxmlp.checking.programs.tape import Tape
 
 WAYS: dict[str, tuple[str, Callable[..., Any]]] = {
     "summed": ("wrong axis", np.sum),

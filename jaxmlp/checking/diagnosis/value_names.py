@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from jaxmlp.checking.diagnosis.records import MOVES
-from jaxmlp.checking.programs.tape import NAME, Place, Tape
+from jaxmlp.checking.programs.recording import NAME, Place
+from jaxmlp.checking.programs.tape import Tape
 
 
 def value_names(

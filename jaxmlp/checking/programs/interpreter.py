@@ -20,7 +20,7 @@ CALLS = {
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where they keep the program that they call
 RANDOM = ("threefry2x32", "random_bits", "rng_bit_generator", "random_gamma")
 MANY_ROUNDS = 20  # of a loop, from which compiling it pays
-NETWORK = str(Path(__file__).parent.parent / "network.py")  # whose lines are a derivation's
+NETWORK = str(Path(__file__).parent.parent / "network/loss.py")  # whose lines are a derivation's
 LIBRARIES = ("/jax/", "/jaxlib/", "/site-packages/", "/dist-packages/", "<")
 
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
+from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.execution import Machine
-from jaxmlp.checking.reference import Array
 
 SAMPLES = 16
 SCALED = 2.0**-43  # large enough for float64 to be exact beside it

@@ -6,26 +6,24 @@ along that direction. Where they do not agree, differences decide, entry by entr
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.calls import Finding, as_array, first_line, is_floating, where
+from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.cases import moved
-from jaxmlp.checking.programs.execution import Frozen, Machine
-from jaxmlp.checking.programs.interpreter import compiled, is_long, is_random
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.execution import Machine
+from jaxmlp.checking.programs.interpreter import is_random
 from jaxmlp.checking.programs.random_rounding import rounding_spread
-from jaxmlp.checking.programs.rules import has_rules, rules_met, without_rules
-from jaxmlp.checking.reference import Array
-from jaxmlp.checking.truth.differences import Slope, Value, slope_along
+from jaxmlp.checking.programs.rules import has_rules, rules_met
+from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
+from jaxmlp.checking.truth.programs import Programs
+from jaxmlp.checking.truth.trees import entry_names, no_number, ravel
 
-Loss = Callable[[Any, Any], Any]
 Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
-DERIVATIVE = "∂C/∂"
-PRODUCT = "(H v)."  # of a Hessian and a vector
 SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
 WRONG_RULE = 1e-6  # relative difference from which a rule counts as another derivative
 BESIDE = 1e-2  # how far beside a kink to look
@@ -35,55 +33,7 @@ EVALUATIONS = 17  # of a loss for a slope, as a rule
 DIRECTIONS = 8  # for each leaf, where its entries are too many
 
 
-class Estimate(NamedTuple):
-    """A derivative, and how far off it may be."""
-
-    value: Array
-    error: Array
-
-
-def as_dtype(tree: Any, dtype: str) -> Any:
-    """The same tree with every floating leaf as a JAX array of a dtype."""
-
-    def cast(leaf: Any) -> Any:
-        leaf = as_array(leaf)
-        if not isinstance(leaf, np.ndarray):
-            return leaf
-        return jnp.asarray(leaf, dtype if is_floating(leaf) else None)
-
-    return jax.tree.map(cast, tree)
-
-
-def as_float64(tree: Any) -> Any:
-    """The same in float64; needs the x64 mode."""
-    return as_dtype(tree, "float64")
-
-
-def no_number(shape: tuple[int, ...]) -> str:
-    """What to say of a loss that returns an array."""
-    return f"returns an array of shape {shape}, and has to return one number"
-
-
-def not_jax(loss: Loss, error: Exception, why: str) -> ValueError:
-    """What to raise for a loss that JAX cannot trace, where it has to."""
-    says = f"{type(error).__name__}{where(error, loss)}"
-    return ValueError(f"the loss is not JAX: {says}: write it with jax.numpy, since {why}")
-
-
-def ravel(params: Any) -> tuple[Array, Callable[[Array], Any]]:
-    """All parameters as one row in float64, and the way back to a tree of NumPy arrays."""
-    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
-
-    def unravel(flat: Array) -> Any:
-        parts = zip(np.split(flat, ends), leaves, strict=True)
-        return jax.tree.unflatten(structure, [part.reshape(leaf.shape) for part, leaf in parts])
-
-    flat = [np.ravel(leaf) for leaf in leaves] or [np.zeros(0)]
-    return np.concatenate(flat).astype(float), unravel
-
-
-class Derivative:
+class Derivative(Programs):
     """The derivative of a loss by its parameters.
 
     Attributes:
@@ -91,64 +41,6 @@ class Derivative:
         traceable: whether JAX can follow it, as far as is known.
         findings: what witnesses disagree about, by kind.
     """
-
-    def __init__(
-        self,
-        loss: Loss,
-        intended: Sequence[Any] = (),
-        along: Callable[[Loss], Loss] | None = None,
-    ) -> None:
-        """Get ready for one loss.
-
-        Args:
-            loss: takes (params, batch) and returns a scalar.
-            intended: functions, or their names, whose rule is meant to be no derivative.
-            along: makes of a loss the function that is differentiated, if it is another one.
-        """
-        self.loss = loss
-        self.intended = [getattr(each, "__name__", str(each)) for each in intended]
-        self.of = along or (lambda loss: loss)
-        self.product = along is not None
-        self.prefix = PRODUCT if self.product else DERIVATIVE
-        self.traceable = True
-        self.findings: dict[str, Finding] = {}
-        self.seconds, self.looked = 0.0, 0
-        self._programs: dict[Any, Any] = {}
-        self._slow: dict[int, bool] = {}
-        self.misled = False  # by a rule, while the program without rules was right
-        self._asked = False  # whether it gives the same value twice
-
-    def program(self, what: str, params: Any, batch: Any, dtype: str = "float64") -> Any:
-        """What JAX traces, or None if it cannot.
-
-        Args:
-            what: loss, gradient or forward; with `plain ` before it, of the loss without rules.
-            params, batch: whose shapes count.
-            dtype: in which it is traced; in float64 it is computed anyway.
-        """
-        leaves, structure = jax.tree.flatten((params, batch))
-        shapes = tuple((np.shape(leaf), str(getattr(leaf, "dtype", type(leaf)))) for leaf in leaves)
-        key = (what, dtype, structure, shapes)
-        if key not in self._programs:
-            self._programs[key] = self._traced(what, params, batch, dtype)
-        return self._programs[key]
-
-    def _traced(self, what: str, params: Any, batch: Any, dtype: str) -> Any:
-        plain, _, kind = what.rpartition(" ")
-        loss = without_rules(self.loss, self.intended) if plain else self.loss
-        of = self.of(loss)
-
-        def forward(params: Any, batch: Any, along: Any) -> Any:
-            return jax.jvp(lambda params: of(params, batch), (params,), (along,))[1]
-
-        function = {"loss": of, "gradient": jax.grad(of), "forward": forward}[kind]
-        with jax.enable_x64(dtype == "float64"):
-            given = (params, batch, params) if kind == "forward" else (params, batch)
-            arguments = as_dtype(given, dtype)
-            try:
-                return jax.make_jaxpr(lambda *given: function(*given))(*arguments)
-            except Exception as error:  # whatever a loss that is not JAX raises, or its rule
-                return error if kind == "gradient" and not plain else None
 
     @np.errstate(all="ignore")  # of a loss that is infinite
     def at(self, params: Any, batch: Any, dtype: str = "float64") -> list[Estimate]:
@@ -188,6 +80,31 @@ class Derivative:
             self._check_same(params, batch)
             self._asked = True
         return dtype if program is not None and is_random(program.jaxpr) else "float64"
+
+    def spread(
+        self, params: Any, batch: Any, dtype: str, unit: float, like: Sequence[Array]
+    ) -> list[Array]:
+        """How far roundings of size `unit` may put the leaves; 0 where nobody knows.
+
+        Args:
+            params, batch, dtype: as in `at`.
+            unit: half the distance from 1 to the next number.
+            like: the leaves.
+        """
+        dtype = self.drawn_in(params, batch, dtype)
+        if self.traceable:
+            program = self._gradient_program(params, batch, dtype)
+            if program is None:
+                return [np.zeros_like(leaf) for leaf in like]
+            leaves = jax.tree.leaves((params, batch))
+            spread = rounding_spread(program, leaves, unit, dtype != "float64")
+            return [np.where(np.isfinite(each), each, 0.0) for each in spread]
+        if unit < np.finfo(np.float32).eps:
+            return [np.zeros_like(leaf) for leaf in like]  # the differences' error is larger
+        moves = (moved((params, batch), seed, unit, 0.0) for seed in range(4))
+        others = [[each.value for each in self.at(*each)] for each in moves]
+        columns = zip(like, *others, strict=True)
+        return [np.abs(np.stack(each) - leaf[None]).max(axis=0) for leaf, *each in columns]
 
     def _check_same(self, params: Any, batch: Any) -> None:
         """Raise ValueError if the loss has another value when it is called again."""
@@ -239,72 +156,6 @@ class Derivative:
                 estimate = self._decided(given, voices, doubted)
         pairs = zip(*(jax.tree.leaves(unravel(each)) for each in estimate), strict=True)
         return [Estimate(np.asarray(value), np.asarray(error)) for value, error in pairs]
-
-    def coarse(self, params: Any, batch: Any) -> str:
-        """The dtypes of fewer digits in which the loss computes even when given float64."""
-        program = str(self.program("loss", params, batch))
-        names = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
-        return " and ".join(name for short, name in names.items() if f":{short}[" in program)
-
-    def by_jax(self, params: Any, batch: Any) -> list[Array]:
-        """The leaves as `jax.grad` alone has them; none where it raises, with rules and without."""
-        program = self._gradient_program(params, batch, "float64")
-        if program is None:
-            return []
-        return [np.asarray(each) for each in Machine()(program, *jax.tree.leaves((params, batch)))]
-
-    def _gradient_program(self, params: Any, batch: Any, dtype: str, plain: bool = False) -> Any:
-        """JAX's gradient; without rules where one raises, or on request; None if there is none."""
-        program = self.program("gradient", params, batch, dtype)
-        if plain or isinstance(program, Exception):
-            program = self.program("plain gradient", params, batch, dtype)
-        return program
-
-    def value(self, params: Any, batch: Any, dtype: str = "float64") -> Value:
-        """The loss by a row of all parameters, with what it stops the gradient of held fast."""
-        _, unravel = ravel(params)
-        program = self.program("plain loss", params, batch, dtype) if self.traceable else None
-        if program is not None:
-            others, machine = jax.tree.leaves(batch), Frozen(dtype != "float64")
-            if dtype == "float64" and is_long(program.jaxpr):
-                machine = compiled(program)
-            machine(program, *jax.tree.leaves(params), *others)
-            return lambda row: float(machine(program, *jax.tree.leaves(unravel(row)), *others)[0])
-        arrays = jax.tree.map(_widened, batch)
-
-        def called(row: Array) -> float:
-            with jax.enable_x64(True):
-                value = self.of(self.loss)(unravel(row), arrays)
-            if (shape := np.shape(value)) != ():
-                raise ValueError(f"it {no_number(shape)}")
-            return float(value)
-
-        return called
-
-    def spread(
-        self, params: Any, batch: Any, dtype: str, unit: float, like: Sequence[Array]
-    ) -> list[Array]:
-        """How far roundings of size `unit` may put the leaves; 0 where nobody knows.
-
-        Args:
-            params, batch, dtype: as in `at`.
-            unit: half the distance from 1 to the next number.
-            like: the leaves.
-        """
-        dtype = self.drawn_in(params, batch, dtype)
-        if self.traceable:
-            program = self._gradient_program(params, batch, dtype)
-            if program is None:
-                return [np.zeros_like(leaf) for leaf in like]
-            leaves = jax.tree.leaves((params, batch))
-            spread = rounding_spread(program, leaves, unit, dtype != "float64")
-            return [np.where(np.isfinite(each), each, 0.0) for each in spread]
-        if unit < np.finfo(np.float32).eps:
-            return [np.zeros_like(leaf) for leaf in like]  # the differences' error is larger
-        moves = (moved((params, batch), seed, unit, 0.0) for seed in range(4))
-        others = [[each.value for each in self.at(*each)] for each in moves]
-        columns = zip(like, *others, strict=True)
-        return [np.abs(np.stack(each) - leaf[None]).max(axis=0) for leaf, *each in columns]
 
     def _is_refuted(self, given: Given, gradient: Array) -> bool:
         """Whether forward mode or differences along a direction are against a gradient.
@@ -451,33 +302,7 @@ class Derivative:
         pairs = zip(*(jax.tree.leaves(unravel(each)) for each in rows), strict=True)
         return [Estimate(np.asarray(v), np.asarray(e)) for v, e in pairs]
 
-    def _note(self, kind: str, says: str, fails: bool) -> None:
-        self.findings.setdefault(kind, Finding(kind, says, fails))
-
 
 def _row(leaves: Sequence[Any]) -> Array:
     """All numbers of some leaves."""
     return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
-
-
-def _widened(leaf: Any) -> Array:
-    leaf = as_array(leaf)
-    return leaf.astype(np.float64) if is_floating(leaf) else leaf
-
-
-def entry_names(params: Any, prefix: str) -> list[str]:
-    """A name for the derivative by every parameter, such as ∂C/∂W[0, 1]."""
-    return [
-        f"{name}{[*map(int, place)] if np.ndim(leaf) else ''}"
-        for name, leaf in zip(leaf_names(params, prefix), jax.tree.leaves(params), strict=True)
-        for place in np.ndindex(np.shape(leaf))
-    ]
-
-
-def leaf_names(params: Any, prefix: str = DERIVATIVE) -> list[str]:
-    """The name of the derivative by every leaf, from its path."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [
-        f"{prefix}{jax.tree_util.keystr(path, simple=True, separator='.') or 'params'}"
-        for path, _ in paths
-    ]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.reference import Array
+from jaxmlp.checking.network.reference import Array
 
 Value = Callable[[Array], float]  # of a loss, by all its parameters as one row
 STARTS = (2, 5, 8, 11, 14, 18, 22)  # the first step of a triple is 2 to the power of minus this
@@ -103,3 +103,10 @@ def taylor_order(value: Value, at: Array, gradient: Array, direction: Array) -> 
     if clear.sum() < 2:
         return np.inf
     return float(np.polyfit(np.log(t[clear]), np.log(remainder[clear]), 1)[0])
+
+
+class Estimate(NamedTuple):
+    """A derivative, and how far off it may be."""
+
+    value: Array
+    error: Array

@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxmlp.checking.agreement import agree
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis.equations import derivative_by, values_of
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.forward import forward_mistakes
 from jaxmlp.checking.diagnosis.known import known_at
@@ -16,9 +15,11 @@ from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import at_spots, spots_of
 from jaxmlp.checking.diagnosis.steps import named
 from jaxmlp.checking.factors import sizes_of
-from jaxmlp.checking.network import PROBABILITIES
-from jaxmlp.checking.programs.tape import Place, Tape
-from jaxmlp.checking.reference import Array, Line
+from jaxmlp.checking.network.equations import derivative_by, values_of
+from jaxmlp.checking.network.loss import PROBABILITIES
+from jaxmlp.checking.network.reference import Array, Line
+from jaxmlp.checking.programs.recording import Place
+from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.truth.derivative import Derivative
 
 MOST, LARGEST = 16, 200  # claims that are looked at, and parameters of their networks

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
-from jaxmlp.checking.reference import (
+from jaxmlp.checking.network.reference import (
     Array,
     Line,
     Problem,

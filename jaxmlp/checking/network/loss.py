@@ -12,8 +12,8 @@ from scipy.special import expit, log_softmax
 
 from jaxmlp.activations import get_activation
 from jaxmlp.checking.diagnosis.records import Known, Mistake, Term
+from jaxmlp.checking.network.reference import Array, Line, softmax
 from jaxmlp.checking.programs.tape import Tape
-from jaxmlp.checking.reference import Array, Line, softmax
 from jaxmlp.losses import cross_entropy
 
 LOGITS = "zL"  # the name of z_L

@@ -10,8 +10,9 @@ from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.records import plainness
 from jaxmlp.checking.diagnosis.steps import Found, within
-from jaxmlp.checking.programs.tape import NAME, Place, Spot, Tape
-from jaxmlp.checking.reference import INPUTS, LABELS, Array, Line, softmax
+from jaxmlp.checking.network.reference import INPUTS, LABELS, Array, Line, softmax
+from jaxmlp.checking.programs.recording import NAME, Place
+from jaxmlp.checking.programs.tape import Spot, Tape
 from jaxmlp.checking.report import Diagnosis
 from jaxmlp.checking.truth.derivative import Derivative
 

@@ -1,0 +1,268 @@
+"""A loss of which nothing is known but how to evaluate and differentiate it."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.examples import leaf_rows
+from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.programs.kinks import (
+    Choice,
+    Kink,
+    changed,
+    choices,
+    grad_by_sides,
+    kinks_at,
+    places_of,
+)
+from jaxmlp.checking.programs.random_rounding import SAFETY
+from jaxmlp.checking.programs.rules import without_rules
+from jaxmlp.checking.report import Example
+from jaxmlp.checking.trials import Leaf, Trial, nonzero
+from jaxmlp.checking.truth.derivative import Derivative
+from jaxmlp.checking.truth.differences import TRUST
+from jaxmlp.checking.truth.trees import as_float64, leaf_names
+
+ROUGH = 2.0**12  # times the least bound, where a rough one will do
+FLOOR = 16.0  # roundings of a leaf's largest entry that need no closer look
+SWEEPS = 3  # over the elements at kinks, which may hang together
+SHRUNK = (1.0, 1 / 8, 1 / 64)  # times the parameters
+
+
+class Custom:
+    """A loss of which nothing is known but how to evaluate and differentiate it.
+
+    Attributes:
+        lines_known: whether every line of the derivation is.
+        activation: of our networks.
+        known: what is known of the steps.
+    """
+
+    lines_known = False
+    activation: str | None = None
+    known = Known()
+
+    def __init__(
+        self,
+        loss: Callable[..., Any],
+        intended: Sequence[Any] = (),
+        along: Callable[..., Any] | None = None,
+    ) -> None:
+        """A model for `loss(params, batch)`; the others are those of `Derivative`."""
+        self.derivative = Derivative(loss, intended, along)
+        self.plain_loss = self.derivative.of(loss)
+        self.product = self.derivative.product
+        self.steps = self.derivative
+        self.least: float | None = None
+
+    @property
+    def traceable(self) -> bool:
+        """Whether JAX can follow the loss."""
+        return self.derivative.traceable
+
+    def expected(self, params: Any, batch: Any) -> list[Array]:
+        """The leaves of the true gradient.
+
+        Raises:
+            ValueError: if that would take too long.
+        """
+        if self.derivative.is_slow(params, batch):
+            raise ValueError("the loss is not JAX, and has too many parameters")
+        return [each.value for each in self.derivative.at(params, batch)]
+
+    def names(self, case: Case) -> list[str]:
+        """The name of every leaf by its path, such as ∂C/∂encoder.weight."""
+        return leaf_names(case.params, self.derivative.prefix)
+
+    def judge(
+        self, case: Case, dtype: str, received: Sequence[Array], any_slope: bool
+    ) -> list[Leaf]:
+        """The true leaves, and what random rounding spreads them by, where that is asked for."""
+        names = self.names(case)
+        if self.derivative.is_slow(case.params, case.batch):
+            return self._along_directions(case, dtype, received, names)
+        estimates = self.derivative.at(case.params, case.batch, dtype)
+        unit = float(jnp.finfo(dtype).eps) / 2
+        expected = [each.value for each in estimates]
+        allowed = [least_bound(*each, unit) for each in estimates]
+        if self.least is not None:
+            allowed = [np.maximum(ROUGH * each, self.least) for each in allowed]
+        elif not _within(received, expected, allowed):
+            given = (case.params, case.batch, dtype, unit, expected)
+            spread = self.derivative.spread(*given)
+            allowed = [least + SAFETY * off for least, off in zip(allowed, spread, strict=True)]
+        if self.least is None and not _within(received, expected, allowed):
+            natural = self._natural(case)
+            allowed = [a + FLOOR * unit * most for a, most in zip(allowed, natural, strict=True)]
+        if not _within(received, expected, allowed) and self.traceable:
+            expected = self._on_sides(case, received, expected, allowed, any_slope)
+        return [Leaf(*each) for each in zip(names, expected, received, allowed, strict=True)]
+
+    def _along_directions(
+        self, case: Case, dtype: str, received: Sequence[Array], names: Sequence[str]
+    ) -> list[Leaf]:
+        """The derivatives along some directions, in one leaf each, where entries are too many."""
+        slopes = self.derivative.along_directions(case.params, case.batch)
+        unit = float(jnp.finfo(dtype).eps) / 2
+        leaves = []
+        for name, leaf, (directions, found) in zip(names, received, slopes, strict=True):
+            products = directions.reshape(len(directions), -1) * leaf.reshape(1, -1)
+            size = np.abs(products).sum(axis=1)
+            allowed = TRUST * np.array([each.error for each in found]) + FLOOR * unit * size
+            if unit > np.finfo(np.float64).eps:  # the loss rounds too
+                allowed = allowed + SAFETY * unit * size
+            expected = np.array([each.value for each in found])
+            leaves.append(Leaf(name, expected, products.sum(axis=1), allowed))
+        return leaves
+
+    def _on_sides(
+        self,
+        case: Case,
+        received: Sequence[Array],
+        expected: list[Array],
+        allowed: Sequence[Array],
+        every: bool,
+    ) -> list[Array]:
+        """Of the gradients that are right where the loss has kinks just here, the nearest.
+
+        Right is what the convention says; or, if every slope will do, what is between the slopes
+        on all sides.
+        """
+        # the slope that a rule gives is right, but any other will do where every one does
+        loss = self.derivative.loss
+        loss = self.derivative.of(without_rules(loss) if every else loss)
+        with jax.enable_x64(True):
+            params, batch = as_float64((case.params, case.batch))
+            try:
+                kinks = kinks_at(lambda params: loss(params, batch), params)
+            except Exception:  # a program that cannot be followed so
+                return expected
+            if not any(np.any(kink.met) for kink in kinks):
+                return expected
+            leaves = grad_by_sides(loss, kinks, params, batch)
+
+            def on(choice: Choice) -> tuple[float, Choice, list[Array]]:
+                found = leaves(choice)
+                return _distance(received, found), choice, found
+
+            tried = list(map(on, choices(kinks, every)))
+            found = min(tried, key=lambda each: each[0], default=None)
+            if found is None:
+                return expected
+            if every:
+                return _between(received, expected, [each[2] for each in tried], kinks, leaves)
+            close = sum(float(np.sum(each)) for each in allowed)
+            for _ in range(SWEEPS):  # one element after another, where elements differ
+                if found[0] <= close:
+                    break
+                for place in places_of(kinks):
+                    others = map(on, changed(kinks, found[1], place))
+                    found = min((found, *others), key=lambda each: each[0])
+        return found[2] if found[0] < _distance(received, expected) else expected
+
+    def _natural(self, case: Case) -> list[float]:
+        """The largest entry of every leaf with the parameters scaled down.
+
+        Where a model is sure of itself its gradient is next to nothing, and may be the difference
+        of numbers of that size, such as a probability and a label, whatever the loss does.
+        """
+        found: list[list[float]] = []
+        for scale in SHRUNK:
+            params = jax.tree.map(lambda leaf, scale=scale: scale * np.asarray(leaf), case.params)
+            leaves = self.derivative.by_jax(params, case.batch) if self.traceable else []
+            leaves = leaves or self.expected(params, case.batch)
+            found.append([float(np.abs(leaf).max(initial=0)) for leaf in leaves])
+        return [max(filter(np.isfinite, sizes), default=0.0) for sizes in zip(*found, strict=True)]
+
+    def quick(self, least: float) -> "Custom":
+        """The same with a rough bound, for small cases. Errors below `least` do not count."""
+        other = copy.copy(self)
+        other.least = least
+        return other
+
+    def equations(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the lines that are leaves of the gradient, of which there are none."""
+        return ()
+
+    def traced(self, trial: Trial) -> Trial:
+        """A trial as its steps are executed."""
+        return trial
+
+    def observe(self, trial: Trial) -> Any:
+        """A trial line by line, of which nothing is known."""
+        raise NotImplementedError
+
+    def example(self, trial: Trial, worked: Any, located: Any) -> Example:
+        """A small case worked through."""
+        return Example(trial.case, None, leaf_rows(trial))
+
+    def bounded(self, trials: Sequence[Trial]) -> list[Trial]:
+        """For each dtype a trial with the bounds up to which a gradient passes.
+
+        Not every trial needs them.
+        """
+        some = sorted((trial for trial in trials if trial.leaves), key=nonzero)
+        return [self._bounded(trial) for trial in {trial.dtype: trial for trial in some}.values()]
+
+    def _bounded(self, trial: Trial) -> Trial:
+        case, unit = trial.case, float(jnp.finfo(trial.dtype).eps) / 2
+        if self.derivative.is_slow(case.params, case.batch):
+            return trial
+        truth = self.derivative.at(case.params, case.batch, trial.dtype)
+        values = [each.value for each in truth]
+        spread = self.derivative.spread(case.params, case.batch, trial.dtype, unit, values)
+        leaves = (
+            replace(leaf, allowed=least_bound(*each, unit) + SAFETY * off)
+            for leaf, each, off in zip(trial.leaves, truth, spread, strict=True)
+        )
+        return replace(trial, leaves=tuple(leaves))
+
+
+def _between(
+    received: Sequence[Array],
+    expected: list[Array],
+    tried: Sequence[list[Array]],
+    kinks: Sequence[Kink],
+    leaves: Callable[[Choice], list[Array]],
+) -> list[Array]:
+    """What is nearest to the received leaves between the slopes on all sides of some kinks.
+
+    Every element at a kink adds to an entry something between what its sides add.
+    """
+    none = tuple(np.zeros(np.shape(kink.met), int) for kink in kinks)
+    base = leaves(none)
+    low, high = ([leaf.copy() for leaf in base] for _ in range(2))
+    for place in places_of(kinks):
+        sides = [leaves(choice) for choice in changed(kinks, none, place, every=True)]
+        for i, leaf in enumerate(base):
+            by = np.stack([side[i] - leaf for side in sides])
+            low[i] += np.minimum(by.min(axis=0), 0)
+            high[i] += np.maximum(by.max(axis=0), 0)
+    for other in (*tried, expected):
+        low = [np.minimum(*pair) for pair in zip(low, other, strict=True)]
+        high = [np.maximum(*pair) for pair in zip(high, other, strict=True)]
+    return [np.clip(r, a, b) for r, a, b in zip(received, low, high, strict=True)]
+
+
+def _within(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
+    triples = zip(received, expected, allowed, strict=True)
+    return all(np.all(np.abs(r - e) <= a) for r, e, a in triples)
+
+
+def least_bound(value: Array, error: Array, unit: float) -> Array:
+    """What needs no closer look: few roundings of the largest entry, and the truth's own error."""
+    tiny = float(np.finfo(np.float32).tiny)
+    return np.asarray(FLOOR * unit * np.abs(value).max(initial=0) + TRUST * error + tiny)
+
+
+def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The root of the sum of squares of what all leaves differ by."""
+    pairs = zip(received, expected, strict=True)
+    return float(np.sqrt(sum(np.sum((r - e) ** 2) for r, e in pairs)))

@@ -1,0 +1,1 @@
+"""Our own networks, of which every line of the derivation is known."""
