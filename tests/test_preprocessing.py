@@ -296,3 +296,18 @@ def test_records_that_cannot_be(change):
     record.pop("kind")
     with pytest.raises(ValueError, match="the preprocessing"):
         from_record(record, 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (
+            np.asarray([2**70, 1] * 30, object),
+            f"y_train, row 0: it is {2**70}, beyond the integers",
+        ),
+        (np.asarray([1e19, 1] * 30), r"y_train, row 0: it is 1e\+19, an integer that is not exact"),
+    ],
+)
+def test_classes_that_no_integer_holds(y, message):
+    with pytest.raises(ValueError, match=message):
+        jaxmlp.split_dataset(BINARY, y, BINARY, y)

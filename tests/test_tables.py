@@ -376,3 +376,29 @@ def test_columns_of_0_and_1_do_not_decide():
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.normal(size=(200, 2)), np.arange(200) == 0])
     assert choose(x, table=True)[0] == "as is"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (str(2**63), "5"),
+        (str(-(2**63) - 1), str(2**64)),
+        ("--5", "5"),
+        ("-", "5"),
+        ("007", "7"),
+        ("1" * 900, "5"),
+    ],
+)
+def test_labels_that_are_no_integers_are_texts(labels):
+    write("t.csv", a=range(40), y=[*labels] * 20)
+    write("test.csv", a=range(4), y=[*labels] * 2)
+    dataset = load_table("t.csv", "y", test="test.csv")
+    assert dataset.classes == tuple(sorted(labels))
+    found = [dataset.classes[label] for label in np.asarray(dataset.test.labels)]
+    assert found == [*labels] * 2
+
+
+def test_the_largest_integers_are_integers():
+    labels = [-(2**63), -1, 2**63 - 1]
+    write("t.csv", a=range(60), y=labels * 20)
+    assert load_table("t.csv", "y").classes == tuple(map(str, labels))

@@ -1,5 +1,6 @@
 """Labels as people have them: classes by any names, or rows of weights."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from jaxmlp.data.arrays import MISSING, as_numbers, plain, refuse_first
 
+EXACT = 2**53  # up to which every integer is a real number of 64 bits
 MAX_CLASSES = 1_000  # more different labels than these are no classes
 # by the loss that they are for
 KINDS = {"softmax": "classes", "squared": "real targets", "sigmoid": "several labels at once"}
@@ -108,6 +110,16 @@ def encode_rows(
     return rows, tuple(map(str, names)) if names is not None else ()
 
 
+def is_integer(text: str) -> bool:
+    """Whether a text is an integer of 64 bits as Python writes it; another is a class by its text.
+
+    So 007, +7, --7 and 2⁶³ are texts.
+    """
+    if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text):
+        return False
+    return np.iinfo(np.int64).min <= int(text) <= np.iinfo(np.int64).max
+
+
 def _known(own: str, train: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     """The classes of the training part, in the order of their numbers."""
     if classes:
@@ -140,6 +152,8 @@ def _as_array(name: str, labels: Any) -> np.ndarray:
         wrong = ~np.isfinite(array)
         refuse_first(name, wrong, [], "is {}", "every label must be finite", array)
     if array.ndim == 1 and kind == "f" and np.array_equal(array, np.floor(array)):
+        says, remedy = "is {:g}, an integer that is not exact as a real number", "give it as text"
+        refuse_first(name, np.abs(array) > EXACT, [], says, remedy, array)
         array, kind = array.astype(np.int64), "i"  # pandas makes 0.0 and 1.0 of integers
     if array.ndim == 1 and kind == "f":
         raise ValueError(
@@ -170,6 +184,9 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
     if all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
         return array.astype(bool)
     if all(issubclass(kind, (int, np.integer)) for kind in kinds):
+        wrong = np.reshape([not is_integer(str(each)) for each in array.ravel()], array.shape)
+        says, remedy = "is {}, beyond the integers of 64 bits", "give the classes as text"
+        refuse_first(name, wrong, [], says, remedy, array)
         return array.astype(np.int64)
     if all(issubclass(kind, (int, float, np.integer, np.floating)) for kind in kinds):
         return array.astype(np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxmlp.data.dataset import Dataset
 from jaxmlp.data.families import read_archive, read_family
+from jaxmlp.data.labels import is_integer
 from jaxmlp.data.splitting import LoadOptions, split_dataset, stratified, validation_size_of
 from jaxmlp.data.tables import (
     check_known,
@@ -165,8 +166,7 @@ def load_table(
             "there is nothing to tell apart"
         )
     if loss == "softmax":
-        whole = all(text.lstrip("-").isdecimal() and str(int(text)) == text for text in known)
-        kind = np.int64 if whole else str
+        kind = np.int64 if all(map(is_integer, known)) else str
     given: dict[str, Any] = {}
     for name, part in rows.items():
         source = name if name in frames else "train"
