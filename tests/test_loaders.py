@@ -66,7 +66,7 @@ def test_npz(tmp_path):
 
 def test_npz_of_real_inputs_and_soft_labels(tmp_path):
     x = RNG.normal(size=(20, 6))
-    y = RNG.normal(size=(20, 3))
+    y = RNG.uniform(size=(20, 3))
     data = jaxmlp.load_npz(npz(tmp_path / "d.npz", x_train=x, x_test=x, y_train=y, y_test=y))
     assert data.image_shape == (1, 6)
     assert data.n_out == 3

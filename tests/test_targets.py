@@ -9,6 +9,7 @@ import pytest
 
 import jaxmlp
 from jaxmlp import Batch, Config, Dataset, Hyperparams
+from jaxmlp.cli import main
 from jaxmlp.data.preprocessing import undone
 from jaxmlp.evaluation import evaluate
 from jaxmlp.results import decisive
@@ -322,3 +323,37 @@ def test_auc_of_one_class():
     dataset, config = replace(dataset, validation=few), replace(CONFIG, metric="auc")
     with pytest.raises(ValueError, match="metric is 'auc', but all examples of the validation"):
         jaxmlp.train(KEY, Hyperparams(), dataset, config=config)
+
+
+# --- rows of numbers that may be no weights ---
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_negative_rows_are_no_weights():
+    x, y, _ = arrays()
+    message = r"y_train, row \d+, column 0: it is -0\.\d+ \(.*weights of classes, 0 or more: to "
+    with pytest.raises(ValueError, match=f"{message}predict numbers, give the loss squared, for"):
+        jaxmlp.split_dataset(x, y, x, y)
+    with pytest.raises(ValueError, match="y_test, row 0, column 0: it is -1"):
+        jaxmlp.split_dataset(x, abs(y), x, -np.ones_like(y, int))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (np.eye(3)[np.arange(40) % 3], "rows of weights of 3 classes, one-hot\n"),
+        (np.asarray([[1, 1, 0], [0, 0, 1]] * 20),
+         "3 classes, though 18 of 36 hold more than one 1: for several labels at once, give "
+         "--loss sigmoid\n"),
+        (np.asarray([[0.5, 0.25, 0.25]] * 40), "rows of weights of 3 classes: to predict numbers, "
+         "give --loss squared; several labels at once, --loss sigmoid\n"),
+        (np.asarray([[1.5, 200], [3, 4]] * 20),
+         "2 classes, with sums from 7 to 202: to predict numbers, give --loss squared"),
+    ],
+)  # fmt: skip
+def test_rows_are_said_to_be_weights(rows, said, as_in_a_shell, capsys):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez("a.npz", x_train=x, y_train=rows, x_test=x, y_test=rows)
+    quick = ["--data", "a.npz", "--epochs", "1", "--hidden", "4", "--batch-size", "36"]
+    assert main(["train", *quick, "--out", "r"]) == 0
+    assert said in capsys.readouterr().out

@@ -16,6 +16,7 @@ import tyro
 from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import DataOptions, load_data, stoppable
+from jaxmlp.cli.describing import lines_about
 from jaxmlp.data import Dataset
 from jaxmlp.data.preprocessing import undone
 from jaxmlp.evaluation import Evaluation, evaluate
@@ -182,16 +183,8 @@ def _shape(dataset: Dataset, config: Config) -> str:
 
 
 def _describe(dataset: Dataset, config: Config) -> None:
-    examples = ", ".join(
-        f"{len(getattr(dataset, part).x):,} {part}" for part in ("train", "validation", "test")
-    )
     device = jax.devices()[0]
-    print(f"examples    {examples}")
-    print(f"inputs      {dataset.preprocessing}")
-    if dataset.class_names:
-        names = ", ".join(printable(name)[:40] for name in dataset.class_names[:10])
-        more = f" … {dataset.n_out} in all" if dataset.n_out > 10 else ""
-        print(f"{'classes' if config.loss == 'softmax' else 'outputs'}     {names}{more}")
+    print("\n".join(lines_about(dataset)))
     print(f"network     {_shape(dataset, config)}, on {device.device_kind}")
 
 

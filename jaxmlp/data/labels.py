@@ -21,8 +21,8 @@ def encode_labels(
 
     Args:
         given: labels by the user's own name of them, those of the training part first: classes as
-            integers, booleans or text, of shape (n,) or (n, 1); or rows of real numbers or
-            integers (n, n_out).
+            integers, booleans or text, of shape (n,) or (n, 1); or rows of weights, real numbers
+            or integers, none of them negative (n, n_out).
         classes: what they are called, if that is known: other labels are refused.
         unlabelled: whether rows of zeros in the training part are examples without a label.
 
@@ -48,9 +48,17 @@ def encode_labels(
     if train.ndim == 2:
         for name, part in parts.items():
             says = "has weight 0 for every class"
-            remedy = "leave it out, or say unlabelled=True if it is to train without a label"
+            remedy = (
+                "leave it out, say unlabelled=True if it is to train without a label, or give the "
+                "loss sigmoid if several labels are right at once, or none"
+            )
             if not (unlabelled and part is train):
                 refuse_first(name, np.asarray(~part.any(axis=1)), [], says, remedy)
+            remedy = (
+                "rows are weights of classes, 0 or more: to predict numbers, give the loss "
+                "squared, for several labels at once the loss sigmoid"
+            )
+            refuse_first(name, np.asarray(part < 0), [], "is {:g}", remedy, part)
         return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
     if unlabelled:
         raise ValueError(

@@ -99,8 +99,8 @@ def split_dataset(
     Args:
         x_train, x_test: shape (n, …): booleans, integers or real numbers; arrays of any dtype,
             sparse or masked ones, or tables of pandas. What is masked or missing is refused.
-        y_train, y_test: classes as integers or text, (n,) or (n, 1), or real rows (n, n_out); for
-            the other losses, numbers (n,) or (n, n_out).
+        y_train, y_test: classes as integers or text, (n,) or (n, 1), or rows of weights ≥ 0
+            (n, n_out); for the other losses, numbers (n,) or (n, n_out).
         x_validation, y_validation: likewise; by default a part of the training examples.
         schema: of the table that the numbers come from, if they do: then they are no pixels.
         inputs: how raw numbers become inputs, see `LoadOptions`; fitted on the training examples
