@@ -159,11 +159,15 @@ def changed(**columns):
         (shop()[:0], ["--target", "bought"], "has no rows"),
         (shop()[:2], ["--target", "bought"], "nothing to tell apart|there is 1 training example"),
         (changed(name=[f"n{i}" for i in range(ROWS)]), ["--target", "bought"],
-         "column 'name' holds 120 different texts, such as 'n0'.*--drop"),
+         r"row \d+, column 'name': it is 'n\d+', which no training example has .*--drop"),
+        (pd.concat([shop(), shop()]).assign(name=[f"n{i}" for i in range(2 * ROWS)]),
+         ["--target", "bought"], r"column 'name' holds 173 different texts, such as 'n.*--drop"),
         (changed(age=[None, *range(ROWS - 1)]), ["--target", "bought"],
          "row 1, column 'age': it is missing; .*--missing impute"),
         (changed(age=["old", *range(ROWS - 1)]), ["--target", "bought"],
-         "row 1, column 'age': it is 'old', but most others are numbers"),
+         "row 1, column 'age': it is 'old', no finite number"),
+        (changed(age=[*range(7), "old", *range(ROWS - 8)]), ["--target", "bought"],
+         "row 8, column 'age': it is 'old', but most others are numbers"),
         (changed(bought=[*["yes", "no"] * 59, "yes", None]), ["--target", "bought"],
          "row 120, column 'bought': it is missing; leave the row out"),
         (changed(empty=np.nan), ["--target", "bought", "--missing", "impute"],
@@ -241,12 +245,15 @@ def test_a_table_that_has_changed(capsys):
 @pytest.mark.parametrize(
     ("a", "message"),
     [
-        (["inf", *range(29)], "row 1, column 'a': it is 'inf', but most others are numbers"),
+        (["inf", *range(29)], "row 1, column 'a': it is 'inf', no finite number"),
         ([*range(29), "1e300"], "row 30, column 'a': it is '1e300', but most"),
         ([*range(29), "?"], "row 30, column 'a': it is '?', but most others are numbers"),
-        ([f"{n},000" for n in range(30)], None),
+        ([f"{n},000" for n in range(30)], ",000', which no training example has (8 such in all); "
+         "correct it, leave the row out, or train with it, or without the column by --drop; if it "
+         "is a number, write 1234.5, without a comma"),
+        ([f"{n % 2},000" for n in range(30)], None),
     ],
-)
+)  # fmt: skip
 def test_numbers_that_are_none(a, message, capsys):
     write("t.csv", a=a, y=["u", "v"] * 15)
     if message:
@@ -402,3 +409,89 @@ def test_the_largest_integers_are_integers():
     labels = [-(2**63), -1, 2**63 - 1]
     write("t.csv", a=range(60), y=labels * 20)
     assert load_table("t.csv", "y").classes == tuple(map(str, labels))
+
+
+def first_lines(capsys, *words):
+    """What train says before it trains."""
+    assert main(["train", "--data", "t.csv", *FLAGS, *words]) == 0
+    return capsys.readouterr().out.partition("network ")[0]
+
+
+def test_train_says_what_became_of_texts_and_gaps(capsys):
+    gaps = [None, *[float(n) for n in range(1, 10)]] * 6
+    towns = ["Ulm", "Bonn", None] * 20
+    write("t.csv", a=gaps, town=towns, member=["TRUE", "FALSE"] * 30, y=["u", "v"] * 30)
+    said = first_lines(capsys, "--missing", "impute", "--out", "a")
+    assert "\ntexts       a column of 0 and 1 for each: town (2)\n" in said
+    found = re.search(r"\nimputed     a \(\d+ of 44\) by the median (\S+), town \(\d+ of 44\) as a "
+                      "text of its own\n", said)  # fmt: skip
+    assert found
+    assert 4 <= float(found[1]) <= 6
+    write("t.csv", a=range(60), y=["u", "v"] * 30)
+    said = first_lines(capsys, "--missing", "impute", "--out", "b")
+    assert "\nimputed     nothing is missing in the training examples\n" in said
+    said = first_lines(capsys, "--out", "c")
+    assert "texts " not in said
+    assert "imputed" not in said
+
+
+def test_a_long_list_of_columns_is_cut(capsys):
+    columns = {f"c{number}": ["p", "q", "r"] * 20 for number in range(14)}
+    write("t.csv", **columns, y=["u", "v"] * 30)
+    assert "c8 (3), c9 (3), … 14 in all\n" in first_lines(capsys)
+
+
+@pytest.mark.parametrize(
+    ("a", "said"),
+    [
+        ([*range(1, 6), "?"], r"60 are numbers, and '\?' is not: it is taken as text; for numbers, "
+         "correct that, or leave it empty and give --missing impute\n"),
+        (["3,14", "2,5", "1,75"], r"look like numbers, such as '\d,\d+': it is taken as text; for "
+         "numbers, write 1234.5, without a comma"),
+        (["1,000", "20", "30,500"], "60 look like numbers, such as '.*,.*': "),
+        (["5 %", "7 %", "10 %"], "60 look like numbers, such as '.* %': "),
+        (["Ulm", "Bonn", "3"], None),
+    ],
+)  # fmt: skip
+def test_train_says_which_texts_look_like_numbers(a, said, capsys):
+    write("t.csv", a=(60 * a)[:60], b=range(60), y=["u", "v"] * 30)
+    write("v.csv", a=a, b=range(len(a)), y=(["u", "v"] * 9)[: len(a)])
+    found = first_lines(capsys, "--test", "v.csv", "--validation", "v.csv")
+    if said is None:
+        assert "note " not in found
+    else:
+        assert re.search(rf"\nnote        column 'a': \d+ of .*{said}", found), found
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_text_of_the_test_part_alone_is_refused_however_it_was_split(ending):
+    """And it does not decide what a column of the training examples is."""
+    frame = pd.DataFrame({"a": ["p", "q"] * 30, "b": range(60), "y": ["u", "v"] * 30})
+    for held in ("rare", "7"):
+        refusals = []
+        for row in range(60):
+            changed = frame.copy()
+            changed.loc[row, "a"] = held
+            getattr(changed, f"to_{ending}")(f"t.{ending}", index=False)
+            says = rf"t.{ending}, row {row + 1}, column 'a': it is '{held}', which no training"
+            try:
+                load_table(f"t.{ending}", "y")
+            except ValueError as error:
+                refusals.append(bool(re.match(says, str(error))))
+        assert refusals == [True] * 16  # of those for testing and for validation
+        frame[:48].to_csv("train.csv", index=False)
+        changed[48:].to_csv("test.csv", index=False)
+        with pytest.raises(ValueError, match=r"test\.csv, row 12, column 'a': it is "):
+            load_table("train.csv", "y", test="test.csv")
+
+
+def test_a_text_of_the_test_part_does_not_make_texts_of_numbers():
+    write("t.csv", a=range(60), y=["u", "v"] * 30)
+    write("test.csv", a=["?", *range(9)], y=["u", "v"] * 5)
+    with pytest.raises(ValueError, match=r"test\.csv, row 1, column 'a': it is '\?', no finite nu"):
+        load_table("t.csv", "y", test="test.csv")
+    whole = pd.DataFrame({"a": range(60), "y": ["u", "v"] * 30})
+    for row in range(60):
+        whole.assign(a=[*range(row), "?", *range(59 - row)]).to_csv("t.csv", index=False)
+        with pytest.raises(ValueError, match=rf"t\.csv, row {row + 1}, column 'a': it is '\?', "):
+            load_table("t.csv", "y")

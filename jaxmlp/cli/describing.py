@@ -20,6 +20,7 @@ def lines_about(dataset: Dataset) -> list[str]:
         names = ", ".join(name[:40] for name in dataset.class_names[:MOST])
         more = f" … {dataset.n_out} in all" if dataset.n_out > MOST else ""
         lines.append(f"{'classes' if dataset.loss == 'softmax' else 'outputs'}     {names}{more}")
+    lines += [f"{word:<12}{text}" for word, text in dataset.remarks]
     return [printable(line) for line in lines]
 
 

@@ -49,6 +49,7 @@ class Dataset:
             targets, as rows) or sigmoid (several labels at once, as rows from 0 to 1).
         targets: what has made the rows of real targets, if they were standardised.
         weights: of the training examples, shape (n,); none if they count alike.
+        remarks: on the table that they come from, pairs of a word and what there is to say.
 
     Raises:
         ValueError: if a part is empty, shapes do not fit, an input is not finite, a label is not
@@ -67,6 +68,7 @@ class Dataset:
     loss: str = "softmax"
     targets: Preprocessing = field(default_factory=Preprocessing)
     weights: Float[AnyArray, " n"] | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.loss not in KINDS:

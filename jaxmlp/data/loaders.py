@@ -11,6 +11,7 @@ import numpy as np
 from jaxmlp.data.dataset import Dataset
 from jaxmlp.data.families import read_archive, read_family
 from jaxmlp.data.labels import is_integer
+from jaxmlp.data.remarks import remarks_on
 from jaxmlp.data.splitting import LoadOptions, split_dataset, stratified, validation_size_of
 from jaxmlp.data.tables import (
     check_known,
@@ -114,8 +115,9 @@ def load_table(
 ) -> Dataset:
     """A data set in a CSV or Parquet file with one example a row and named columns.
 
-    Columns of text become a column of 0 and 1 for each text. What is drawn from the file for
-    testing and for validation holds each class in its share, if every class has two examples.
+    Columns of text become a column of 0 and 1 for each text of the training examples. What is
+    drawn from the file for testing and for validation holds each class in its share, if every
+    class has two examples.
 
     Args:
         path: the file with the training examples.
@@ -175,7 +177,9 @@ def load_table(
         found = labels[source][part].astype(kind)
         given |= {f"x_{name}": x[source][part], f"y_{name}": found}
     dataset = split_dataset(**given, **options, schema=schema)
-    return dataset if loss == "softmax" else replace(dataset, class_names=targets)
+    names = dataset.class_names if loss == "softmax" else targets
+    remarks = remarks_on(frames["train"], rows["train"], schema)
+    return replace(dataset, class_names=names, remarks=remarks)
 
 
 def _labels_of(frame: Any, path: Path, targets: tuple[str, ...], loss: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tables with named columns, as CSV or Parquet: text becomes 0 and 1, and is kept with the run."""
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -21,6 +22,8 @@ NEARLY_ALL = 0.9  # of the entries of a column: if as many are numbers, the othe
 LONGEST = 1000  # characters of a text
 SAY_NOTHING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null"}
 TRUTH = {"true": 1.0, "false": 0.0}
+LIKE_A_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d[\d.,'’\s]*([eE][-+]?\d+)?\s?[%$€£]?")
+WRITTEN = "write 1234.5, without a comma, a space or a sign"
 IMPUTE = ("refuse", "impute")
 
 
@@ -229,7 +232,7 @@ def fit_schema(
     missing: str = "refuse",
     drop: Sequence[str] = (),
 ) -> Schema:
-    """The schema of a table: all texts that it holds, and the medians of its training examples.
+    """The schema of a table: the texts and the medians of its training examples.
 
     Args:
         frame: the table.
@@ -244,20 +247,21 @@ def fit_schema(
     for name in drop:
         if name not in frame.columns:
             raise ValueError(f"{path} has no column {name!r}, which --drop names")
-    columns = []
+    columns, of_train = [], np.zeros(len(frame), bool)
+    of_train[rows] = True
     for name in frame.columns:
         if name in targets or name in drop:
             continue
         column, categories, fill = frame[name], (), None
-        if column.iloc[rows].isna().all():
+        there = column.notna().to_numpy() & of_train
+        if not there.any():
             raise ValueError(
                 f"{path}, column {name!r} is empty in all training examples: leave it out by --drop"
             )
         numbers = _as_numbers(column)
-        number, there = np.isfinite(numbers), column.notna().to_numpy()
+        number = np.isfinite(numbers) & there
         if number[there].all():
-            known = numbers[rows][number[rows]]
-            fill = float(np.median(known)) if missing == "impute" else None
+            fill = float(np.median(numbers[there])) if missing == "impute" else None
         else:
             truth = np.asarray([str(each).lower() in TRUTH for each in column])
             if (number & ~truth).sum() > NEARLY_ALL * there.sum():
@@ -307,7 +311,10 @@ def _one_hot(column: Any, path: Path, name: str, categories: tuple[str, ...]) ->
     places = {text: place for place, text in enumerate(categories)}
     texts = [ABSENT if each is None or each != each else str(each) for each in column]
     found = np.asarray([places.get(text, -1) for text in texts])
-    says, remedy = "is {!r}, which no training example has", "correct it, or train with it"
+    says = "is {!r}, which no training example has"
+    remedy = "correct it, leave the row out, or train with it, or without the column by --drop"
+    if any(map(LIKE_A_NUMBER.fullmatch, itertools.compress(texts, found < 0))):
+        remedy += f"; if it is a number, {WRITTEN}"
     values = np.asarray(texts, object)[:, None]
     _refuse_first(path, found[:, None] < 0, [name], says, remedy, values)
     return np.eye(len(categories))[found]
