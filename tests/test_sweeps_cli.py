@@ -18,10 +18,16 @@ def test_a_sweep(tmp_path, capsys):
     out = tmp_path / "sweep"
     command = ["sweep", "--set", "learning_rate=0.0001,0.1", "seed=0:2", *QUICK, "--out", str(out)]
     assert main([*command, "--dry-run"]) == 0
-    assert "programs    1, inside: learning_rate, seed\n" in capsys.readouterr().out
+    planned = capsys.readouterr().out
+    assert planned.startswith(
+        "examples    1,294 train, 143 validation, 360 test\n"
+        "inputs      pixels, divided by 16: images of whole numbers up to 16\ntrials      4\n"
+    )
+    assert "programs    1, inside: learning_rate, seed\n" in planned
     assert not out.exists()
     assert main(command) == 0
     printed = capsys.readouterr().out
+    assert printed.startswith(planned)
     assert printed.index(" 0.1 ") < printed.index(" 0.0001 ")
     assert "best: learning_rate=0.1: validation accuracy 0." in printed
     with xr.open_dataset(out / "table.nc") as table:

@@ -21,6 +21,7 @@ from rich.table import Table
 from jaxmlp import sweeps
 from jaxmlp.cli import fail, interrupted, printable, say
 from jaxmlp.cli.common import DataOptions, load_data, stoppable
+from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
@@ -164,7 +165,7 @@ class Sweep:
             halving=self.halving, memory=processes.smallest(free_memory()),
         )  # fmt: skip
         if first:
-            print("\n".join(_plan_lines(plan)), flush=True)
+            print("\n".join([*lines_about(dataset), *_plan_lines(plan)]), flush=True)
         if self.dry_run:
             return
         # several processes would wait for the one that stops: Ctrl-C ends them at once
