@@ -15,14 +15,8 @@ from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import encode_labels, encode_rows
 from jaxmlp.data.loaders import TEST_SHARE, load_digits, load_idx, load_mnist, load_npz, load_table
 from jaxmlp.data.splitting import Fitted
-from jaxmlp.data.tables import (
-    check_known,
-    is_table,
-    labels_of,
-    numbers_of,
-    read_table,
-    targets_of,
-)
+from jaxmlp.data.table_files import is_table, read_table
+from jaxmlp.data.tables import check_known, labels_of, numbers_of, targets_of
 from jaxmlp.runs import Run, load_run
 
 TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")

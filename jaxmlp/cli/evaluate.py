@@ -9,7 +9,7 @@ from jaxmlp.cli import printable
 from jaxmlp.cli.common import DataOptions, load_data, options_of, table_for, trained
 from jaxmlp.data import fingerprint
 from jaxmlp.data.splitting import Fitted
-from jaxmlp.data.tables import is_table
+from jaxmlp.data.table_files import is_table
 from jaxmlp.evaluation import evaluate
 from jaxmlp.settings import spoken
 

@@ -12,7 +12,8 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.data.preprocessing import undone
-from jaxmlp.data.tables import is_table, numbers_of, read_table
+from jaxmlp.data.table_files import is_table, read_table
+from jaxmlp.data.tables import numbers_of
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.images import read_image
 from jaxmlp.losses import get_loss

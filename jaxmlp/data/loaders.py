@@ -13,12 +13,12 @@ from jaxmlp.data.families import read_archive, read_family
 from jaxmlp.data.labels import is_integer
 from jaxmlp.data.remarks import remarks_on
 from jaxmlp.data.splitting import LoadOptions, split_dataset, stratified, validation_size_of
+from jaxmlp.data.table_files import read_table
 from jaxmlp.data.tables import (
     check_known,
     fit_schema,
     labels_of,
     numbers_of,
-    read_table,
     targets_of,
 )
 
