@@ -187,13 +187,25 @@ def test_refuses(frame, flags, message, capsys):
         (b"", "has no rows, or no columns"),
         (b"a,b,b\n1,2,3\n", "has the column 'b' twice"),
         (b"a,b\n1,2,3\n4,5,6\n", "line 2 has 3 fields, but the header 2"),
-        (b"a;b\n1;2\n", "its columns are separated by ';'"),
+        (b"a;b\n1;2\n", "its columns are separated by ';': write it with commas"),
+        (b"a|b\n1|2\n", "its columns are separated by '|': write it with commas"),
+        (b"a\tb\n1\t2\n", "its columns are separated by '\\t': name it .tsv"),
+        ("a,b\n1,Köln\n".encode("latin1"), "it is not UTF-8, as it holds the byte 0xf6, but "
+         "perhaps Latin-1: convert it, as by iconv -f LATIN1 -t UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "it is UTF-16, not UTF-8: convert it, as by iconv"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "it is UTF-16, not UTF-8: convert it"),
+        (b"\x1f\x8b\x08\x00\xff", "it is gzip, not text"),
+        (b'a,b\n1,2\n3,"4\n5,6\n7,8\n', "in the row that begins in line 3: is a quote there not"),
+        (b'a,b\n3,"4\n5,6\n', "in the row that begins in line 2: is a quote there not closed?"),
+        (b'a,"b\n3,4\n5,6\n', "in the row that begins in line 1: is a quote there not closed?"),
+        (b'a,b\n1,2\n3,"4\n5"6,6\n', "in the row that begins in line 3: is a quote there not"),
+        (b'a,b\n1,2\n3,"4\n' + b"5,6\n" * 40_000, "that begins in line 3: is a quote there not"),
         (b"a,b\n" + b"x" * 2000 + b",1\n", "a text of 2000 characters: at most 1000 are read"),
         (b"\xff\xfe\x00", "cannot be read as a table"),
         (b'a,b\n1,"2\n', "cannot be read as a table"),
         (b"a,b\n1,2,3\n4,5,6,7\n", "cannot be read as a table"),
     ],
-)
+)  # fmt: skip
 def test_files_that_are_no_tables(content, message, capsys):
     Path("data.csv").write_bytes(content)
     assert message in refused(capsys, "train", "--data", "data.csv", "--target", "b")
@@ -495,3 +507,29 @@ def test_a_text_of_the_test_part_does_not_make_texts_of_numbers():
         whole.assign(a=[*range(row), "?", *range(59 - row)]).to_csv("t.csv", index=False)
         with pytest.raises(ValueError, match=rf"t\.csv, row {row + 1}, column 'a': it is '\?', "):
             load_table("t.csv", "y")
+
+
+def test_tabs_between_columns(capsys):
+    shop().to_csv("shop.tsv", index=False, sep="\t")
+    one, other = (load_table(f"shop.{ending}", "bought") for ending in ("csv", "tsv"))
+    assert fingerprint(one) == fingerprint(other)
+    shop().to_csv("other.tsv", index=False)
+    line = refused(capsys, "train", "--data", "other.tsv", "--target", "bought")
+    assert "its columns are separated by ',': name it .csv" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("t.csv.gz", "--target is for a CSV or Parquet file, but --data is 't.csv.gz': unpack"),
+        ("t.xlsx", "but --data is 't.xlsx': save the sheet as CSV"),
+        ("t.txt", "but --data is 't.txt': rename the file, if it is a table with commas (.csv) or"),
+        ("folder", "but --data is 'folder', a folder: name a file in it, such as folder/t.csv"),
+        ("digits", "--target is for a CSV or Parquet file, but --data is 'digits'\n"),
+    ],
+)
+def test_what_is_no_table_by_its_name(source, message, capsys):
+    Path("folder").mkdir()
+    for name in ("t.csv.gz", "t.xlsx", "t.txt", "folder/t.csv"):
+        Path(name).touch()
+    assert message in refused(capsys, "train", "--data", source, "--target", "y")

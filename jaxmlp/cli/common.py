@@ -20,6 +20,8 @@ from jaxmlp.data.tables import check_known, labels_of, numbers_of, targets_of
 from jaxmlp.runs import Run, load_run
 
 TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")
+PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
+SHEETS = (".xlsx", ".xls", ".ods")
 SHOW_CURSOR = b"\x1b[?25h"
 FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
 
@@ -81,7 +83,9 @@ def load_data(
     for name in TABLE_OPTIONS:
         if getattr(options, name) != getattr(DataOptions, name):
             flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} is for a CSV or Parquet file, but --data is {source!r}")
+            raise ValueError(
+                f"--{flag} is for a CSV or Parquet file, but --data is {source!r}{_instead(path)}"
+            )
     if source == "digits":
         return load_digits(**usual)
     if source == "mnist":
@@ -92,8 +96,23 @@ def load_data(
         return load_idx(path, **usual)
     raise ValueError(
         f"unknown data {source!r}: give digits, mnist, a folder with MNIST's four IDX files, or "
-        "a file that ends in .npz, .csv or .parquet"
+        f"a file that ends in .npz, .csv, .tsv or .parquet{_instead(path)}"
     )
+
+
+def _instead(path: Path) -> str:
+    """What to do about a place that may be meant for a table, and is none by its name."""
+    if path.is_dir():
+        tables = sorted(each for each in path.iterdir() if is_table(each))
+        return f", a folder: name a file in it{f', such as {tables[0]}' if tables else ''}"
+    if not path.is_file():
+        return ""
+    ending = path.suffix.lower()
+    if ending in PACKED:
+        return ": unpack the file first"
+    if ending in SHEETS:
+        return ": save the sheet as CSV"
+    return ": rename the file, if it is a table with commas (.csv) or tabs (.tsv) between columns"
 
 
 def _load_table(path: Path, options: DataOptions, usual: dict[str, Any]) -> Dataset:

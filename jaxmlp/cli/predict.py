@@ -28,7 +28,7 @@ class Predict:
     Attributes:
         run_folder: a folder that `jaxmlp train` made.
         files: PNG files or .npy arrays, dark ink on light paper or the reverse; or one table,
-            FILE.csv or FILE.parquet, with the columns of the training examples.
+            FILE.csv, .tsv or .parquet, with the columns of the training examples.
         out: of a table: the CSV file to write, with class and probabilities, or the
             predicted numbers; by default printed.
     """

@@ -9,7 +9,9 @@ import numpy as np
 
 from jaxmlp.files import check_regular, free_memory
 
-ENDINGS = (".csv", ".parquet")
+ENDINGS = (".csv", ".tsv", ".parquet")
+SEPARATORS = ";\t|,"
+CONVERT = "convert it, as by iconv -f {} -t UTF-8, or save it as CSV UTF-8"
 SHARE = 64  # of the free memory: how much smaller a table has to be, as text takes more in memory
 BYTES_EACH = 8  # of an entry of a Parquet file
 LONGEST = 1000  # characters of a text
@@ -22,7 +24,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path) -> Any:
-    """A pandas DataFrame of a CSV or a Parquet file: text as it stands in the file, or numbers.
+    """A pandas DataFrame of a file, CSV (or .tsv) or Parquet: text as it stands there, or numbers.
 
     What is missing is None. Of a CSV all is text, so that the same text is the same everywhere,
     whatever else its column holds.
@@ -53,30 +55,68 @@ def read_table(path: Path) -> Any:
 
 
 def _read_csv(path: Path) -> Any:
+    """A table in text, with commas between its columns, or in a .tsv file tabs."""
     import pandas as pd
 
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, skipinitialspace=True, strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        if len(header) == 1 and (other := next((c for c in ";\t" if c in header[0]), None)):
-            raise ValueError(f"its columns are separated by {other!r}: write it with commas")
-        if twice := [name for name in header if header.count(name) > 1]:
-            raise ValueError(f"it has the column {twice[0]!r} twice: give each a name of its own")
-        columns: list[list[str | None]] = [[] for _ in header]
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise ValueError(
-                    f"line {rows.line_num} has {len(row)} fields, but the header {len(header)}: "
-                    "give every column a name and every row a field for it"
-                )
-            for column, text in zip(columns, row, strict=True):
-                column.append(_text(text))
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    begun = 1  # the line with the beginning of the row that is read
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
+            header = [name.strip() for name in next(rows, [])]
+            _check_header(header, separator)
+            begun = rows.line_num + 1
+            columns: list[list[str | None]] = [[] for _ in header]
+            for row in rows:
+                begun = rows.line_num + 1
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise ValueError(
+                        f"line {rows.line_num} has {len(row)} fields, but the header "
+                        f"{len(header)}: give every column a name and every row a field for it"
+                    )
+                for column, text in zip(columns, row, strict=True):
+                    column.append(_text(text))
+    except UnicodeDecodeError as error:
+        raise ValueError(_not_utf8(path, error.object[error.start])) from error
+    except csv.Error as error:
+        raise ValueError(
+            f"{error}, in the row that begins in line {begun}: is a quote there not closed?"
+        ) from error
     found = {
         name: pd.Series(column, dtype=object) for name, column in zip(header, columns, strict=True)
     }
     return pd.DataFrame(found)
+
+
+def _check_header(header: list[str], separator: str) -> None:
+    """Raise ValueError if the names of columns are not separated so, or one is there twice."""
+    if "\0" in "".join(header):
+        raise ValueError(f"it is UTF-16, not UTF-8: {CONVERT.format('UTF-16')}")
+    others = [each for each in SEPARATORS if each != separator and each in "".join(header[:1])]
+    if len(header) == 1 and others:
+        remedy = "write it with commas between columns, and points in numbers"
+        remedy = {"\t": "name it .tsv", ",": "name it .csv"}.get(others[0], remedy)
+        raise ValueError(f"its columns are separated by {others[0]!r}: {remedy}")
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise ValueError(f"it has the column {twice[0]!r} twice: give each a name of its own")
+
+
+def _not_utf8(path: Path, byte: int) -> str:
+    """What a file is that is not UTF-8 text, and what to do."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"it is UTF-16, not UTF-8: {CONVERT.format('UTF-16')}"
+    packed = {b"\x1f\x8b": "gzip", b"PK": "ZIP (as .xlsx are)", b"PAR1": "Parquet"}
+    for begins, name in packed.items():
+        if head.startswith(begins):
+            return f"it is {name}, not text: give a CSV file, or a Parquet file named .parquet"
+    return (
+        f"it is not UTF-8, as it holds the byte {byte:#04x}, but perhaps Latin-1: "
+        f"{CONVERT.format('LATIN1')}"
+    )
 
 
 def _read_parquet(path: Path) -> Any:
