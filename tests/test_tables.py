@@ -157,7 +157,12 @@ def changed(**columns):
         (shop(), ["--target", "bought", "--drop", "x"], "has no column 'x', which --drop names"),
         (shop()[["bought"]], ["--target", "bought"], "there are no inputs"),
         (shop()[:0], ["--target", "bought"], "has no rows"),
-        (shop()[:2], ["--target", "bought"], "nothing to tell apart|there is 1 training example"),
+        (shop()[:2], ["--target", "bought"], "data.csv has 2 examples: at least 4 are needed, 2 to "
+         "train on, 1 for testing, 1 for validation; or give --test and --validation\n"),
+        (shop()[:1], ["--target", "bought", "--test", "shop.csv", "--validation", "shop.csv"],
+         "data.csv has 1 example: at least 2 are needed, 2 to train on\n"),
+        (shop()[:9], ["--target", "bought", "--test-share", "0.9"],
+         "data.csv has 9 examples, of which test_share 0.9 leaves 1: give less"),
         (changed(name=[f"n{i}" for i in range(ROWS)]), ["--target", "bought"],
          r"row \d+, column 'name': it is 'n\d+', which no training example has .*--drop"),
         (pd.concat([shop(), shop()]).assign(name=[f"n{i}" for i in range(2 * ROWS)]),
@@ -533,3 +538,18 @@ def test_what_is_no_table_by_its_name(source, message, capsys):
     for name in ("t.csv.gz", "t.xlsx", "t.txt", "folder/t.csv"):
         Path(name).touch()
     assert message in refused(capsys, "train", "--data", source, "--target", "y")
+
+
+def test_a_file_without_the_target(capsys):
+    """It is not the flag that is wrong."""
+    shop()[["age", "town"]].to_csv("te.csv", index=False)
+    says = "te.csv has no column 'bought', the target: its columns are 'age', 'town'\n"
+    for flag in ("--test", "--validation"):
+        words = ["--data", "shop.csv", "--target", "bought", flag, "te.csv"]
+        assert says in refused(capsys, "train", *words)
+    flags = ["--target", "bought", "--epochs", "1", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "shop.csv", *flags, "--out", "r"]) == 0
+    capsys.readouterr()
+    shop().drop(columns="bought").to_csv("te.csv", index=False)
+    says = "te.csv has no column 'bought', the target: its columns are 'age', 'income', 'town'"
+    assert says in refused(capsys, "evaluate", "r", "--data", "te.csv")

@@ -1,7 +1,7 @@
 """Where data sets come from: scikit-learn, OpenML, IDX files, .npz files and arrays."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +18,7 @@ from jaxmlp.data.tables import (
     check_known,
     fit_schema,
     labels_of,
+    listed,
     numbers_of,
     targets_of,
 )
@@ -146,6 +147,10 @@ def load_table(
     loss = options.get("loss", "softmax")
     if twice := [name for name in targets if targets.count(name) > 1]:
         raise ValueError(f"--target names {twice[0]!r} twice: name each column once")
+    if strange := [name for name in targets if name not in frames["train"].columns]:
+        names = listed(frames["train"].columns)
+        raise ValueError(f"{path} has no column {strange[0]!r}: --target names one of {names}")
+    _check_length(files, len(frames["train"]), test_share)
     labels = {name: _labels_of(frame, files[name], targets, loss) for name, frame in frames.items()}
     rows = {name: np.arange(len(frame)) for name, frame in frames.items()}
     size = options.pop("validation_size", None)
@@ -180,6 +185,22 @@ def load_table(
     names = dataset.class_names if loss == "softmax" else targets
     remarks = remarks_on(frames["train"], rows["train"], schema)
     return replace(dataset, class_names=names, remarks=remarks)
+
+
+def _check_length(files: Mapping[str, Path], n: int, test_share: float) -> None:
+    """Raise ValueError if a table is too short for its parts: two training examples, one each."""
+    drawn = [name for name in ("test", "validation") if name not in files]
+    least = 2 + len(drawn)
+    left = n - max(1, round(test_share * n)) if "test" in drawn else n
+    if n >= least and left >= 2 + ("validation" in drawn):
+        return
+    count = f"{files['train']} has {n} example{'s' * (n > 1)}"
+    if n >= least:
+        raise ValueError(f"{count}, of which test_share {test_share} leaves {left}: give less")
+    others = "".join(f", 1 for {name}{'ing' * (name == 'test')}" for name in drawn)
+    flags = " and ".join(f"--{name}" for name in drawn)
+    remedy = f"; or give {flags}" if drawn else ""
+    raise ValueError(f"{count}: at least {least} are needed, 2 to train on{others}{remedy}")
 
 
 def _labels_of(frame: Any, path: Path, targets: tuple[str, ...], loss: str) -> np.ndarray:

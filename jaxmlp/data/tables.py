@@ -51,7 +51,14 @@ class Schema(NamedTuple):
     @property
     def n_in(self) -> int:
         """How many numbers an example becomes."""
-        return sum(len(column.categories) or 1 for column in self.columns)
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of which column each of the numbers is."""
+        return tuple(
+            column.name for column in self.columns for _ in range(len(column.categories) or 1)
+        )
 
 
 def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
@@ -97,7 +104,7 @@ def _target(frame: Any, path: Path, target: str) -> Any:
     """A column of labels, in which none is missing."""
     if target not in frame.columns:
         raise ValueError(
-            f"{path} has no column {target!r}: --target names one of {_listed(frame.columns)}"
+            f"{path} has no column {target!r}, the target: its columns are {listed(frame.columns)}"
         )
     column = frame[target]
     remedy = f"leave the row out; the texts {', '.join(sorted(SAY_NOTHING - {''}))} say so too"
@@ -171,7 +178,7 @@ def fit_schema(
             categories = (*sorted(texts), *([ABSENT] if missing == "impute" else []))
         columns.append(Column(name, categories, fill))
     if not columns:
-        raise ValueError(f"{path} has no column beside {_listed(targets)}: there are no inputs")
+        raise ValueError(f"{path} has no column beside {listed(targets)}: there are no inputs")
     return Schema(tuple(columns), tuple(targets), missing)
 
 
@@ -269,5 +276,6 @@ def from_record(record: Any) -> Schema:
     return schema
 
 
-def _listed(names: Sequence[str], most: int = 20) -> str:
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names in a message: quoted, and not too many."""
     return ", ".join(map(repr, names[:most])) + (" …" if len(names) > most else "")
