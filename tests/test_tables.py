@@ -553,3 +553,14 @@ def test_a_file_without_the_target(capsys):
     shop().drop(columns="bought").to_csv("te.csv", index=False)
     says = "te.csv has no column 'bought', the target: its columns are 'age', 'income', 'town'"
     assert says in refused(capsys, "evaluate", "r", "--data", "te.csv")
+
+
+def test_columns_that_are_no_pixels(capsys):
+    for age, says in ((-3, "'age' runs from -3 to 89"), (70_000, "'age' runs from 18 to 70000")):
+        frame = pd.concat([shop().assign(age=[age, *shop().age[1:]])] * 2).drop(columns="income")
+        frame.to_csv("data.csv", index=False)
+        words = ["--data", "data.csv", "--target", "bought", "--inputs", "pixels"]
+        line = refused(capsys, "train", *words)
+        assert f"column {says}, but pixels from 0 to " in line
+        assert "give --inputs standardise" in line
+        assert "x_train" not in line

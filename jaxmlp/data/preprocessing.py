@@ -1,5 +1,6 @@
 """How raw numbers become inputs: chosen and fitted on training examples, and kept with the run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +87,10 @@ class Preprocessing:
 
 
 def fit(
-    x: np.ndarray, inputs: str = "auto", pixel_max: int | None = None, table: bool = False
+    x: np.ndarray,
+    inputs: str = "auto",
+    pixel_max: int | None = None,
+    columns: Sequence[str] = (),
 ) -> Preprocessing:
     """Choose and fit the preprocessing of training examples.
 
@@ -94,7 +98,8 @@ def fit(
         x: raw numbers, shape (n, …).
         inputs: one of `INPUTS`; "auto" chooses by the values, whatever their dtype.
         pixel_max: the number that becomes 1; by default 65535 for larger whole numbers than 255.
-        table: whether columns have meanings of their own, so that they are no pixels.
+        columns: of which column of a table each number is, if they come from one: then "auto" takes
+            none for pixels.
 
     Raises:
         ValueError: if `inputs` is none of those, or numbers are no pixels that ought to be.
@@ -102,12 +107,14 @@ def fit(
     if inputs not in INPUTS:
         raise ValueError(f"inputs is {inputs!r}: give one of {', '.join(INPUTS)}")
     low, high = float(x.min()), float(x.max())
-    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max, table)
+    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max, bool(columns))
     zero, one = np.zeros(()), np.ones(())
     if kind == "as is":
         return Preprocessing(kind, zero, one, low, high, reason)
     if kind == "pixels":
         white = pixel_max or (255 if high <= 255 else 65535)
+        if columns:
+            _check_pixels(x, columns, white)
         if low < 0 or high > white:
             raise ValueError(
                 f"x_train runs from {low:g} to {high:g}: pixels run from 0 to {white}; give "
@@ -125,6 +132,16 @@ def fit(
         offset, width = flat.min(axis=0), np.ptp(flat, axis=0)
     scale = 1 / np.where(width == 0, 1.0, width)  # a constant column becomes 0
     return Preprocessing(kind, offset, scale, low, high, reason)
+
+
+def _check_pixels(x: np.ndarray, columns: Sequence[str], white: int) -> None:
+    """Raise ValueError for the first column of a table that can hold no pixels."""
+    for name, low, high in zip(columns, x.min(axis=0), x.max(axis=0), strict=True):
+        if low < 0 or high > white:
+            raise ValueError(
+                f"column {name!r} runs from {low:g} to {high:g}, but pixels from 0 to {white}, as "
+                "--inputs pixels says: give --inputs standardise, or leave it out by --drop"
+            )
 
 
 def fit_targets(y: np.ndarray, targets: str, loss: str) -> Preprocessing:

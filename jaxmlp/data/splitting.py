@@ -152,7 +152,7 @@ def split_dataset(
     preprocessing = (
         fitted.preprocessing
         if fitted
-        else fit(x["train"], inputs, pixel_max, table=schema is not None)
+        else fit(x["train"], inputs, pixel_max, schema.names if schema else ())
     )
     turned = fitted.targets if fitted else fit_targets(labels["y_train"], targets, loss)
     if loss == "squared":
