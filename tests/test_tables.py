@@ -564,3 +564,26 @@ def test_columns_that_are_no_pixels(capsys):
         assert f"column {says}, but pixels from 0 to " in line
         assert "give --inputs standardise" in line
         assert "x_train" not in line
+
+
+def test_evaluate_names_the_file_with_the_test_part(capsys):
+    shop(30, 1).to_csv("te.csv", index=False)
+    flags = ["--target", "bought", "--test", "te.csv", "--epochs", "1", "--hidden", "4"]
+    flags += ["--batch-size", "16", "--out", "r"]
+    assert main(["train", "--data", "shop.csv", *flags]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "r"]) == 0
+    assert "of 30 test examples of te.csv are wrong" in capsys.readouterr().out
+    shop(30, 2).to_csv("te.csv", index=False)
+    assert "shop.csv or te.csv has changed since" in refused(capsys, "evaluate", "r")
+
+
+def test_evaluate_tells_tables_from_other_data(capsys):
+    flags = ["--epochs", "1", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "shop.csv", "--target", "bought", *flags, "--out", "r"]) == 0
+    assert main(["train", "--data", "digits", *flags, "--out", "d"]) == 0
+    capsys.readouterr()
+    line = refused(capsys, "evaluate", "r", "--data", "digits")
+    assert "r was trained on a table with the target 'bought', but --data is 'digits': give" in line
+    line = refused(capsys, "evaluate", "d", "--data", "shop.csv")
+    assert "d was trained on no table, but shop.csv is one" in line

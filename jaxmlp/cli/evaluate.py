@@ -10,7 +10,9 @@ from jaxmlp.cli.common import DataOptions, load_data, options_of, table_for, tra
 from jaxmlp.data import fingerprint
 from jaxmlp.data.splitting import Fitted
 from jaxmlp.data.table_files import is_table
+from jaxmlp.data.tables import listed
 from jaxmlp.evaluation import evaluate
+from jaxmlp.runs import Run
 from jaxmlp.settings import spoken
 
 
@@ -32,7 +34,9 @@ class Evaluate:
         run = trained(self.run_folder)
         source = self.data or run.data
         shown = printable(source)
-        if self.data and run.schema and is_table(Path(source)):
+        if self.data:
+            _check_kind(self.run_folder, run, self.data)
+        if self.data and run.schema:
             dataset = table_for(run, Path(source))
         else:
             options = DataOptions() if self.data else options_of(run)
@@ -40,9 +44,13 @@ class Evaluate:
             config = run.config
             dataset = load_data(source, config.data_seed, options, fitted, config.loss)
             if not self.data and run.fingerprint != fingerprint(dataset):
-                raise ValueError(
-                    f"{shown} has changed since the network was trained: give it by --data"
+                files = " or ".join(
+                    map(printable, filter(None, (source, options.test, options.validation)))
                 )
+                raise ValueError(
+                    f"{files} has changed since the network was trained: give it by --data"
+                )
+            shown = printable(options.test or source)
         shapes = dataset.n_in, dataset.n_out
         sizes = run.params[0].weight.shape[0], run.params[-1].weight.shape[1]
         if shapes != sizes:
@@ -57,3 +65,16 @@ class Evaluate:
             print(f"{wrong} of {len(test.labels):,} test examples of {shown} are wrong")
         print(f"test loss {test.loss:.4f}")
         print(f"test {spoken(run.config.measured)} {test.score:.4f}")
+
+
+def _check_kind(folder: Path, run: Run, source: str) -> None:
+    """Raise ValueError if one of a run and a source of data is of a table and the other is not."""
+    table = is_table(Path(source))
+    if run.schema and not table:
+        targets = listed(run.schema.targets)
+        raise ValueError(
+            f"{folder} was trained on a table with the target {targets}, but --data is {source!r}: "
+            "give a CSV or Parquet file"
+        )
+    if table and not run.schema:
+        raise ValueError(f"{folder} was trained on no table, but {source} is one")
