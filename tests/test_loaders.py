@@ -237,8 +237,12 @@ def damaged(folder, name, change):
         ("train-images", lambda d: idx(LABELS), "rank 1: expected bytes .0x08. of rank 3; are"),
         ("train-labels", lambda d: idx(IMAGES), "rank 3: expected bytes .0x08. of rank 1"),
         ("train-labels", lambda d: d[:2] + b"\x0d" + d[3:], "IDX type 0x0d"),
-        ("train-labels", lambda d: idx(LABELS[:19]), "train has 20 examples, but labels of shape"),
-        ("t10k-labels", lambda d: idx(LABELS[:9]), "test has 10 examples, but labels"),
+        (
+            "train-labels",
+            lambda d: idx(LABELS[:19]),
+            r"x_train has 20 examples, but y_train has shape \(19,\)",
+        ),
+        ("t10k-labels", lambda d: idx(LABELS[:9]), "x_test has 10 examples, but y_test has"),
         (
             "t10k-labels",
             lambda d: idx(LABELS[:10] + 1),
@@ -280,7 +284,7 @@ def test_missing_and_corrupt_idx(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x_train": IMAGES[:19]}, r"train has 19 examples, but labels of shape \(20,\)"),
+        ({"x_train": IMAGES[:19]}, r"x_train has 19 examples, but y_train has shape \(20,\)"),
         ({"x_train": IMAGES[:20].astype(complex)}, "x_train has dtype complex128: give real"),
         (
             {"x_train": np.full((20, 4, 5), np.nan)},

@@ -166,6 +166,10 @@ def test_balanced_classes():
     [
         ({"class_weight": "even"}, "class_weight is 'even': give 'balanced', or a dict"),
         ({"class_weight": {"c": 1}}, "class_weight names 'c', but the classes are a, b"),
+        ({"class_weight": {"b": -2}}, "class_weight is -2 for the class 'b': give a finite number"),
+        ({"class_weight": {"b": "1"}}, "class_weight is '1' for the class 'b': give a finite"),
+        ({"class_weight": {"b": np.nan}}, "class_weight is nan for the class 'b': give a finite"),
+        ({"class_weight": {"b": None}}, "class_weight is None for the class 'b'"),
         ({"sample_weight": [1, 2]}, r"sample_weight has shape \(2,\), but there are 20 examples"),
         ({"sample_weight": [-1.0] * 20}, "sample_weight, row 0: it is -1.0"),
         ({"sample_weight": [0] * 20}, "sample_weight is 0 for every example"),

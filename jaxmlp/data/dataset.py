@@ -163,7 +163,7 @@ def _check_part(name: str, part: Batch, dataset: Dataset) -> None:
             "uint8 pixels with a scale, the same everywhere"
         )
     _check_finite(f"{name}.x", x)
-    check_counts(name, x, labels)
+    check_counts(f"{name}.x", x, f"{name}.labels", labels)
     if dataset.loss == "softmax":
         _check_labels(f"{name}.labels", labels, dataset)
     else:
@@ -241,11 +241,12 @@ def _check_finite(name: str, array: AnyArray) -> None:
         )
 
 
-def check_counts(name: str, x: AnyArray, labels: AnyArray) -> None:
+def check_counts(name: str, x: AnyArray, own: str, labels: AnyArray) -> None:
     """Raise ValueError unless every example has its label."""
     if labels.shape[:1] != x.shape[:1]:
         raise ValueError(
-            f"{name} has {len(x)} examples, but labels of shape {labels.shape}: give one each"
+            f"{name} has {len(x)} examples, but {own} has shape {labels.shape}: give a label for "
+            "each"
         )
 
 

@@ -1,6 +1,7 @@
 """Data sets from arrays: inputs become numbers, labels classes, and some examples are held out."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -140,7 +141,8 @@ def split_dataset(
                 f"x_{name} has shape {part.shape}, but x_train {x['train'].shape}: give examples "
                 "of one shape"
             )
-        check_counts(name, part, labels[f"y_{name}"])  # before the split takes rows of both
+        # before the split takes rows of both
+        check_counts(f"x_{name}", part, f"y_{name}", labels[f"y_{name}"])
     if x_validation is None:
         rows = np.random.default_rng(data_seed).permutation(n)
         x["validation"], labels["y_validation"] = (
@@ -208,6 +210,12 @@ def weights_of(
             raise ValueError(
                 f"class_weight names {strange[0]!r}, but the classes are {', '.join(known[:20])}"
             )
+        for name, weight in class_weight.items():
+            if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+                raise ValueError(
+                    f"class_weight is {weight!r} for the class {name!r}: give a finite number, 0 "
+                    "or more"
+                )
         each = np.asarray([given.get(name, 1.0) for name in known], float)
     else:
         raise ValueError(
