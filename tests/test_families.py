@@ -1,6 +1,7 @@
 """MNIST's family as it is distributed, by small files of the same form, and Fashion-MNIST."""
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import jaxmlp
 from jaxmlp.cli import main
+from jaxmlp.cli.common import load_data
 from jaxmlp.data.families import read_archive, read_family
 from tests.fuzzing import idx
 
@@ -88,6 +90,18 @@ def test_kmnist(tmp_path, name):
     dataset = jaxmlp.load_idx(tmp_path)
     np.testing.assert_allclose(dataset.test.x, TEST.reshape(10, 16) / 255, rtol=1e-6)
     np.testing.assert_array_equal(dataset.test.labels, labels(10))
+
+
+def test_one_of_four_files(tmp_path):
+    path = tmp_path / "kmnist-train-imgs.npz"
+    np.savez_compressed(path, TRAIN)
+    message = re.escape(f"{path} holds one array without a name, as each of KMNIST's four files")
+    with pytest.raises(ValueError, match=f"{message} does: give their folder, {tmp_path}"):
+        load_data(str(path))
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.touch()
+    with pytest.raises(ValueError, match=f"give the folder with the four IDX files, {tmp_path}"):
+        load_data(str(path))
 
 
 @pytest.mark.parametrize("colours", [(), (3,)])

@@ -107,6 +107,8 @@ def _instead(path: Path) -> str:
         return f", a folder: name a file in it{f', such as {tables[0]}' if tables else ''}"
     if not path.is_file():
         return ""
+    if "idx" in path.name:
+        return f": give the folder with the four IDX files, {path.parent}"
     ending = path.suffix.lower()
     if ending in PACKED:
         return ": unpack the file first"

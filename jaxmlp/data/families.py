@@ -125,6 +125,11 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
         ValueError: if the file cannot be read, or has neither Keras's nor MedMNIST's names.
     """
     present = npz_names(path)
+    if present == {"arr_0"}:
+        raise ValueError(
+            f"{path} holds one array without a name, as each of KMNIST's four files does: give "
+            f"their folder, {path.parent}"
+        )
     names = next((each for each in IN_ARCHIVES if present.issuperset(each)), IN_ARCHIVES[0])
     ours = ("x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation")
     return dict(zip(ours, read_npz(path, names), strict=False))
