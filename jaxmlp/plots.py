@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from jaxmlp.lettering import drawable, set_fonts
 from jaxmlp.settings import spoken
 
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#E8E8E8"
@@ -17,7 +19,12 @@ MOST_ANNOTATED = 30  # classes: with more, numbers in the cells cannot be read
 
 
 class Picture(Figure):
-    """A figure that a notebook shows, which without pyplot it would not."""
+    """A figure that a notebook shows, which without pyplot it would not, in any script."""
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """As Matplotlib's, in fonts that have the letters."""
+        set_fonts(self)
+        super().savefig(*arguments, **options)
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -209,6 +216,7 @@ def confusion_matrix(
 
 def shortened(name: str, most: int = 14) -> str:
     """A name that fits beside a picture."""
+    name = drawable(name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
@@ -293,5 +301,6 @@ def new_figure(width: float, height: float, title: str) -> Picture:
     """An empty figure, sizes in inches, that is laid out without overlaps."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
     figure = Picture(figsize=(width, height), layout=layout)
-    figure.suptitle(title, fontsize=14, color=INK, parse_math=False)  # names of files are in it
+    title = "\n".join(map(drawable, title.split("\n")))  # names of files are in it
+    figure.suptitle(title, fontsize=14, color=INK, parse_math=False)
     return figure

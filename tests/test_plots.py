@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jaxmlp import plots
+from jaxmlp import lettering, plots
 
 EPOCHS = np.arange(1, 6)
 
@@ -145,3 +145,32 @@ def test_a_probability_is_never_shown_as_certainty() -> None:
 def test_a_file_name_is_no_formula() -> None:
     """It may have dollars in it, which would be read as TeX, and would fail."""
     assert plots.png(plots.new_figure(3.0, 2.0, r"50 $\nothing$"))
+
+
+NAMES = ["の", "中文", "a\x07\n", "b\ud800", "x\u202ey", "𝒜", "ok", "n\u00a0b"]
+
+
+def test_letters_that_a_font_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Warnings are errors here. Matplotlib comes with a font for の and 𝒜, but none for 中."""
+    labels = np.arange(len(NAMES))
+    figure = plots.confusion_matrix(labels, labels[::-1], NAMES, "50 中\x07")
+    plots.save(figure, tmp_path / "a.png")
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert ticks[0] == "の"
+    assert ticks[2:] == [r"a\x07\n", r"b\ud800", r"x\u202ey", "𝒜", "ok", "n\u00a0b"]
+    assert title(figure).endswith(r"\x07: accuracy 0.00%")
+    rows = np.eye(len(NAMES))
+    shape = (1, len(NAMES))
+    for other in (
+        plots.confident_mistakes(rows, labels, rows[::-1], shape, "中", NAMES),
+        plots.predictions(rows, rows, NAMES, "の", probabilities=True),
+    ):
+        plots.save(other, tmp_path / "b.png")
+    assert not caplog.records
+
+
+def test_what_no_font_has_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        lettering, "_family", lambda character, _: "" if character < "\x80" else None
+    )
+    assert lettering.drawable("Köln 中") == r"K\xf6ln \u4e2d"

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jaxmlp.lettering import drawable
 from jaxmlp.plots import GREY, INK, PALE, new_figure
 from jaxmlp.settings import spoken
 from jaxmlp.sweeps.ranking import Row, are_numbers, is_logarithmic, rows_of, varied
@@ -206,4 +207,4 @@ def _words(name: str) -> str:
 
 def _short(value: Any) -> str:
     """A value; the dollars in it are no formula."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("$", r"\$")
+    return f"{value:.3g}" if isinstance(value, float) else drawable(str(value)).replace("$", r"\$")
