@@ -10,7 +10,7 @@ from PIL import Image
 from jaxmlp import Config
 from jaxmlp.plots import save
 from jaxmlp.sweeps import best, loguniform, sweep
-from jaxmlp.sweeps.pictures import pictures
+from jaxmlp.sweeps.pictures import curves, heat_map, pictures, score_against
 from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
 from tests.strategies import LONG, tiny_dataset
@@ -167,3 +167,23 @@ def test_stopped_settings_come_last():
     assert [row.trained for row in rows] == [2, 2, 1, 1]
     assert all(len(row.scores) == row.trained for row in rows)
     assert np.isnan([row.score for row in rows[2:]]).all()
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "r2", "loss"])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_scores_that_are_all_alike(table, metric, value, tmp_path):
+    """Warnings are errors here, such as that of limits that are the same."""
+    alike = {"score": value, "scores": np.full(2, value), "spread": np.zeros(2), "deviation": 0.0}
+    if metric == "loss":  # of which the score is the negative
+        alike |= {"score": -value, "scores": np.full(2, -value)}
+    rows = [row._replace(metric=metric, **alike) for row in rows_of(table)]
+    for figure in (
+        curves(rows),
+        heat_map(rows, "learning_rate", "hidden"),
+        score_against(rows, "learning_rate", "hidden"),
+    ):
+        save(figure, tmp_path / "a.png")
+    low, high = curves(rows).axes[0].get_ylim()
+    shown = 100 * (1 - value) if metric == "accuracy" else value
+    assert low <= shown <= high
+    assert low < high

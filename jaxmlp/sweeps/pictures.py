@@ -114,7 +114,7 @@ def curves(rows: list[Row]) -> Figure:
     finals = [100 * (1 - row.scores[-1]) for row in shown if share and len(row.scores)]
     if finals and np.isfinite(finals).any():  # the first epochs may be too bad to be shown
         most = max(100 * float(np.nanmax(1 - row.scores)) for row in shown)
-        axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most, 100))
+        axes.set_ylim(0, min(4 * float(np.nanmax(finals)) + 0.1, 1.1 * most or 0.1, 100))
     ends = [row.scores[-1] for row in shown if len(row.scores) and np.isfinite(row.scores[-1])]
     if ends and not share:  # the same, of a metric whose first epochs may be far from the last
         best, far = max(ends), max(ends) - 4 * max(max(ends) - min(ends), 0.05 * abs(max(ends)))
