@@ -8,8 +8,8 @@ import pytest
 import jaxmlp
 from jaxmlp.checking import GradientMismatch, check_gradient
 from jaxmlp.checking.check import examine
-from jaxmlp.checking.network.reference import ACTIVATIONS
 from jaxmlp.checking.network.shapes import SHAPES
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from tests import corpus
 from tests.strategies import LONG
 

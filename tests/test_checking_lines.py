@@ -8,8 +8,8 @@ import pytest
 from jaxmlp.checking import GradientMismatch, check_lines, tap
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.network.naming import parse
-from jaxmlp.checking.network.reference import ACTIVATIONS
 from jaxmlp.checking.network.shapes import SHAPES, Shape
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from jaxmlp.gradient import derivation_lines
 from tests.strategies import LONG
 

@@ -73,7 +73,7 @@ def test_a_saturated_model():
 @pytest.mark.parametrize(
     ("change", "kind", "says"),
     [
-        (lambda w: np.r_[-0.7 * w[:-1], 0], "missing term", "line 44: penalty = decay / 2 *"),
+        (lambda w: np.r_[-0.7 * w[:-1], 0], "missing term", ": penalty = decay / 2 *"),
         (lambda w: np.r_[0, 0, 0, 0.7 * w[-1]], "extra term", "in one entry, such as [3]"),
         (lambda w: 1.0, "extra term", "1 × a constant"),
     ],

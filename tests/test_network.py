@@ -10,7 +10,7 @@ from hypothesis import given
 
 import jaxmlp
 from jaxmlp import Layer
-from jaxmlp.checking.network.reference import ACTIVATIONS
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from jaxmlp.network import forward_pass, matmul
 from tests.strategies import as_arrays, cases
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 
 Key = TypeVar("Key")
 SLACK = 64.0  # a wrong gradient may be rounded worse than the right one

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 
 import jaxmlp
 from jaxmlp.checking.calls import RANDOM, Caller, Finding
-from jaxmlp.checking.cases import FORMS, cast, check_settings, drawn, network_cases
+from jaxmlp.checking.cases import FORMS, Case, cast, check_settings, drawn, network_cases
 from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.explaining import Known, explain
 from jaxmlp.checking.models import recognise
 from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.oracles import oracles
 from jaxmlp.checking.report import Report, demanding
-from jaxmlp.checking.trials import run
+from jaxmlp.checking.trials import Trial, run
 from jaxmlp.checking.verdict import (
     AT_A_KINK,
     ONLY_THERE,
@@ -90,29 +90,19 @@ def examine(
     loss = with_activation(loss, activation)
     given = None if cases is None else list(drawn(cases, examples, seed))
     model = Custom(loss, intended, along) if along else recognise(loss, given, intended)
-    every, accepted = at_kink == "any", (rtol, atol)
-    attempt = functools.partial(run, caller, strict=False, any_slope=every, accepted=accepted)
-    trials = [
-        attempt(model, case, dtype, strict=dtypes is not None)
-        for dtype in dtypes or DTYPES
-        for case in (
-            network_cases(_some(shapes, dtype, dtypes), dtype, seed, labels)
-            if given is None
-            else (cast(case, dtype) for case in _some(given, dtype, dtypes))
-        )
-    ]
-    caller.twice = False
-    caller.quick = True
+    settings = {"strict": False, "any_slope": at_kink == "any", "accepted": (rtol, atol)}
+    attempt = functools.partial(run, caller, **settings)
+    trials = []
+    for dtype in dtypes or DTYPES:
+        some = _some(shapes if given is None else given, dtype, dtypes)
+        tried = network_cases(some, dtype, seed, labels) if given is None else _cast(some, dtype)
+        trials += [attempt(model, case, dtype, strict=dtypes is not None) for case in tried]
+    caller.twice, caller.quick = False, True
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
-    if not any(trial.leaves for trial in trials) and not any(each.fails for each in findings):
-        raise ValueError(
-            "on no case has the loss a finite gradient that rounding leaves in place: there is "
-            "nothing to compare"
-        )
+    _check_compared(trials, findings)
     findings += [*model.derivative.findings.values(), *coarse(model, trials)]
-    wrong = [trial for trial in trials if trial.wrong]
     diagnosis = example = None
-    if wrong:
+    if wrong := [trial for trial in trials if trial.wrong]:
         findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
         diagnosis, example = explain(attempt, model, trials, wrong, cases, known or {})
@@ -120,10 +110,7 @@ def examine(
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     if diagnosis:  # which may be one of the findings
         findings = [finding for finding in findings if finding.says != diagnosis.says]
-    if rtol or atol:
-        of = [f"{rtol:g} of a leaf's largest entry"] * bool(rtol) + [f"{atol:g}"] * bool(atol)
-        says = f"beyond rounding, errors up to {' and '.join(of)} are accepted, as asked for"
-        findings.append(Finding("accepted", says, fails=False))
+    findings += _accepted(rtol, atol)
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -146,6 +133,26 @@ def check_tolerances(**tolerances: float) -> None:
     for name, value in tolerances.items():
         if not 0 <= value < np.inf:
             raise ValueError(f"{name} is {value}: give a number from 0 on")
+
+
+def _check_compared(trials: Sequence[Trial], findings: Sequence[Finding]) -> None:
+    """Raise ValueError if nothing was compared, and no finding says why."""
+    if not any(trial.leaves for trial in trials) and not any(each.fails for each in findings):
+        raise ValueError(
+            "on no case has the loss a finite gradient that rounding leaves in place: there is "
+            "nothing to compare"
+        )
+
+
+def _accepted(rtol: float, atol: float) -> list[Finding]:
+    """A note on what is accepted beyond rounding, if anything is."""
+    of = [f"{rtol:g} of a leaf's largest entry"] * bool(rtol) + [f"{atol:g}"] * bool(atol)
+    says = f"beyond rounding, errors up to {' and '.join(of)} are accepted, as asked for"
+    return [Finding("accepted", says, fails=False)] if of else []
+
+
+def _cast(cases: Sequence[Case], dtype: str) -> Iterator[Case]:
+    return (cast(case, dtype) for case in cases)
 
 
 def _some(cases: Sequence[Any], dtype: str, asked: Sequence[str] | None) -> Sequence[Any]:

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.examples import leaf_rows
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.kinks import (
     Choice,
     Kink,

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.network.equations import Worked
 from jaxmlp.checking.network.inference import Located, Observation, infer
-from jaxmlp.checking.network.reference import Array, Line
+from jaxmlp.checking.network.reference import Line
 from jaxmlp.checking.report import Row
 from jaxmlp.checking.trials import Trial
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case, cast, moved
 from jaxmlp.checking.diagnosis.evidence import evidence_of
 from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_two
@@ -17,7 +18,6 @@ from jaxmlp.checking.models import AnyModel
 from jaxmlp.checking.network.equations import Worked, diagnose, work
 from jaxmlp.checking.network.inference import Located
 from jaxmlp.checking.network.locating import locate
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.report import Diagnosis, Example
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.trials import Trial, largest

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.network.reference import Array
 
 Sizes = Mapping[str, int]
 N = "the batch size N"

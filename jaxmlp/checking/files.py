@@ -17,7 +17,7 @@ from jaxmlp.checking.calls import first_line, where_in
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.network.shapes import Shape
-from jaxmlp.checking.report import table
+from jaxmlp.checking.report import Report, table
 from jaxmlp.checking.writing import markdown
 
 NEEDED = sys.stdlib_module_names | {*sys.modules}  # modules that a checked file must not replace
@@ -106,7 +106,8 @@ def main() -> None:
 
 def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
     """Check a file in this process: the fields of an Outcome, or the error that stopped it."""
-    path, unfit = split(target)[0], ""
+    path = split(target)[0]
+    unfit: list[str] = []
 
     def stop(*_: Any) -> None:
         raise OutOfTime
@@ -114,26 +115,12 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, time_limit)
     try:
-        settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
-        function, module = load(target)
-        given = ("loss", "cases", "intended")
-        found = {name: getattr(module, name) for name in given if hasattr(module, name)}
-        if "loss" in found and "cases" not in found:
-            unfit = ALONE
-        loss = found.get("loss", jaxmlp.loss)
-        name = getattr(function, "__name__", split(target)[1])
-        if "lines" in name and "grad" not in name:
-            settings = {key: settings[key] for key in settings if key not in ("rtol", "atol")}
-            found.pop("intended", None)
-            report = examine_lines(function, **found, **settings)
-        else:
-            found.pop("loss", None)
-            report = examine(function, loss, **found, **settings)
+        report = _examined(target, settings, unfit)
     except OutOfTime as error:
         place = where_in(error, str(path))
         return {"error": f"{target}: stopped after {time_limit:g} s (--time-limit){place}"}
     except ValueError as error:
-        return {"error": f"{error}{unfit}"}
+        return {"error": f"{error}{''.join(unfit)}"}
     except BaseException as error:  # such as SystemExit, which no check can go on after
         place = where_in(error, str(path))
         if not place:  # then it is ours
@@ -144,7 +131,7 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
     trees = [each for each in report.findings if each.kind == "wrong tree"]
     if trees or not report.compared:
         says = (trees or report.findings)[0].says
-        return {"error": f"{target}: nothing to compare: {says}{unfit}"}
+        return {"error": f"{target}: nothing to compare: {says}{''.join(unfit)}"}
     return {
         "passed": report.passed,
         "text": str(report),
@@ -153,6 +140,23 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
         "foot": report.foot(),
         "markdown": markdown(report),
     }
+
+
+def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report:
+    """The report on what a file holds; what it lacks for a loss of its own goes to `unfit`."""
+    settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
+    function, module = load(target)
+    given = ("loss", "cases", "intended")
+    found = {name: getattr(module, name) for name in given if hasattr(module, name)}
+    if "loss" in found and "cases" not in found:
+        unfit.append(ALONE)
+    name = getattr(function, "__name__", split(target)[1])
+    if "lines" in name and "grad" not in name:
+        settings = {key: settings[key] for key in settings if key not in ("rtol", "atol")}
+        found.pop("intended", None)
+        return examine_lines(function, **found, **settings)
+    loss = found.pop("loss", jaxmlp.loss)
+    return examine(function, loss, **found, **settings)
 
 
 def split(target: str) -> tuple[Path, str]:

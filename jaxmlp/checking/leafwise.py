@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.agreement import explained
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
 from jaxmlp.checking.factors import VARYING, factor_between, name_factor, rows_of, sizes_of
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.trials import Leaf, Trial, largest
 
 PRECISIONS = (("float32", 2.0**-24), ("TF32 or float16", 2.0**-11), ("bfloat16", 2.0**-8))

@@ -11,13 +11,9 @@ import jaxmlp
 from jaxmlp.checking.cases import Case, network_cases
 from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.network.model import Network
-from jaxmlp.checking.network.reference import (
-    ACTIVATIONS,
-    Line,
-    as_problem,
-    evaluate,
-)
+from jaxmlp.checking.network.reference import Line, as_problem, evaluate
 from jaxmlp.checking.network.shapes import SHAPES
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from jaxmlp.checking.truth.trees import as_float64
 
 

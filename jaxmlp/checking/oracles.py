@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.cases import moved
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.trials import Trial, nonzero
 from jaxmlp.checking.truth.derivative import BESIDE, Derivative
 from jaxmlp.checking.truth.differences import slope_along, taylor_order

@@ -9,9 +9,9 @@ from typing import ParamSpec
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding, as_array
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.programs.interpreter import Source
 

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.agreement import settled, standing
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.custom import least_bound
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.network.naming import as_real
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.kinks import Choice
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.report import Diagnosis, Example, Row
@@ -78,15 +78,7 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
     derivatives = {
         name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
     }
-    allowed = {name: least_bound(line, np.zeros_like(line), UNIT) for name, line in right.items()}
-    if any(np.any(np.abs(line - right[name]) > allowed[name]) for name, line in received.items()):
-        with jax.enable_x64(True):
-            arguments = as_float64((case.params, case.batch, {}, {}))
-        program, _ = lines_of(inspect.unwrap(loss)).program(*arguments)
-        spread = rounding_spread(program, jax.tree.leaves(arguments), UNIT)
-        bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
-        for name, bound in _named(bounds, case.params):
-            allowed[name] += SAFETY * bound
+    allowed = _allowed(loss, case, true, received)
 
     def lines(*claimed: Any, sides: Choice | None = None) -> dict[str, Array]:
         found = true_lines(loss, case.params, case.batch, *claimed, sides=sides)
@@ -108,6 +100,24 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
             nearest = (_nearest(received, each) for each in zip(*others, strict=True))
             found = seen(*nearest)
     return found
+
+
+def _allowed(
+    loss: Callable[..., Any], case: Case, true: Lines, received: Mapping[str, Array]
+) -> dict[str, Array]:
+    """How far rounding may put each line; a closer look only where one is off."""
+    right = dict(_named(true, case.params))
+    allowed = {name: least_bound(line, np.zeros_like(line), UNIT) for name, line in right.items()}
+    if all(np.all(np.abs(line - right[name]) <= allowed[name]) for name, line in received.items()):
+        return allowed
+    with jax.enable_x64(True):
+        arguments = as_float64((case.params, case.batch, {}, {}))
+    program, _ = lines_of(inspect.unwrap(loss)).program(*arguments)
+    spread = rounding_spread(program, jax.tree.leaves(arguments), UNIT)
+    bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
+    for name, bound in _named(bounds, case.params):
+        allowed[name] += SAFETY * bound
+    return allowed
 
 
 def _nearest(received: Mapping[str, Array], slopes: Sequence[Mapping[str, Array]]) -> dict:

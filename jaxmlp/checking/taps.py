@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.kinks import Choice, Sides, choices, kinks_at
 from jaxmlp.checking.truth.trees import as_float64, not_jax

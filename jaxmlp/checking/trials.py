@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Caller, Finding, Refused, first_line
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.network.reference import Array
 
 
 @dataclass(frozen=True)
@@ -171,32 +171,14 @@ def _leaves(
     received = []
     others: dict[tuple[Any, Any, bool], list[str]] = {}
     for name, leaf, param in zip(names, leaves, wanted, strict=True):
-        try:
-            array = np.asarray(leaf)
-        except Exception as error:
-            says = f"{name} is a {type(leaf).__name__} that NumPy cannot read: {first_line(error)}"
-            findings.append(Finding("wrong type", says))
+        if finding := _unfit(name, leaf, param):
+            findings.append(finding)
             continue
-        if array.dtype == object:
-            what = "an array of objects" if np.ndim(leaf) else f"a {type(leaf).__name__}"
-            says = f"{name} is {what}, where an array of numbers belongs"
-            findings.append(Finding("wrong type", says))
-        elif array.shape != param.shape:
-            turned = array.shape == param.shape[::-1]
-            says = (
-                f"{name} has shape {array.shape}, where {param.shape} belongs, the shape of its "
-                f"parameter{': it is transposed' if turned else ''}"
-            )
-            findings.append(Finding("transpose" if turned else "wrong shape", says))
-        elif not jnp.issubdtype(array.dtype, jnp.number) or np.iscomplexobj(array):
-            findings.append(
-                Finding("wrong dtype", f"{name} has dtype {array.dtype}: it is no real")
-            )
-        else:
-            received.append(array.astype(np.float64))
-            if array.dtype != param.dtype:
-                wide = not isinstance(leaf, jax.Array) and array.dtype == np.float64
-                others.setdefault((array.dtype, param.dtype, strict or not wide), []).append(name)
+        array = np.asarray(leaf)
+        received.append(array.astype(np.float64))
+        if array.dtype != param.dtype:
+            wide = not isinstance(leaf, jax.Array) and array.dtype == np.float64
+            others.setdefault((array.dtype, param.dtype, strict or not wide), []).append(name)
     for (dtype, wanted_dtype, fails), names_ in others.items():
         says = (
             f"{listed(names_)} dtype {dtype} for parameters in {wanted_dtype}: return every leaf "
@@ -204,6 +186,28 @@ def _leaves(
         )
         findings.append(Finding("wrong dtype", says, fails))
     return (received if len(received) == len(wanted) else None), findings
+
+
+def _unfit(name: str, leaf: Any, param: Any) -> Finding | None:
+    """Why a leaf is no array of numbers of its parameter's shape, if it is none."""
+    try:
+        array = np.asarray(leaf)
+    except Exception as error:
+        says = f"{name} is a {type(leaf).__name__} that NumPy cannot read: {first_line(error)}"
+        return Finding("wrong type", says)
+    if array.dtype == object:
+        what = "an array of objects" if np.ndim(leaf) else f"a {type(leaf).__name__}"
+        return Finding("wrong type", f"{name} is {what}, where an array of numbers belongs")
+    if array.shape != param.shape:
+        turned = array.shape == param.shape[::-1]
+        says = (
+            f"{name} has shape {array.shape}, where {param.shape} belongs, the shape of its "
+            f"parameter{': it is transposed' if turned else ''}"
+        )
+        return Finding("transpose" if turned else "wrong shape", says)
+    if not jnp.issubdtype(array.dtype, jnp.number) or np.iscomplexobj(array):
+        return Finding("wrong dtype", f"{name} has dtype {array.dtype}: it is no real")
+    return None
 
 
 def unlike(params: Any, value: Any, what: str) -> str:

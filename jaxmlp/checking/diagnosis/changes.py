@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 
 DECIMALS = range(9)
 LIMITS = (0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 6.0, 10.0, 20.0, 30.0, 50.0, 100.0, 500.0)

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.agreement import SLACK, explained
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.factors import Sizes, sizes_of
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.derivative import Derivative

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.records import Mistake
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Forward
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 

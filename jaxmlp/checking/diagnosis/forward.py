@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import Explanation, all_numbers
 from jaxmlp.checking.diagnosis.records import is_diagonal
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Operation, Place
 from jaxmlp.checking.programs.tape import Spot, Tape
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import (
     Explanation,
@@ -15,7 +16,6 @@ from jaxmlp.checking.diagnosis.explanation import (
 )
 from jaxmlp.checking.diagnosis.records import Known, Term
 from jaxmlp.checking.factors import VARYING, name_factor
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Place
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.changes import ANYWHERE
 from jaxmlp.checking.diagnosis.operands import (
     BILINEAR,
@@ -20,7 +21,6 @@ from jaxmlp.checking.diagnosis.operands import (
 from jaxmlp.checking.diagnosis.records import MOVES, Mistake, is_diagonal, is_selection
 from jaxmlp.checking.diagnosis.slopes import EXTREMES, mask_mistakes, slope_mistakes
 from jaxmlp.checking.diagnosis.sums import sum_mistakes
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Operation, Place
 from jaxmlp.checking.programs.tape import Tape
 

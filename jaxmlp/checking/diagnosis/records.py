@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.recording import Place
 from jaxmlp.checking.programs.tape import Change, Tape
 

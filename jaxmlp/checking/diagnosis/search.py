@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from jaxmlp.checking.agreement import SLACK
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.evidence import ROUNDED, Evidence
 from jaxmlp.checking.diagnosis.explanation import (
     FACTORS,
@@ -29,7 +30,6 @@ from jaxmlp.checking.diagnosis.mistakes import at_argument, at_value
 from jaxmlp.checking.diagnosis.records import Known, Mistake, plainness
 from jaxmlp.checking.diagnosis.slopes import branch_mistakes
 from jaxmlp.checking.factors import VARYING, N, name_factor
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import NAME, Operation, Place
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 

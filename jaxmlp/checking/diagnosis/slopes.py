@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.records import Mistake, found, others, rounds
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Operation, Place
 from jaxmlp.checking.programs.tape import Tape
 

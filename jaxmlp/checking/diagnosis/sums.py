@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.records import Mistake
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.recording import Operation
 from jaxmlp.checking.programs.tape import Tape
 

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.records import plainness
 from jaxmlp.checking.diagnosis.steps import Found, within
-from jaxmlp.checking.network.reference import INPUTS, LABELS, Array, Line, softmax
+from jaxmlp.checking.network.reference import INPUTS, LABELS, Line, softmax
 from jaxmlp.checking.programs.recording import NAME, Place
 from jaxmlp.checking.programs.tape import Spot, Tape
 from jaxmlp.checking.report import Diagnosis

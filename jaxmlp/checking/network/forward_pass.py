@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.network.inference import PAIRS, SAME, UNKNOWN, Located, Observation, needed
-from jaxmlp.checking.network.reference import ACTIVATIONS, Array, Line, evaluate, softmax
+from jaxmlp.checking.network.reference import Line, evaluate, softmax
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 
 WIDE = np.linspace(-100, 100, 2001)
 MOSTLY = 0.75  # of the observations, to be believed

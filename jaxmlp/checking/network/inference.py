@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmlp.checking.agreement import agree
-from jaxmlp.checking.network.reference import ACTIVATIONS, Array, Line, Problem, all_lines, evaluate
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.network.reference import Line, Problem, all_lines, evaluate
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 
 PAIRS = np.array([0.7, 0.7, -0.4, -0.4])  # z of the first layer, for one example
 

@@ -30,12 +30,9 @@ from jaxmlp.checking.network.inference import (
     needed,
     size_of,
 )
-from jaxmlp.checking.network.reference import (
-    ACTIVATIONS,
-    Line,
-    evaluate,
-)
+from jaxmlp.checking.network.reference import Line, evaluate
 from jaxmlp.checking.network.shapes import Shape
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from jaxmlp.params import Layer
 
 # Few examples for their widths: so what is inferred of a line is the only thing possible. With two

@@ -11,8 +11,9 @@ from jax.ad_checkpoint import checkpoint_name
 from scipy.special import expit, log_softmax
 
 from jaxmlp.activations import get_activation
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.records import Known, Mistake, Term
-from jaxmlp.checking.network.reference import Array, Line, softmax
+from jaxmlp.checking.network.reference import Line, softmax
 from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.losses import cross_entropy
 

@@ -9,19 +9,13 @@ from typing import Any
 import numpy as np
 
 import jaxmlp
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.examples import line_rows
 from jaxmlp.checking.network.equations import Worked
 from jaxmlp.checking.network.inference import Located, Observation
 from jaxmlp.checking.network.loss import known, network_loss
-from jaxmlp.checking.network.reference import (
-    Array,
-    Line,
-    Problem,
-    as_problem,
-    evaluate,
-    gradient_lines,
-)
+from jaxmlp.checking.network.reference import Line, Problem, as_problem, evaluate, gradient_lines
 from jaxmlp.checking.network.rounding import Precision, gradient_bounds, rounding_bounds
 from jaxmlp.checking.report import Example
 from jaxmlp.checking.trials import Leaf, Trial

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.checking.network.reference import DIGITS, Array, Line, Problem, all_lines
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.network.reference import DIGITS, Line, Problem, all_lines
 
 SPELLED = re.compile(
     r"(?P<d>∂[CL]/∂|d[CL]/d|d[CL]_d|∂|d_?|grad_)?(?P<of>[zhaWbpJC]|loss)_?(?P<at>\d*)"

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.agreement import agree
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.forward import forward_mistakes
@@ -17,7 +18,7 @@ from jaxmlp.checking.diagnosis.steps import named
 from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.network.equations import derivative_by, values_of
 from jaxmlp.checking.network.loss import PROBABILITIES
-from jaxmlp.checking.network.reference import Array, Line
+from jaxmlp.checking.network.reference import Line
 from jaxmlp.checking.programs.recording import Place
 from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.truth.derivative import Derivative

@@ -11,28 +11,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, ndtr
+from scipy.special import log_softmax
 
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.network.slopes import ACTIVATIONS
 from jaxmlp.data import Batch
 from jaxmlp.params import Params
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-# Each activation and its derivative, independent of those under test; the former take complex
-# numbers too.
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
-    "relu": (lambda z: np.where(z <= 0, 0.0, z), lambda z: (z > 0).astype(z.dtype)),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "sigmoid": (
-        lambda z: expit(z) if np.isrealobj(z) else (1 + np.tanh(z / 2)) / 2,
-        lambda z: expit(z) * expit(-z),
-    ),
-    "gelu": (
-        lambda z: z * ndtr(z),
-        lambda z: ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
-    ),
-    "identity": (lambda z: z, np.ones_like),
-}
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 DIGITS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789" * 2)  # the way back

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.network.reference import (
-    Array,
     Line,
     Problem,
     Values,

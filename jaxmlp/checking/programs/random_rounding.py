@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Machine
 
 SAMPLES = 16

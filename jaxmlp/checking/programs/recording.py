@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import (
     RULES,

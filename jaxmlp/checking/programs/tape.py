@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import (
     Source,

@@ -12,16 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import first_line, where
 from jaxmlp.checking.cases import moved
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import is_random
 from jaxmlp.checking.programs.random_rounding import rounding_spread
 from jaxmlp.checking.programs.rules import has_rules, rules_met
 from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
 from jaxmlp.checking.truth.programs import Programs
-from jaxmlp.checking.truth.trees import entry_names, no_number, ravel
+from jaxmlp.checking.truth.trees import as_row, entry_names, no_number, ravel
 
 Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
 SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
@@ -130,14 +130,14 @@ class Derivative(Programs):
         if isinstance(program, Exception):
             self._note("rule", f"jax.grad of the loss raises {first_line(program)}", False)
         else:
-            voices["jax.grad"] = _row(machine(program, *leaves))
+            voices["jax.grad"] = as_row(machine(program, *leaves))
         loss = self.program("loss", params, batch, dtype)
         assert loss is not None  # else it is not traceable
         ruled = has_rules(loss.jaxpr, self.intended)
         if ruled or not voices:
             plain = self.program("plain gradient", params, batch, dtype)
             if plain is not None:
-                voices["without rules"] = _row(machine(plain, *leaves))
+                voices["without rules"] = as_row(machine(plain, *leaves))
         if not voices:
             return self.by_differences(params, batch)
         if self.misled and len(voices) > 1 and np.isfinite(voices["without rules"]).all():
@@ -186,7 +186,7 @@ class Derivative(Programs):
     def _gradient(self, given: Given) -> Array:
         """JAX's gradient, as a row; without rules where they are known to be wrong."""
         program = self._gradient_program(*given, plain=self.misled)
-        return _row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
+        return as_row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
 
     def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
         """Whether the forward mode has another derivative than the reverse mode."""
@@ -292,17 +292,3 @@ class Derivative(Programs):
             found.append((rows[:, start : start + size], slopes))
             start += size
         return found
-
-    def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
-        """Every entry by differences of the loss."""
-        flat, unravel = ravel(params)
-        value = self.value(params, batch)
-        slopes = [slope_along(value, flat, unit, quick=True) for unit in np.eye(len(flat))]
-        rows = (np.array([getattr(each, part) for each in slopes]) for part in ("value", "error"))
-        pairs = zip(*(jax.tree.leaves(unravel(each)) for each in rows), strict=True)
-        return [Estimate(np.asarray(v), np.asarray(e)) for v, e in pairs]
-
-
-def _row(leaves: Sequence[Any]) -> Array:
-    """All numbers of some leaves."""
-    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])

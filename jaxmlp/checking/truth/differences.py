@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.network.reference import Array
+from jaxmlp.checking.arrays import Array
 
 Value = Callable[[Array], float]  # of a loss, by all its parameters as one row
 STARTS = (2, 5, 8, 11, 14, 18, 22)  # the first step of a triple is 2 to the power of minus this

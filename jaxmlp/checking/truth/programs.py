@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding
-from jaxmlp.checking.network.reference import Array
 from jaxmlp.checking.programs.execution import Frozen, Machine
 from jaxmlp.checking.programs.interpreter import compiled, is_long
 from jaxmlp.checking.programs.rules import without_rules
-from jaxmlp.checking.truth.differences import Value
+from jaxmlp.checking.truth.differences import Estimate, Value, slope_along
 from jaxmlp.checking.truth.trees import (
     DERIVATIVE,
     PRODUCT,
@@ -133,3 +133,12 @@ class Programs:
 
     def _note(self, kind: str, says: str, fails: bool) -> None:
         self.findings.setdefault(kind, Finding(kind, says, fails))
+
+    def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
+        """Every entry by differences of the loss."""
+        flat, unravel = ravel(params)
+        value = self.value(params, batch)
+        slopes = [slope_along(value, flat, unit, quick=True) for unit in np.eye(len(flat))]
+        rows = (np.array([getattr(each, part) for each in slopes]) for part in ("value", "error"))
+        pairs = zip(*(jax.tree.leaves(unravel(each)) for each in rows), strict=True)
+        return [Estimate(np.asarray(v), np.asarray(e)) for v, e in pairs]

@@ -1,14 +1,14 @@
 """Trees of parameters as rows of numbers, and names of their leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import as_array, is_floating, where
-from jaxmlp.checking.network.reference import Array
 
 Loss = Callable[[Any, Any], Any]
 DERIVATIVE = "∂C/∂"
@@ -78,3 +78,8 @@ def widened(leaf: Any) -> Array:
     """A leaf as NumPy's array, in float64 if it is floating."""
     leaf = as_array(leaf)
     return leaf.astype(np.float64) if is_floating(leaf) else leaf
+
+
+def as_row(leaves: Sequence[Any]) -> Array:
+    """All numbers of some leaves."""
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
