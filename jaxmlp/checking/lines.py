@@ -15,7 +15,7 @@ from typing import Any
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, Case, check_settings, drawn, network_cases
 from jaxmlp.checking.leafwise import UNEXPLAINED
-from jaxmlp.checking.network.network_lines import explain_network, see_network
+from jaxmlp.checking.network.lines import explain_network, see_network
 from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.report import Report, demanding
 from jaxmlp.checking.tapped import explain_taps, see_taps

@@ -21,6 +21,7 @@ from jaxmlp.checking.network.loss import PROBABILITIES
 from jaxmlp.checking.network.reference import Line
 from jaxmlp.checking.programs.recording import Place
 from jaxmlp.checking.programs.tape import Tape
+from jaxmlp.checking.trials import Leaf
 from jaxmlp.checking.truth.derivative import Derivative
 
 MOST, LARGEST = 16, 200  # claims that are looked at, and parameters of their networks
@@ -31,9 +32,7 @@ class Claim(NamedTuple):
 
     case: Case
     line: Line
-    expected: Array
-    received: Array
-    allowed: Array
+    leaf: Leaf
 
 
 def explain_line(
@@ -66,7 +65,9 @@ def _size(case: Case) -> int:
 def _evidence(claim: Claim, tape: Tape) -> Evidence:
     values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
     wanted = [number for number, of in values.items() if derivative_by(of) == claim.line][-1:]
-    expected, received, allowed = map(np.ravel, (claim.expected, claim.received, claim.allowed))
+    expected, received, allowed = map(
+        np.ravel, (claim.leaf.expected, claim.leaf.received, claim.leaf.allowed)
+    )
     sizes = sizes_of(claim.case)
     return Evidence(claim.case, tape, tuple(wanted), expected, received, allowed, sizes)
 
@@ -110,7 +111,7 @@ def _last(tape: Tape) -> int:
 def _fit(claims: Sequence[Claim], predicted: Sequence[Array]) -> bool:
     """Whether what is predicted is what was received on every case."""
     return all(
-        agree(each.received, np.asarray(other, float), each.allowed, each.expected)
-        and np.isfinite(other).all() == np.isfinite(each.received).all()
-        for each, other in zip(claims, predicted, strict=True)
+        agree(leaf.received, np.asarray(other, float), leaf.allowed, leaf.expected)
+        and np.isfinite(other).all() == np.isfinite(leaf.received).all()
+        for (_, _, leaf), other in zip(claims, predicted, strict=True)
     )

@@ -1,6 +1,7 @@
 """Our networks' derivation line by line."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -182,15 +183,12 @@ def _claims(seen: Sequence[Seen], model: Network, wrong: Line) -> Iterator[Claim
         if at and at[0].symbol == wrong.symbol and (at[0] == wrong or not last):
             line = at[0]
             values = (lines[line] for lines in (each.right, each.received, each.allowed))
-            yield Claim(model.traced(each.trial()).case, line, *values)
+            yield Claim(model.traced(each.trial()).case, line, Leaf(line.name, *values))
 
 
 def _fault(claims: Sequence[Claim]) -> tuple[str, str] | None:
     """The mistake in a line, whatever was computed before it."""
-    trials = [
-        Trial(each.case, "float64", (Leaf("", each.expected, each.received, each.allowed),), ())
-        for each in claims
-    ]
+    trials = [Trial(each.case, "float64", (replace(each.leaf, name=""),), ()) for each in claims]
     found = faults(trials, lambda trial, rows: None)
     return (found[0].kind, found[0].says) if found else None
 
