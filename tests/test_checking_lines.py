@@ -214,6 +214,31 @@ def test_lines_of_ones_own(loss):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "kind"),
+    [
+        ("z", lambda value, x: value - 0.7, "missing term"),  # the bias is 0.7
+        ("h", lambda value, x: np.arctanh(value), "missing function"),
+        ("dz", lambda value, x: value / (1 - np.tanh(x @ [0.3, -0.5] + 0.7) ** 2), "mask missing"),
+        ("dw", lambda value, x: value * len(x), "1/N missing"),
+    ],
+)
+def test_mistakes_in_lines_of_ones_own_are_named(name, change, kind):
+    """By the steps of the loss, as those of a gradient are."""
+    rng = np.random.default_rng(1)
+    params = {"w": np.array([0.3, -0.5]), "b": np.float64(0.7)}
+    cases = [(params, (rng.normal(size=(n, 2)), rng.normal(size=n))) for n in (3, 4, 5)]
+
+    def lines(params, batch):
+        changed = {name: lambda value: change(value, batch[0])}
+        return lines_of_ones_own(**changed)(params, batch)
+
+    with jax.numpy_rank_promotion("allow"):
+        report = examine_lines(lines, loss_of_ones_own, cases=cases)
+    assert report.diagnosis
+    assert report.diagnosis.kind == kind, report
+
+
 def test_what_are_no_lines_of_ones_own():
     with jax.numpy_rank_promotion("allow"):
         with pytest.raises(GradientMismatch, match="a line called 'q': the loss has z, h, ∂C/∂h"):

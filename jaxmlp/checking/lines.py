@@ -69,7 +69,7 @@ def examine_lines(
         explain = functools.partial(explain_network, activation=activation)
     else:
         look = functools.partial(see_taps, caller, loss)
-        explain = functools.partial(explain_taps, cases=cases)
+        explain = functools.partial(explain_taps, loss=loss, cases=cases)
     see = functools.partial(look, any_slope)
     given = cases is not None
     some = drawn(cases, examples, seed) if given else network_cases(shapes, float, seed, labels)

@@ -1,5 +1,6 @@
 """A derivation of one's own model, line by line: the lines are what its loss names by `tap`."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,14 +13,21 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.custom import least_bound
+from jaxmlp.checking.diagnosis.evidence import Evidence, alike, tape_of
+from jaxmlp.checking.diagnosis.one_value import explain_forward, explain_value
+from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.network.naming import as_real
 from jaxmlp.checking.programs.kinks import Choice
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
+from jaxmlp.checking.programs.recording import NAME, Operation, Place
+from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.report import Diagnosis, Example, Row
 from jaxmlp.checking.shrinking import smallest_given
-from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines
+from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines, with_names
 from jaxmlp.checking.trials import Leaf, Trial, unlike
+from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.trees import as_float64, leaf_names
 
 UNIT = float(np.finfo(np.float64).eps) / 2
@@ -178,7 +186,7 @@ def _received(value: Any, right: Mapping[str, Array], params: Any) -> dict[str, 
 
 
 def explain_taps(
-    see: Callable[..., Any], seen: Sequence[Seen], cases: Any
+    see: Callable[..., Any], seen: Sequence[Seen], loss: Callable[..., Any], cases: Any
 ) -> tuple[Finding, Diagnosis, Example]:
     """The first wrong line, what is wrong with it, and the smallest case."""
     wrong = [each for each in seen if each.wrong()]
@@ -196,6 +204,7 @@ def explain_taps(
     finding = Finding("wrong line", f"{name} is the first wrong line, on {smallest.case.about}")
     trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
     (fault,) = faults(trials, lambda trial, rows: None)
+    kind, says = _mistake(loss, trials, name) or (fault.kind, fault.says)
     statuses = smallest.statuses()
     rows = tuple(
         Row(line, None, "", each, leaf.received, statuses[line])
@@ -203,5 +212,61 @@ def explain_taps(
         else Row(line, None, "", each, None, "right")
         for line, each in smallest.right.items()
     )
-    diagnosis = Diagnosis((name,), (), fault.kind, fault.says)
+    diagnosis = Diagnosis((name,), (), kind, says)
     return finding, diagnosis, Example(smallest.case, None, rows)
+
+
+def _mistake(
+    loss: Callable[..., Any], trials: Sequence[Trial], name: str
+) -> tuple[str, str] | None:
+    """What may have been done in the steps from the lines before to the derivative of a name."""
+    derivative = Derivative(with_names(loss))
+    if not name.startswith("∂C/∂"):
+        with np.errstate(all="ignore"), contextlib.suppress(Exception):
+            return _forward_mistake(derivative, trials, name)
+    evidence, places = [], []
+    for trial in trials:
+        with contextlib.suppress(Exception):  # a program that is too large, or not known
+            tape = tape_of(derivative, trial.case)
+            number, places = _value_of(tape, trial.case, name)
+            (leaf,) = trial.leaves
+            expected, received, allowed = map(
+                np.ravel, (leaf.expected, leaf.received, leaf.allowed)
+            )
+            about = trial.case, tape, (number,)
+            evidence.append(Evidence(*about, expected, received, allowed, sizes_of(trial.case)))
+    smooth = [each for each in evidence if each.smooth]
+    wrong = any(each.wrong for each in smooth)
+    return explain_value(alike(smooth), places, Known()) if wrong else None
+
+
+def _forward_mistake(
+    derivative: Derivative, trials: Sequence[Trial], name: str
+) -> tuple[str, str] | None:
+    """What may have been computed in the place of a tap's value."""
+    tapes = [tape_of(derivative, trial.case) for trial in trials]
+    made = []
+    for tape in tapes:
+        tapped = next(op for op in tape.operations if _is_tap(op, name))
+        made.append([op for op in tape.operations if op.output == tapped.inputs[0]])
+    values = [tape.values for tape in tapes]
+    return next(explain_forward(made, values, [trial.leaves[0] for trial in trials]), None)
+
+
+def _is_tap(op: Operation, name: str) -> bool:
+    return op.name == NAME and op.equation.params["name"] == name
+
+
+def _value_of(tape: Tape, case: Case, name: str) -> tuple[int, list[Place]]:
+    """The number of the value by which a line is the derivative, and its places.
+
+    Raises:
+        StopIteration: if there is none.
+    """
+    leaves = leaf_names(case.params)
+    if name in leaves:
+        at = leaves.index(name)
+        return tape.leaves[at], [tape.leaf_places[at]]
+    tapped = next(op for op in tape.operations if _is_tap(op, name.removeprefix("∂C/∂")))
+    before = [op.place for op in tape.operations if op.output == tapped.inputs[0]]
+    return tapped.output, [tapped.place, *before]

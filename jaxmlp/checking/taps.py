@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.kinks import Choice, Sides, choices, kinks_at
 from jaxmlp.checking.truth.trees import as_float64, not_jax
 
-_active: ContextVar["_Pass | None"] = ContextVar("jaxmlp_taps", default=None)
+_active: ContextVar["_Pass | _Names | None"] = ContextVar("jaxmlp_taps", default=None)
 
 
 def tap(name: str, value: Any) -> Any:
@@ -54,8 +55,25 @@ class _Pass:
         return value + self.shifts[name] if name in self.shifts else value
 
 
+class _Names:
+    """A forward pass whose values keep their names in what JAX traces."""
+
+    def visit(self, name: str, value: Any) -> Any:
+        return checkpoint_name(jnp.asarray(value), name)
+
+
+def with_names(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """The same loss, with the names of its taps in its program."""
+
+    def named(params: Any, batch: Any) -> Any:
+        with _passing(_Names()):
+            return inspect.unwrap(loss)(params, batch)
+
+    return named
+
+
 @contextmanager
-def _passing(current: _Pass):
+def _passing(current: Any):
     token = _active.set(current)
     try:
         yield current

@@ -6,15 +6,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.checking.agreement import agree
-from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
-from jaxmlp.checking.diagnosis.forward import forward_mistakes
-from jaxmlp.checking.diagnosis.known import known_at
+from jaxmlp.checking.diagnosis.one_value import agree_all, explain_forward, explain_value
 from jaxmlp.checking.diagnosis.records import Known
-from jaxmlp.checking.diagnosis.search import at_spots, spots_of
-from jaxmlp.checking.diagnosis.steps import named
 from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.network.equations import derivative_by, values_of
 from jaxmlp.checking.network.loss import PROBABILITIES
@@ -49,13 +44,8 @@ def explain_line(
             return next(_forward(claims, tapes), None)
     pairs = zip(claims, tapes, strict=True)
     looped = [in_lines(_evidence(*each)) for each in pairs]
-    names = named(looped, known).names
-    tape, line = looped[0].tape, claims[0].line
-    places = _places(tape, claims[0].case, line)
-    found = list(known_at(looped, [(place, 0) for place in places], names, known))
-    for place in places:
-        found += at_spots(looped, spots_of(tape, place), names, 0)
-    return (found[0].kind, found[0].says) if found else None
+    places = _places(looped[0].tape, claims[0].case, claims[0].line)
+    return explain_value(looped, places, known)
 
 
 def _size(case: Case) -> int:
@@ -82,36 +72,20 @@ def _places(tape: Tape, case: Case, line: Line) -> list[Place]:
 
 def _forward(claims: Sequence[Claim], tapes: Sequence[Tape]) -> Iterator[tuple[str, str]]:
     """What may have been computed in the place of a line of the forward pass."""
+    leaves = [each.leaf for each in claims]
     if claims[0].line == Line("p"):
         for kind, says, of in PROBABILITIES:
-            if _fit(claims, [of(tape.values[_last(tape)]) for tape in tapes]):
+            if agree_all(leaves, [of(tape.values[_last(tape)]) for tape in tapes]):
                 yield kind, says
         return
     made = []
     for claim, tape in zip(claims, tapes, strict=True):
         values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
         made.append([op for op in tape.operations if values[op.output] == claim.line])
-    for place in range(min(map(len, made))):
-        several = [list(forward_mistakes(ops[place])) for ops in made]
-        for number, (kind, says, _) in enumerate(several[0]):
-            predicted = [
-                mistakes[number][2](ops[place].given, tape.values[ops[place].output])
-                for mistakes, ops, tape in zip(several, made, tapes, strict=True)
-                if number < len(mistakes)
-            ]
-            if len(predicted) == len(claims) and _fit(claims, predicted):
-                yield kind, says
+    values = [tape.values for tape in tapes]
+    yield from explain_forward(made, values, leaves)
 
 
 def _last(tape: Tape) -> int:
     """The number of the logits."""
     return next(op.inputs[0] for op in tape.operations if op.output == tape.output[1])
-
-
-def _fit(claims: Sequence[Claim], predicted: Sequence[Array]) -> bool:
-    """Whether what is predicted is what was received on every case."""
-    return all(
-        agree(leaf.received, np.asarray(other, float), leaf.allowed, leaf.expected)
-        and np.isfinite(other).all() == np.isfinite(leaf.received).all()
-        for (_, _, leaf), other in zip(claims, predicted, strict=True)
-    )
