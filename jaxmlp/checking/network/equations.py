@@ -1,5 +1,6 @@
 """A diagnosis of our own networks: the lines of the derivation, by the steps of the loss."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,14 +12,14 @@ from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
 from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.records import plainness
 from jaxmlp.checking.diagnosis.steps import Found, within
+from jaxmlp.checking.network.loss import LOGITS
 from jaxmlp.checking.network.reference import INPUTS, LABELS, Line, softmax
-from jaxmlp.checking.programs.recording import NAME, Place
+from jaxmlp.checking.programs.recording import NAME
 from jaxmlp.checking.programs.tape import Spot, Tape
 from jaxmlp.checking.report import Diagnosis
 from jaxmlp.checking.truth.derivative import Derivative
 
 PRODUCT = ("transpose", "wrong order", "stale value")  # what befalls a product with a weight
-UNKNOWN = "none of the known mistakes explains the numbers"
 
 
 def values_of(tape: Tape, biased: Sequence[bool]) -> dict[int, Line]:
@@ -83,19 +84,22 @@ def diagnose(found: Found, wrong: Iterable[str]) -> Diagnosis:
     deepest = max(found.evidence, key=lambda each: len(each.case.params))
     wrong = set(wrong)
     told = [(each, _lines(deepest, each, wrong)) for each in found.explanations]
-    if not told:
-        lines = list(dict.fromkeys(line for p in found.places for line in _at(deepest, p, wrong)))
-        return _diagnosis(deepest, lines, "unknown mistake", UNKNOWN)
     depth = len(deepest.case.params)
     first, lines = told[0]
     if _hidden(lines, depth):
         first, lines = min((t for t in told if _hidden(t[1], depth)), key=_order)
     also = tuple(
-        f"{', '.join(line.name for line in others)}: {each.kind}: {each.says}"
+        f"{', '.join(line.name for line in others)}: {each.kind}: {_in_layers(each.says)}"
         for each, others in told
         if each.rank == first.rank and (each.kind, others) != (first.kind, lines)
     )
-    return _diagnosis(deepest, lines, first.kind, first.says, tuple(dict.fromkeys(also))[:3])
+    says = _in_layers(first.says)
+    return _diagnosis(deepest, lines, first.kind, says, tuple(dict.fromkeys(also))[:3])
+
+
+def _in_layers(says: str) -> str:
+    """A sentence in the words of networks: the rounds of the loop in their loss are layers."""
+    return re.sub(r"\bround\b", "layer", says).replace(LOGITS, "the logits")
 
 
 def _hidden(lines: Sequence[Line], depth: int) -> bool:
@@ -183,9 +187,8 @@ def _all_lines(
     return found
 
 
-def _at(deepest: Evidence, spot: Spot | Place, wrong: set[str]) -> list[Line]:
+def _at(deepest: Evidence, spot: Spot, wrong: set[str]) -> list[Line]:
     """The lines of the derivatives at a spot; of leaves, those that are ever wrong."""
-    spot = spot if isinstance(spot, Spot) else Spot(spot)
     values = values_of(deepest.tape, [layer.bias is not None for layer in deepest.case.params])
     lines = {derivative_by(values[number]) for number in _numbers(deepest.tape, spot)}
     found = sorted(lines, key=lambda line: line.index)
