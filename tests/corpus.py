@@ -182,7 +182,7 @@ MISTAKES = [
     Mistake("weight of the layer below", UNIT,
             "V = params[l - 1].weight; dh = dz @ (V if V.shape == W.shape else W).T", 15,
             "stale value"),
-    Mistake("absolute value", UNIT, "dh = dz @ np.abs(W).T", 15, "absolute value"),
+    Mistake("absolute weights", UNIT, "dh = dz @ np.abs(W).T", 15, "absolute value"),
     # (16) ∂C/∂z
     Mistake("mask forgotten", MASK, "dh", 16, "mask missing"),
     Mistake("mask inverted", MASK, "dh * (z[l - 1] < 0)", 16, "mask inverted"),

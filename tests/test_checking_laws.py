@@ -69,11 +69,11 @@ def in_some_order(order):
 
     def product(a, b):
         terms = [np.multiply.outer(a[:, k], b[k]) for k in range(a.shape[1])]
-        return sum((terms[k] for k in order(len(terms))), np.zeros_like(terms[0]))
+        return functools.reduce(np.add, (terms[k] for k in order(len(terms))))
 
     def total(a, axis):
         rows = np.moveaxis(a, axis, 0)
-        return sum((rows[k] for k in order(len(rows))), np.zeros_like(rows[0]))
+        return functools.reduce(np.add, (rows[k] for k in order(len(rows))))
 
     def grad(params, batch):
         x, labels = batch

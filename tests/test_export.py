@@ -26,7 +26,8 @@ from jaxmlp.cli import main
 from jaxmlp.cli.export import FORMATS, described
 from jaxmlp.data import preprocessing
 from jaxmlp.data.preprocessing import Preprocessing, undone
-from jaxmlp.data.tables import Column, Schema, numbers_of, read_table
+from jaxmlp.data.table_files import read_table
+from jaxmlp.data.tables import Column, Schema, numbers_of
 from jaxmlp.export import common
 from jaxmlp.export.sklearn import ESTIMATORS
 from jaxmlp.ink import Framing
