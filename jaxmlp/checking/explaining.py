@@ -16,7 +16,7 @@ from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.models import AnyModel
 from jaxmlp.checking.network.equations import Worked, diagnose, work
-from jaxmlp.checking.network.inference import Located
+from jaxmlp.checking.network.inference import Located, Observation
 from jaxmlp.checking.network.locating import locate
 from jaxmlp.checking.report import Diagnosis, Example
 from jaxmlp.checking.shrinking import find_smallest
@@ -121,9 +121,9 @@ def by_step(seen: Seen) -> Told | None:
 def by_line(seen: Seen) -> Told:
     """What is wrong with every leaf; two mistakes; or the line where an unknown one is."""
     leaves = _by_leaves(seen)
-    located = _located(seen)
-    pairs = [seen.model.observe(trial) for trial in seen.wrong]
-    whole = located is not None and located.holds(pairs)
+    observed = [seen.model.observe(trial) for trial in seen.wrong]
+    located = _located(seen, observed)
+    whole = located is not None and located.holds(observed)
     if not (_told(leaves) or (located and whole)) and (
         found := find_two(seen.model.steps, _traced(seen), seen.model.known)
     ):
@@ -167,7 +167,7 @@ def _explained(seen: Seen, found: Found) -> Told:
     return Told(diagnose(found, seen.ever), work(found, small, seen.model.steps))
 
 
-def _located(seen: Seen) -> Located | None:
+def _located(seen: Seen, observed: Sequence[Observation]) -> Located | None:
     """The line where a mistake is, whatever it is."""
     dtype = seen.small.dtype
 
@@ -175,7 +175,7 @@ def _located(seen: Seen) -> Located | None:
         trial = seen.attempt(seen.quick, cast(case, dtype), dtype)
         return seen.model.observe(trial) if trial.leaves else None
 
-    pairs = [(trial.case, seen.model.observe(trial)) for trial in seen.wrong]
+    pairs = list(zip((trial.case for trial in seen.wrong), observed, strict=True))
     biased = any(trial.case.shape.bias for trial in seen.tried if trial.case.shape)
     return locate(ask, pairs, biased, {len(trial.case.params) for trial in seen.tried})
 

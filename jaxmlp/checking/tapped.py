@@ -13,10 +13,9 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Caller, Finding, Refused
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.custom import least_bound
-from jaxmlp.checking.diagnosis.evidence import Evidence, alike, tape_of
+from jaxmlp.checking.diagnosis.evidence import alike, evidence_by, tape_of
 from jaxmlp.checking.diagnosis.one_value import explain_forward, explain_value
 from jaxmlp.checking.diagnosis.records import Known
-from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.network.naming import as_real
 from jaxmlp.checking.programs.kinks import Choice
@@ -229,12 +228,7 @@ def _mistake(
         with contextlib.suppress(Exception):  # a program that is too large, or not known
             tape = tape_of(derivative, trial.case)
             number, places = _value_of(tape, trial.case, name)
-            (leaf,) = trial.leaves
-            expected, received, allowed = map(
-                np.ravel, (leaf.expected, leaf.received, leaf.allowed)
-            )
-            about = trial.case, tape, (number,)
-            evidence.append(Evidence(*about, expected, received, allowed, sizes_of(trial.case)))
+            evidence.append(evidence_by(trial.case, tape, (number,), trial.leaves))
     smooth = [each for each in evidence if each.smooth]
     wrong = any(each.wrong for each in smooth)
     return explain_value(alike(smooth), places, Known()) if wrong else None

@@ -14,7 +14,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.factors import Sizes, sizes_of
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
-from jaxmlp.checking.trials import Trial
+from jaxmlp.checking.trials import Leaf, Trial
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.trees import leaf_names
 
@@ -139,13 +139,18 @@ def evidence_of(derivative: Derivative, trial: Trial) -> Evidence:
     """
     tape = tape_of(derivative, trial.case)
     _ = tape.jacobians  # which may be too large
+    return evidence_by(trial.case, tape, tuple(tape.leaves), trial.leaves)
+
+
+def evidence_by(
+    case: Case, tape: Tape, wanted: tuple[int, ...], leaves: Sequence[Leaf]
+) -> Evidence:
+    """What was received of the derivatives by some values of a tape, each in a leaf."""
     expected, received, allowed = (
-        np.concatenate([np.ravel(np.asarray(getattr(leaf, part), float)) for leaf in trial.leaves])
+        np.concatenate([np.ravel(np.asarray(getattr(leaf, part), float)) for leaf in leaves])
         for part in ("expected", "received", "allowed")
     )
-    return Evidence(
-        trial.case, tape, tuple(tape.leaves), expected, received, allowed, sizes_of(trial.case)
-    )
+    return Evidence(case, tape, wanted, expected, received, allowed, sizes_of(case))
 
 
 def tape_of(derivative: Derivative, case: Case, forward: Any = None) -> Tape:

@@ -11,6 +11,7 @@ from jaxmlp.checking.diagnosis.records import Mistake
 from jaxmlp.checking.programs.recording import Forward
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 
+Faults = Mapping[Spot, Change]
 CLEAR = 1e3  # times what rounding may do, for a factor to be read from it
 FACTORS = {
     -1.0: ("sign", "the sign is wrong"),
@@ -44,7 +45,7 @@ class Explanation(NamedTuple):
         kind: in a few words.
         says: what was done.
         rank: how many numbers of the gradients a mistake in that place can change.
-        change: the mistake as a function, for each case.
+        faults: what is done at which spot, in each case.
         forward: what it makes of values in the forward pass, by place.
         line: the line of a derivation that is wrong, if the mistake names it.
     """
@@ -53,24 +54,16 @@ class Explanation(NamedTuple):
     kind: str
     says: str
     rank: int
-    change: Callable[[Evidence], Change | Mapping[Spot, Change]] | None = None
+    faults: Callable[[Evidence], Faults] | None = None
     forward: Forward | None = None
     line: str = ""
 
-    def faults(self, each: Evidence) -> Mapping[Spot, Change]:
-        """What is done at which spot in a case."""
-        change = self.change(each) if self.change else None
-        if isinstance(change, Mapping):
-            return change
-        return dict.fromkeys(self.spots, change) if change else {}
 
-
-def explanation_by(spot: Spot, mistake: Mistake, rank: int) -> Explanation:
-    """The explanation that a mistake at a spot is."""
-    change = mistake.change
-    return Explanation(
-        (spot,), mistake.kind, mistake.says, rank, lambda each: change, line=mistake.line
-    )
+def explanation_by(spots: tuple[Spot, ...], mistake: Mistake, rank: int) -> Explanation:
+    """The explanation that a mistake at some spots is."""
+    faults = dict.fromkeys(spots, mistake.change)
+    about = spots, mistake.kind, mistake.says, rank
+    return Explanation(*about, lambda each: faults, line=mistake.line)
 
 
 def explains(evidence: Sequence[Evidence], spots: Sequence[Spot], change: Change) -> bool:

@@ -10,6 +10,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import (
     Explanation,
+    Faults,
     explains,
     explanation_by,
     multiple,
@@ -34,11 +35,10 @@ def known_at(
         spot, name = Spot(place), names.get(place, "")
         for mistake in known.mistakes.get(name, ()):
             if explains(evidence, [spot], mistake.change):
-                yield explanation_by(spot, mistake, rank)
+                yield explanation_by((spot,), mistake, rank)
         for term in known.terms.get(name, ()) if evidence[0].finite else ():
             if told := _told(evidence, spot, term):
-                change = functools.partial(_by_term, spot, term)
-                yield Explanation((spot,), *told, rank, change)
+                yield Explanation((spot,), *told, rank, functools.partial(_by_term, spot, term))
 
 
 def _told(evidence: Sequence[Evidence], spot: Spot, term: Term) -> tuple[str, str] | None:
@@ -74,5 +74,5 @@ def _plus(term: Term, amount: float) -> Change:
     return change
 
 
-def _by_term(spot: Spot, term: Term, each: Evidence) -> Change:
-    return _plus(term, float(np.nan_to_num(_amount(each, spot, term))))
+def _by_term(spot: Spot, term: Term, each: Evidence) -> Faults:
+    return {spot: _plus(term, float(np.nan_to_num(_amount(each, spot, term))))}

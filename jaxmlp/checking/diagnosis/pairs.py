@@ -1,6 +1,5 @@
 """Two mistakes that explain together what none explains alone."""
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -44,9 +43,5 @@ def explained_by_two(
         if one != two and all(each.fits(each.predicted(faults)) for each in evidence):
             kind = " and ".join(dict.fromkeys((first.kind, second.kind)))
             says = f"{first.says}; and {second.says}"
-            return Explanation((one, two), kind, says, 0, functools.partial(_given, faults))
+            return Explanation((one, two), kind, says, 0, lambda _, faults=faults: faults)
     return None
-
-
-def _given(faults: Mapping[Spot, Change], each: Evidence) -> Mapping[Spot, Change]:
-    return faults

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from jaxmlp.checking.agreement import SLACK
-from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.diagnosis.evidence import ROUNDED, Evidence
 from jaxmlp.checking.diagnosis.explanation import (
     FACTORS,
     Explanation,
+    Faults,
     all_numbers,
     explains,
     explanation_by,
@@ -31,7 +31,7 @@ from jaxmlp.checking.diagnosis.records import Known, Mistake, plainness
 from jaxmlp.checking.diagnosis.slopes import branch_mistakes
 from jaxmlp.checking.factors import VARYING, N, name_factor
 from jaxmlp.checking.programs.recording import NAME, Operation, Place
-from jaxmlp.checking.programs.tape import Change, Spot, Tape
+from jaxmlp.checking.programs.tape import Spot, Tape
 
 ONE = 1e-12  # from which a factor differs from 1
 CUTS = (1e-12, 1e-15)  # of singular values, below which they are rounding errors
@@ -48,24 +48,26 @@ def located(evidence: Sequence[Evidence]) -> dict[Place, int]:
         for place in each.tape.jacobians:
             if common is not None and place not in common:
                 continue
-            if (solved := shift_at(each, place)) is not None:
-                found[place] = solved[1] + (common[place] if common else 0)
+            if (rank := _rank_at(each, place)) is not None:
+                found[place] = rank + (common[place] if common else 0)
         common = found
     return common or {}
 
 
-def shift_at(each: Evidence, place: Place) -> tuple[Array, int] | None:
-    """By what the derivative at a place would be off, if that is all, and of what rank that is."""
+def _rank_at(each: Evidence, place: Place) -> int | None:
+    """The rank of a place's Jacobian, if a wrong derivative there explains the error; else None."""
     matrix = each.tape.jacobians[place]
     if not np.isfinite(matrix).all():
         return None
     allowed = np.maximum(each.allowed, ROUNDED * np.abs(each.error).max(initial=0))
     scaled = matrix.T / allowed[:, None]
     for cut in CUTS:
-        shift, _, rank, _ = np.linalg.lstsq(scaled, each.error / allowed, rcond=cut)
+        shift, _, rank, values = np.linalg.lstsq(scaled, each.error / allowed, rcond=cut)
         rounded = np.finfo(float).eps * (np.abs(matrix.T) @ np.abs(shift))
         if np.all(np.abs(matrix.T @ shift - each.error) <= SLACK * (allowed + rounded)):
-            return shift, int(rank)
+            return int(rank)
+        if np.sum(values > CUTS[-1] * values.max(initial=0)) == rank:
+            return None  # a finer cut would leave as many
     return None
 
 
@@ -90,7 +92,7 @@ def explanations(
         if len(found) >= ENOUGH:
             break
     found.sort(key=lambda each: (each.rank, plainness(each.kind)))
-    return found or [*_in_branches(evidence)] or [*left_out_together(evidence)]
+    return found or [*_in_branches(evidence)] or [*_left_out_together(evidence)]
 
 
 def at_spots(
@@ -99,14 +101,14 @@ def at_spots(
     """Every mistake of the tables that explains all cases, made at one of some spots."""
     for spot in spots:
         for kind, says in _factors(evidence, spot):
-            change = functools.partial(_by_factor, spot)
-            yield Explanation((spot,), kind, says, rank, change)
+            faults = functools.partial(_by_factor, spot)
+            yield Explanation((spot,), kind, says, rank, faults)
         for mistake in _changes(evidence, spot, names):
-            yield explanation_by(spot, mistake, rank)
+            yield explanation_by((spot,), mistake, rank)
 
 
-def _by_factor(spot: Spot, each: Evidence) -> Change:
-    return times(float(np.nan_to_num(_factor(each, spot), nan=1.0)))
+def _by_factor(spot: Spot, each: Evidence) -> Faults:
+    return {spot: times(float(np.nan_to_num(_factor(each, spot), nan=1.0)))}
 
 
 def spots_of(tape: Tape, place: Place) -> Iterator[Spot]:
@@ -118,9 +120,7 @@ def spots_of(tape: Tape, place: Place) -> Iterator[Spot]:
 
 def _uses(tape: Tape, place: Place) -> list[tuple[Operation, int]]:
     """The operations that use the value of a place, in the first round of each."""
-    numbers = {each.output for each in tape.operations if each.place == place}
-    pairs = zip(tape.leaf_places, tape.leaves, strict=True)
-    numbers |= {number for leaf, number in pairs if leaf == place}
+    numbers = {*tape.numbers[place]}
     found: dict[tuple[Place, int], tuple[Operation, int]] = {}
     for op in tape.operations:
         if op.name == NAME:
@@ -198,17 +198,16 @@ def _in_branches(evidence: Sequence[Evidence]) -> Iterator[Explanation]:
             spots = tuple(Spot(op.place, argument) for argument in op.inputs)
             for mistake in branch_mistakes(op):
                 if explains(evidence, spots, mistake.change):
-                    yield explanation_by(spots[0], mistake, all_numbers(evidence))._replace(
-                        spots=spots
-                    )
+                    yield explanation_by(spots, mistake, all_numbers(evidence))
 
 
-def left_out_together(evidence: Sequence[Evidence]) -> Iterator[Explanation]:
+def _left_out_together(evidence: Sequence[Evidence]) -> Iterator[Explanation]:
     """Two values that are taken as constants, though they depend on the parameters."""
     places = [*dict.fromkeys(op.place for op in evidence[0].tape.operations)]
     for pair in itertools.combinations(places, 2):
         spots = tuple(map(Spot, pair))
         if explains(evidence, spots, none):
             says = "what goes through both is left out, as if they were constants"
-            yield Explanation(spots, "missing term", says, all_numbers(evidence), lambda each: none)
+            mistake = Mistake("missing term", says, none)
+            yield explanation_by(spots, mistake, all_numbers(evidence))
             return

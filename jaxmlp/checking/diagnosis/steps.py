@@ -8,10 +8,7 @@ from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.forward import forward_explanations
 from jaxmlp.checking.diagnosis.pairs import explained_by_two
 from jaxmlp.checking.diagnosis.records import Known
-from jaxmlp.checking.diagnosis.search import (
-    explanations,
-    located,
-)
+from jaxmlp.checking.diagnosis.search import explanations, located
 from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.programs.interpreter import Source
 from jaxmlp.checking.programs.recording import Forward, Place
@@ -160,9 +157,7 @@ def _at(tape: Tape, explanation: Explanation) -> Place:
         for op in tape.operations
         if op.place == spot.place and spot.argument in op.inputs
     )
-    leaves = dict(zip(tape.leaves, tape.leaf_places, strict=True))
-    made = {op.output: op.place for op in tape.operations}
-    return leaves[number] if number in leaves else made[number]
+    return tape.places[number]
 
 
 def _lines(tape: Tape, explanation: Explanation) -> list[Source]:

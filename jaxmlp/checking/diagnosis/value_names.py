@@ -25,8 +25,7 @@ def value_names(
     for line, place in last.items():
         if found := re.match(r"([A-Za-z_]\w*)\s*=[^=]", line.text):
             names[place] = found[1]
-    made = {op.output: op.place for op in tape.operations}
-    made |= dict(zip(tape.leaves, tape.leaf_places, strict=True))
+    made = tape.places
     for op in tape.operations:
         if op.name == NAME:  # which gives a name to the value that it is given
             names[op.place] = op.equation.params["name"]

@@ -18,21 +18,22 @@ from jaxmlp.checking.programs.recording import NAME
 from jaxmlp.checking.programs.tape import Spot, Tape
 from jaxmlp.checking.report import Diagnosis
 from jaxmlp.checking.truth.derivative import Derivative
+from jaxmlp.params import Params
 
 PRODUCT = ("transpose", "wrong order", "stale value")  # what befalls a product with a weight
 
 
-def values_of(tape: Tape, biased: Sequence[bool]) -> dict[int, Line]:
+def values_of(tape: Tape, params: Params) -> dict[int, Line]:
     """The lines of the forward pass by the numbers of their values; parameters are lines too.
 
     Args:
         tape: of a network's loss.
-        biased: which layers have a bias.
+        params: of the network.
     """
     leaves = iter(tape.leaves)
     found: dict[int, Line] = {}
-    for index, bias in enumerate(biased):
-        for symbol in ("W", "b")[: 1 + bias]:
+    for index, (_, bias) in enumerate(params):
+        for symbol in ("W",) if bias is None else ("W", "b"):
             found[next(leaves)] = Line(symbol, index)
     layer = 0
     for op in tape.operations:
@@ -64,14 +65,10 @@ def derivative_by(value: Line) -> Line:
 
 def _numbers(tape: Tape, spot: Spot) -> Iterable[int]:
     """The values by which the derivative at a spot is."""
-    for place, number in zip(tape.leaf_places, tape.leaves, strict=True):
-        if spot == Spot(place):
-            yield number
-    for op in tape.operations:
-        if op.place == spot.place and spot.argument is None:
-            yield op.output
-        elif op.place == spot.place and spot.argument is not None and spot.argument in op.inputs:
-            yield op.inputs[spot.argument]
+    if spot.argument is None:
+        return tape.numbers[spot.place]
+    inputs = (op.inputs for op in tape.operations if op.place == spot.place)
+    return [each[spot.argument] for each in inputs if spot.argument in each]
 
 
 def diagnose(found: Found, wrong: Iterable[str]) -> Diagnosis:
@@ -93,8 +90,10 @@ def diagnose(found: Found, wrong: Iterable[str]) -> Diagnosis:
         for each, others in told
         if each.rank == first.rank and (each.kind, others) != (first.kind, lines)
     )
-    says = _in_layers(first.says)
-    return _diagnosis(deepest, lines, first.kind, says, tuple(dict.fromkeys(also))[:3])
+    names = tuple(line.name for line in lines)
+    numbers = tuple(dict.fromkeys(line.equation(depth) for line in lines))
+    also = tuple(dict.fromkeys(also))[:3]
+    return Diagnosis(names, numbers, first.kind, _in_layers(first.says), also)
 
 
 def _in_layers(says: str) -> str:
@@ -114,14 +113,6 @@ def _order(told: tuple[Explanation, Sequence[Line]]) -> tuple[int, int]:
     return plainness(explanation.kind), -sum(line.symbol == symbol for line in lines)
 
 
-def _diagnosis(
-    deepest: Evidence, lines: Sequence[Line], kind: str, says: str, also: tuple[str, ...] = ()
-) -> Diagnosis:
-    depth = len(deepest.case.params)
-    numbers = tuple(dict.fromkeys(line.equation(depth) for line in lines))
-    return Diagnosis(tuple(line.name for line in lines), numbers, kind, says, also)
-
-
 def _lines(deepest: Evidence, explanation: Explanation, wrong: set[str]) -> list[Line]:
     """The lines that an explanation says are wrong, in a network of the largest depth."""
     if explanation.line:
@@ -132,7 +123,7 @@ def _lines(deepest: Evidence, explanation: Explanation, wrong: set[str]) -> list
     (place,) = explanation.forward
     if place[0] == "batch":
         return [INPUTS if place == ("batch", 0) else LABELS]
-    values = values_of(deepest.tape, [layer.bias is not None for layer in deepest.case.params])
+    values = values_of(deepest.tape, deepest.case.params)
     return [values[op.output] for op in deepest.tape.operations if op.place == place]
 
 
@@ -154,11 +145,8 @@ def work(found: Found, small: Evidence, derivative: Derivative) -> Worked | None
     for explanation in found.explanations:
         tape = view.tape
         if explanation.forward is not None:
-            inside = within(view.tape, explanation.forward)
-            tape = tape_of(derivative, small.case, inside)
-            by_number = tape.right
-        else:
-            by_number = tape.backward(explanation.faults(view))
+            tape = tape_of(derivative, small.case, within(tape, explanation.forward))
+        by_number = tape.backward(explanation.faults(view) if explanation.faults else {})
         if view.fits(view.expected + view.read(by_number) - view.read(view.tape.right)):
             mistaken = set(_lines(view, explanation, set()))
             return Worked(_all_lines(tape, small.case, by_number, explanation.line), mistaken)
@@ -169,7 +157,7 @@ def _all_lines(
     tape: Tape, case: Case, by_number: Mapping[int, Array], line: str
 ) -> dict[Line, Array]:
     """The lines of the derivation by a tape and the derivatives by its values."""
-    values = values_of(tape, [layer.bias is not None for layer in case.params])
+    values = values_of(tape, case.params)
     found: dict[Line, Array] = {}
     for number, of in values.items():  # of several values of one line the last one is meant
         if number == tape.output[1] or (of.symbol in "Wb" and number not in tape.leaves):
@@ -189,7 +177,7 @@ def _all_lines(
 
 def _at(deepest: Evidence, spot: Spot, wrong: set[str]) -> list[Line]:
     """The lines of the derivatives at a spot; of leaves, those that are ever wrong."""
-    values = values_of(deepest.tape, [layer.bias is not None for layer in deepest.case.params])
+    values = values_of(deepest.tape, deepest.case.params)
     lines = {derivative_by(values[number]) for number in _numbers(deepest.tape, spot)}
     found = sorted(lines, key=lambda line: line.index)
     kept = [line for line in found if line.symbol not in ("dW", "db") or line.name in wrong]

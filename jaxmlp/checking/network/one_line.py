@@ -7,10 +7,9 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
+from jaxmlp.checking.diagnosis.evidence import Evidence, evidence_by, in_lines, tape_of
 from jaxmlp.checking.diagnosis.one_value import agree_all, explain_forward, explain_value
 from jaxmlp.checking.diagnosis.records import Known
-from jaxmlp.checking.factors import sizes_of
 from jaxmlp.checking.network.equations import derivative_by, values_of
 from jaxmlp.checking.network.loss import PROBABILITIES
 from jaxmlp.checking.network.reference import Line
@@ -53,18 +52,14 @@ def _size(case: Case) -> int:
 
 
 def _evidence(claim: Claim, tape: Tape) -> Evidence:
-    values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
+    values = values_of(tape, claim.case.params)
     wanted = [number for number, of in values.items() if derivative_by(of) == claim.line][-1:]
-    expected, received, allowed = map(
-        np.ravel, (claim.leaf.expected, claim.leaf.received, claim.leaf.allowed)
-    )
-    sizes = sizes_of(claim.case)
-    return Evidence(claim.case, tape, tuple(wanted), expected, received, allowed, sizes)
+    return evidence_by(claim.case, tape, tuple(wanted), [claim.leaf])
 
 
 def _places(tape: Tape, case: Case, line: Line) -> list[Place]:
     """Where in a tape the values are by which a line is the derivative."""
-    values = values_of(tape, [layer.bias is not None for layer in case.params])
+    values = values_of(tape, case.params)
     numbers = {number for number, of in values.items() if derivative_by(of) == line}
     found = [p for p, n in zip(tape.leaf_places, tape.leaves, strict=True) if n in numbers]
     return [*found, *(op.place for op in tape.operations if op.output in numbers)]
@@ -80,7 +75,7 @@ def _forward(claims: Sequence[Claim], tapes: Sequence[Tape]) -> Iterator[tuple[s
         return
     made = []
     for claim, tape in zip(claims, tapes, strict=True):
-        values = values_of(tape, [layer.bias is not None for layer in claim.case.params])
+        values = values_of(tape, claim.case.params)
         made.append([op for op in tape.operations if values[op.output] == claim.line])
     values = [tape.values for tape in tapes]
     yield from explain_forward(made, values, leaves)

@@ -143,6 +143,11 @@ class Tape(Recorder):
             found.setdefault(each.place, []).append(each.output)
         return found
 
+    @property
+    def places(self) -> dict[int, Place]:
+        """Where each value that depends on the parameters comes from, by its number."""
+        return {number: place for place, several in self.numbers.items() for number in several}
+
     def by_lines(self, leaves: Sequence[str]) -> "Tape":
         """The same with one place for all passes of a line that Python runs in a loop.
 
