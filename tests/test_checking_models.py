@@ -12,10 +12,12 @@ from scipy.special import expit, logsumexp
 
 import jaxmlp
 from jaxmlp.checking import check_gradient, check_hvp, check_lines
-from jaxmlp.checking.cases import network_cases
+from jaxmlp.checking.cases import moved, network_cases
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.network.shapes import SHAPES
 from jaxmlp.checking.report import table
+from jaxmlp.checking.trials import largest
+from tests import models
 from tests.strategies import LONG
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
@@ -68,6 +70,25 @@ def test_a_saturated_model():
     report = check_gradient(logistic_grad, logistic, cases=saturated)
     assert report.passed
     assert not examine(lambda w, b: 1.1 * logistic_grad(w, b), logistic, cases=saturated).passed
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-12])
+def test_a_formula_that_loses_digits(error):
+    """√(2 − 2a·p) for |a − p| is right, though rounding puts it farther off than the loss.
+
+    An error of the same size that is no rounding error stays one.
+    """
+    triplet = models.models()["triplet"]
+    case = [(moved(params, 4, 0.3, 0.3), batch) for params, batch in triplet.cases()][2]
+    off = largest(triplet.RIGHT["JAX"](*case)["W"] - triplet.RIGHT["NumPy"](*case)["W"])
+    assert off > 1e-13
+
+    def grad(params, batch):
+        right = triplet.RIGHT["JAX" if not error else "NumPy"](params, batch)
+        return right | {"b": right["b"] + error}
+
+    report = examine(grad, triplet.loss, cases=[case], dtypes=["float64"])
+    assert report.passed == (not error)
 
 
 @pytest.mark.parametrize(

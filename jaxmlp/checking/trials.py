@@ -10,7 +10,11 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Caller, Finding, Refused, first_line
-from jaxmlp.checking.cases import Case
+from jaxmlp.checking.cases import Case, cast, moved
+
+MOVES = 4  # of the parameters, by a few roundings
+ROUNDINGS = 4.0  # that each parameter is moved by, at most
+OWN = 4.0  # times the largest change of an error that was seen
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,13 @@ def nonzero(trial: Trial) -> int:
 
 @runtime_checkable
 class Model(Protocol):
-    """What a check knows about the loss."""
+    """What a check knows about the loss.
+
+    Attributes:
+        lines_known: whether the bounds hold for every right way to compute the gradient.
+    """
+
+    lines_known: bool
 
     def names(self, case: Case) -> list[str]:
         """A name for every leaf of the gradient."""
@@ -149,7 +159,45 @@ def run(
     if not all(np.isfinite(leaf.allowed).all() for leaf in leaves):
         says = "not compared where rounding alone may change the true gradient by any amount"
         return Trial(case, dtype, (), (*findings, Finding("ill-conditioned", says, fails=False)))
+    if not model.lines_known:
+        with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+            leaves = _with_own_rounding(caller, model, case, dtype, leaves)
     return Trial(case, dtype, leaves, tuple(findings))
+
+
+def _with_own_rounding(
+    caller: Caller, model: Model, case: Case, dtype: str, leaves: tuple[Leaf, ...]
+) -> tuple[Leaf, ...]:
+    """The leaves with what the checked function's own formula loses to rounding allowed for.
+
+    A right formula may lose more digits than the loss does, such as √(2 − 2a·p) for |a − p|. Where
+    the parameters are moved by a few roundings, the error of such a formula becomes another, and
+    that of a mistake remains. At most half of the digits may be lost.
+    """
+    unit = float(jnp.finfo(dtype).eps) / 2
+    most = [unit**0.5 * largest(leaf.expected) for leaf in leaves]
+    errors = [leaf.received - leaf.expected for leaf in leaves]
+    small = all(largest(error) <= each for error, each in zip(errors, most, strict=True))
+    if not small or all(leaf.right for leaf in leaves):
+        return leaves
+    changes = [np.zeros_like(error) for error in errors]
+    for seed in range(MOVES):
+        params = moved(case.params, seed, ROUNDINGS * unit, 0.0)
+        other = cast(replace(case, params=params), dtype)
+        try:
+            value = caller(other.params, other.batch)
+        except Refused:
+            return leaves
+        received = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(value)]
+        judged = model.judge(other, dtype, received, any_slope=False)
+        for i, leaf in enumerate(judged):
+            change = np.abs(leaf.received - leaf.expected - errors[i])
+            changes[i] = np.maximum(changes[i], change)
+    triples = zip(leaves, changes, most, strict=True)
+    return tuple(
+        replace(leaf, allowed=np.maximum(leaf.allowed, np.minimum(OWN * change, least)))
+        for leaf, change, least in triples
+    )
 
 
 def _leaves(
