@@ -5,14 +5,19 @@ from jaxmlp.checking.hvp import check_hvp
 from jaxmlp.checking.lines import check_lines
 from jaxmlp.checking.oracles import compare_oracles
 from jaxmlp.checking.report import GradientMismatch, Report
+from jaxmlp.checking.rules.check import check_rule
+from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
 from jaxmlp.checking.taps import tap
 
 __all__ = [
     "GradientMismatch",
     "Report",
+    "RuleMismatch",
+    "RuleReport",
     "check_gradient",
     "check_hvp",
     "check_lines",
+    "check_rule",
     "compare_oracles",
     "tap",
 ]

@@ -79,7 +79,8 @@ class Machine:
             if name in PLAIN:
                 return [np.asarray(PLAIN[name](*values))]
             if name in REDUCTIONS:
-                return [REDUCTIONS[name](values[0], axis=tuple(params["axes"]))]
+                found = REDUCTIONS[name](values[0], axis=tuple(params["axes"]))
+                return [np.asarray(found).astype(values[0].dtype)]  # NumPy sums int32 to int64
             if name in OTHERS and (done := OTHERS[name](*values, **self.told(params))) is not None:
                 return done if isinstance(done, list) else [done]
         if not name.startswith(("random_", "threefry")):

@@ -1,0 +1,1 @@
+"""Checking derivative rules themselves: every argument, both modes, at the points that matter."""

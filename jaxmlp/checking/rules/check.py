@@ -1,0 +1,291 @@
+"""`check_rule`: a derivative rule from all sides, at the points at which rules go wrong."""
+
+import contextlib
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.calls import first_line
+from jaxmlp.checking.programs.interpreter import RULES, operations, rule_name
+from jaxmlp.checking.programs.rules import without_rules
+from jaxmlp.checking.rules import findings as kinds
+from jaxmlp.checking.rules.domains import Domain, domains_of
+from jaxmlp.checking.rules.findings import Found, told
+from jaxmlp.checking.rules.function import Function, digits
+from jaxmlp.checking.rules.jacobians import MODES, Jacobian
+from jaxmlp.checking.rules.judging import lost
+from jaxmlp.checking.rules.order import Order
+from jaxmlp.checking.rules.points import Point, points
+from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
+from jaxmlp.checking.rules.switches import switch_points
+from jaxmlp.checking.rules.transforms import differences
+
+FEW = 4  # points at which values are taken in a batch and singly
+CHANGED = 1e-9  # relative difference from which a value is another one
+TWICE = 10  # points at which the second order is looked at
+DTYPES = ("float64", "float32")
+GIVEN = "the given arguments"
+RIGHT = "a point where it is right in float64"
+FIRST = "a point where the first derivative is right"
+
+
+def examine_rule(
+    function: Callable[..., Any],
+    *arguments: Any,
+    domain: Any = None,
+    intended: Sequence[Any] = (),
+    dtypes: Sequence[str] = DTYPES,
+    seed: int = 0,
+) -> RuleReport:
+    """Check every derivative of a function, and so the rules that it meets.
+
+    Args:
+        function: takes the arguments; with a rule of its own, made of such, or without any.
+        arguments: an example of each; floats and arrays of floats move, all else stays.
+        domain: where to look: "real", "positive", "unit", "symmetric", "positive definite",
+            "fixed", a pair (low, high), a list of values or a Hypothesis strategy; for several
+            arguments a dict of such by their names, or a list. Points that the function refuses
+            by NaN or infinity are left out.
+        intended: functions, or their names, whose rules are not meant to be derivatives.
+        dtypes: of the arguments.
+        seed: of the random numbers.
+
+    Returns:
+        The report; `examine_rule` gives it back whether the rule is right or not.
+
+    Raises:
+        RuleMismatch: from `check_rule`, with the findings.
+        ValueError: if nothing moves, the function does not take the arguments, or a domain or
+            dtype is none.
+    """
+    start = time.perf_counter()
+    names = argument_names(function, arguments)
+    whole = Function(function, arguments, names)
+    _check(whole, function, dtypes)
+    check = _Check(whole, domains_of(domain, names), seed)
+    meant = {getattr(each, "__name__", str(each)) for each in intended} & {*check.rules}
+    found = told(list(check.findings(dtypes)))
+    if meant:
+        found = [replace(each, kind=kinds.INTENDED) for each in found]
+    return RuleReport(
+        subject=name_of(function),
+        findings=tuple(found),
+        points=len(check.looked),
+        refused=check.refused,
+        rules=tuple(check.rules),
+        remarks=tuple(dict.fromkeys(check.remarks)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def check_rule(function: Callable[..., Any], *arguments: Any, **settings: Any) -> RuleReport:
+    """As `examine_rule`, but a wrong rule raises RuleMismatch."""
+    report = examine_rule(function, *arguments, **settings)
+    if not report.passed:
+        raise RuleMismatch(report)
+    return report
+
+
+def argument_names(function: Callable[..., Any], arguments: Sequence[Any]) -> list[str]:
+    """The names of the positional arguments that are given."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return [f"x{i}" for i in range(len(arguments))]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "x")
+    names += [f"{rest}{i}" for i in range(len(arguments) - len(names))]
+    return names[: len(arguments)]
+
+
+def name_of(function: Any) -> str:
+    """The name of a function, without what it is part of."""
+    name = getattr(function, "__name__", type(function).__name__)
+    return "f" if name == "<lambda>" else name
+
+
+def _check(whole: Function, function: Any, dtypes: Sequence[str]) -> None:
+    """Raise ValueError unless the function takes the arguments and gives floating numbers."""
+    name = name_of(function)
+    for dtype in dtypes:
+        if dtype not in ("float64", "float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype {dtype!r} is none of float64, float32, bfloat16, float16")
+    if not whole.size:
+        raise ValueError(
+            f"no argument of {name} moves: give floats or arrays of floats, such as 2.0 for 2"
+        )
+    try:
+        outputs = whole.one(whole.row())
+    except Exception as error:
+        says = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"{name} does not take the arguments: {says}") from error
+    if not outputs.size:
+        raise ValueError(f"{name} returns no floating numbers: there is nothing to differentiate")
+
+
+class _Check:
+    """One check on its way."""
+
+    def __init__(self, whole: Function, domains: list[Domain], seed: int) -> None:
+        self.whole, self.domains, self.seed = whole, domains, seed
+        self.remarks: list[str] = []
+        self.rules = self._rules()
+        self.looked, self.refused = self._points()
+        if not self.looked:
+            raise ValueError(
+                f"{name_of(whole.function)} has no finite value at any point of its domain: give "
+                "arguments, or a domain, at which it has"
+            )
+        self.jacobian = Jacobian(whole, domains, self.looked[0].row, seed)
+
+    def _rules(self) -> list[str]:
+        """The names of the rules that the function's trace meets."""
+        leaves = self.whole.split(self.whole.row())
+        try:
+            with jax.enable_x64(True):
+                program = jax.make_jaxpr(self.whole.output_row)(*leaves)
+        except Exception:  # a function that branches in Python
+            self.remarks.append("JAX cannot trace it: it is called point by point")
+            return []
+        met = [each for each in operations(program.jaxpr) if each.primitive.name in RULES]
+        return list(dict.fromkeys(rule_name(each)[0] for each in met))
+
+    def _points(self) -> tuple[list[Point], int]:
+        """The points at which the function has values, and how many others there are."""
+        every = list(points(self.whole, self.domains, self.seed))
+        bases = [each.row for each in every if each.ordinary][:2]
+        every += switch_points(self.whole, self.domains, bases)
+        distinct = list({each.row.tobytes(): each for each in reversed(every)}.values())[::-1]
+        values = self.whole.value(np.stack([each.row for each in distinct]))
+        finite = np.isfinite(values).all(axis=1)
+        looked = [distinct[i] for i in np.flatnonzero(finite)]
+        return looked, len(distinct) - len(looked)
+
+    def findings(self, dtypes: Sequence[str]) -> Iterator[Found]:
+        """Every finding: first order, transformations, second order, fewer digits."""
+        plain = without_rules(self.whole.function) if self.rules else None
+        name = name_of(self.whole.function)
+        without = self.whole.with_function(plain) if plain else None
+        batched = list(self._batched())
+        first = Order(self.jacobian, without, self.looked, name)
+        yield from (first.found(self.looked[0], *each) for each in batched)
+        yield from first.findings()
+        self.remarks += first.remarks
+        right = first.right
+        yield from self._transformed(first, right or [each.row for each in self.looked])
+        if ordinary := [row for row in right if _is_ordinary(row)][:TWICE]:
+            yield from self._second_order(ordinary, name)
+        for dtype in dtypes:
+            if dtype != "float64":
+                yield from self._in_fewer_digits(first, dtype)
+
+    def _batched(self) -> Iterator[tuple[Any, ...]]:
+        """Whether values are others in a batch; then they are not taken in batches."""
+        some = self.looked[:FEW]
+        many = self.whole.value(np.stack([each.row for each in some]))
+        for point, batched in zip(some, many, strict=True):
+            alone = self.whole.one(point.row)
+            if not np.allclose(batched, alone, rtol=CHANGED, atol=0, equal_nan=True):
+                at = int(np.argmax(np.abs(batched - alone)))
+                says = f"its value is {batched[at]:.6g}, but {alone[at]:.6g} by itself"
+                self.whole.batches = False
+                yield kinds.BATCHES, 0, 0, "value under vmap", np.nan, np.nan, np.nan, np.nan, says
+                return
+
+    def _transformed(self, first: Order, rows: Sequence[Array]) -> Iterator[Found]:
+        """What changes under jit, vmap, scan, cond and remat."""
+        point = Point(rows[0], GIVEN)
+        for mode in MODES:
+            try:
+                pairs = (rows[0], rows[-1], self.jacobian.weights, mode == "forward")
+                every = list(differences(self.whole, *pairs))
+            except Exception:  # which the first order tells
+                continue
+            for each in every:
+                kind = kinds.RAISES if each.says else kinds.BATCHES
+                says = each.says or f"{each.received:.6g}, but {each.expected:.6g} without it"
+                yield first.found(point, kind, 0, 0, f"{mode} under {each.mode}", says=says)
+
+    def _second_order(self, rows: Sequence[Array], name: str) -> Iterator[Found]:
+        """The derivative of the first derivative, in both nestings."""
+        looked = [Point(row, FIRST, True) for row in rows]
+        for inner_mode, first in self._first_derivatives(rows[0]).items():
+            inner = self.whole.with_function(first)
+            try:
+                jacobian = Jacobian(inner, self.domains, rows[0], self.seed)
+            except Exception:  # it has no such mode
+                continue
+            second = Order(jacobian, None, looked, f"²{name}")
+            for each in second.findings():
+                mode = f"{each.mode} over {inner_mode}"
+                if each.kind == kinds.RAISES:
+                    by = f"by {each.argument} ({mode})"
+                    self.remarks.append(f"it has no second derivative {by}: {each.says}")
+                elif each.fails:
+                    says = f"{each.kind}{'; ' * bool(each.says)}{each.says}"
+                    yield replace(each, kind=kinds.SECOND, mode=mode, says=says)
+
+    def _first_derivatives(self, row: Array) -> dict[str, Callable[..., Any]]:
+        """The derivative along drawn tangents, and that of outputs with drawn weights."""
+        rng = np.random.default_rng(self.seed)
+        tangents = [rng.normal(size=part.shape) for part in self.whole.parts]
+        weights = rng.normal(size=len(self.whole.one(row)))
+
+        def along(*arguments: Any) -> Any:
+            leaves = self._moving(arguments)
+            pairs = zip(tangents, leaves, strict=True)
+            given = [np.asarray(tangent, leaf.dtype) for tangent, leaf in pairs]
+            return jax.jvp(self.whole.output_row, leaves, given)[1]
+
+        def pulled(*arguments: Any) -> Any:
+            primal, pull = jax.vjp(self.whole.output_row, *self._moving(arguments))
+            return pull(weights.astype(primal.dtype))
+
+        return {"forward": along, "reverse": pulled}
+
+    def _moving(self, arguments: Any) -> list[Any]:
+        leaves = jax.tree.leaves(arguments)
+        return [leaves[i] for i in self.whole.moving]
+
+    def _in_fewer_digits(self, first: Order, dtype: str) -> Iterator[Found]:
+        """What is lost in a dtype, more than the rounding of its inputs explains."""
+        narrow = self.jacobian.of(self.whole.in_dtype(dtype))
+        right = {row.tobytes() for row in first.right}
+        for place, point in enumerate(self.looked):
+            leaves = [np.ravel(leaf) for leaf in narrow.function.split(point.row)]
+            row = np.concatenate(leaves).astype(np.float64)
+            near = np.allclose(row, point.row, rtol=16 * digits(dtype), atol=0)
+            if point.row.tobytes() not in right or not near:
+                continue  # wrong anyway, or out of the dtype's range
+            if np.isfinite(narrow.function.one(row)).all():
+                for part in range(len(first.truths)):
+                    for mode in MODES:
+                        with contextlib.suppress(Exception):  # which the first order tells
+                            yield from self._in_one(first, narrow, row, place, mode, part)
+
+    def _in_one(
+        self, first: Order, narrow: Jacobian, row: Array, place: int, mode: str, part: int
+    ) -> Iterator[Found]:
+        """What one mode loses in one part at one point."""
+        dtype = narrow.function.dtype
+        rows = [row * (1 + sign * digits(dtype)) for sign in (0, 1, -1)]
+        true, *beside = (self.jacobian.products(mode, each, part)[1] for each in rows)
+        _, got = narrow.products(mode, row, part)
+        with np.errstate(all="ignore"):
+            near = np.abs(np.stack(beside) - true).max(axis=0)
+        for at, kind, says in lost(got, true, near, first.truth(part, place).size, dtype):
+            numbers = float(got[at]), float(true[at])
+            point = Point(row, RIGHT)
+            yield first.found(point, kind, part, at[0], mode, *numbers, says=says, dtype=dtype)
+
+
+def _is_ordinary(row: Array) -> bool:
+    """Whether no number is tiny or huge."""
+    sizes = np.abs(row[row != 0])
+    return bool(np.all((sizes > 1e-4) & (sizes < 1e4)))

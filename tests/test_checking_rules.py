@@ -1,0 +1,84 @@
+"""The checker of derivative rules: right and wrong ones, all told what they are."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from jaxmlp.checking import RuleMismatch, check_rule
+from jaxmlp.checking.rules.check import examine_rule
+from tests.rules import RIGHT, WRONG, slope
+
+pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
+ALSO = {  # what else is wrong with them, as a consequence
+    "sinc at 0": {"precision lost"},
+    "shape 0": {"NaN or infinite where the derivative is finite"},
+}
+
+
+@pytest.mark.parametrize("rule", RIGHT, ids=[rule.name for rule in RIGHT])
+def test_right_rules_pass(rule):
+    report = check_rule(rule.function, *rule.arguments, domain=rule.domain)
+    assert report.points > 2
+
+
+@pytest.mark.parametrize("rule", WRONG, ids=[rule.name for rule in WRONG])
+def test_wrong_rules_are_told_by_their_kind(rule):
+    with pytest.raises(RuleMismatch) as raised:
+        check_rule(rule.function, *rule.arguments, domain=rule.domain)
+    report = raised.value.report
+    assert {rule.kind} <= {*report.kinds} <= {rule.kind} | ALSO.get(rule.name, set())
+    of = {each.argument for each in report.findings if each.kind == rule.kind}
+    assert any(name.startswith(rule.argument) for name in of)
+    assert rule.kind in str(report)
+
+
+def test_corpus_is_large_enough():
+    assert len(RIGHT) >= 20
+    assert len(WRONG) >= 30
+
+
+def test_what_is_meant_can_be_declared():
+    def round_(x):
+        return jnp.round(x)
+
+    through = slope(round_, lambda t, ans, x: t)
+    assert not examine_rule(through, 0.3).passed
+    report = check_rule(through, 0.3, intended=[round_])
+    assert report.findings[0].kind == "on purpose"
+
+
+def test_kinks_are_told_with_their_convention():
+    (found,) = check_rule(lambda x: jnp.maximum(x, 0), 0.7).findings
+    assert found.kind == "convention at a kink"
+    assert "the mean one" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "settings", "says"),
+    [
+        (jnp.sin, (2,), {}, "no argument of sin moves"),
+        (jnp.sin, (), {}, "no argument of sin moves"),
+        (jnp.argmax, (np.ones(3),), {}, "returns no floating numbers"),
+        (jnp.linalg.inv, (np.ones(3),), {}, "inv does not take the arguments: ValueError"),
+        (jnp.log, (-1.0,), {"domain": (-3, -1)}, "log has no finite value at any point"),
+        (jnp.sin, (1.0,), {"domain": "angle"}, "'angle' is none of real, positive"),
+        (jnp.sin, (1.0,), {"domain": (3, 1)}, "holds no numbers"),
+        (jnp.sin, (1.0,), {"domain": {"y": (0, 1)}}, "'y', which is no argument"),
+        (jnp.sin, (1.0,), {"domain": 7}, "is no domain: give"),
+        (jnp.add, (1.0, 2.0), {"domain": ["real"]}, "is not for 2 arguments"),
+        (jnp.sin, (1.0,), {"dtypes": ["float8"]}, "'float8' is none of float64"),
+    ],
+)
+def test_bad_input(function, arguments, settings, says):
+    with pytest.raises(ValueError, match=says):
+        check_rule(function, *arguments, **settings)
+
+
+@pytest.mark.parametrize("domain", [strategies.floats(0.5, 2), [0.5, 0.7], (0.5, None)])
+def test_domains(domain):
+    def log(x):
+        return slope(jnp.log, lambda t, ans, x: t / x * jnp.where(x < 0.4, 2, 1))(x)
+
+    assert examine_rule(log, 0.7, domain=domain).passed
+    assert not examine_rule(log, 0.7, domain="positive").passed
