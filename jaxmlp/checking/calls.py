@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxmlp.checking.programs.execution import Traced
 
+STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
 
@@ -83,6 +84,9 @@ class Caller:
         try:
             return self._call(arguments)
         except Exception as first:
+            if STALE in str(first):  # JAX 0.10.2 mixes up programs of both default dtypes
+                with jax.disable_jit():
+                    return self._call(arguments)
             if self.numpy:
                 self.numpy = False
                 try:

@@ -156,6 +156,11 @@ def drawn(cases: Any, examples: int, seed: int) -> Iterator[Case]:
                         f"{name} of case {number} is of type {what}: parameters are a tree of "
                         "arrays of floats; put all else into the batch or the loss"
                     )
+            if not jax.tree.leaves(pair[0]):
+                raise ValueError(
+                    f"the parameters of case {number} hold no numbers: there is nothing to "
+                    "differentiate by"
+                )
             yield Case(pair[0], pair[1], f"case {number}")
     if number is None:
         raise ValueError("no cases are given: there would be nothing to compare")

@@ -44,7 +44,7 @@ def examine(
     at_kink: str = "zero",
     examples: int = 30,
     seed: int = 0,
-    intended: Sequence[Any] = (),
+    intended: Any = (),
     rtol: float = 0.0,
     atol: float = 0.0,
     known: Known | None = None,
@@ -119,7 +119,7 @@ def examine(
         cases=len(trials),
         compared=sum(bool(trial.leaves) for trial in trials),
         dtypes=tuple(dtypes or DTYPES),
-        missed=smallest_seen(model.bounded(trials)),
+        missed=smallest_seen(model.bounded(trials), (rtol, atol)),
         oracles=tuple(oracles(model, trials)),
         seconds=time.perf_counter() - start,
     )
@@ -131,8 +131,8 @@ check_gradient = demanding(examine, "check_gradient")
 def check_tolerances(**tolerances: float) -> None:
     """Raise ValueError if one of some tolerances is none."""
     for name, value in tolerances.items():
-        if not 0 <= value < np.inf:
-            raise ValueError(f"{name} is {value}: give a number from 0 on")
+        if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+            raise ValueError(f"{name} is {value!r}: give a number from 0 on")
 
 
 def _check_compared(trials: Sequence[Trial], findings: Sequence[Finding]) -> None:

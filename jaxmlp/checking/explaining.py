@@ -26,6 +26,7 @@ from jaxmlp.checking.verdict import clipped, exchanged
 
 LOOSE = ("stale value", "derivative at the wrong place", "missing term", "extra term")
 VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
+MISLED = ("wrong rule", "wrong jax.grad", "precision lost")  # findings about jax.grad itself
 TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
 NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
 HINT = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
@@ -241,7 +242,8 @@ def _by_its_size(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
     trial = seen.wrong[0]
     share = max(
         largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
-        for leaf in trial.leaves
+        for each in seen.wrong
+        for leaf in each.leaves
     )
     loose = diagnosis.kind in LOOSE or not _told(diagnosis) or "multiplied by 1" in diagnosis.says
     if not (loose and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
@@ -261,16 +263,18 @@ def _by_its_size(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
 
 
 def _by_its_rule(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
-    """The diagnosis, or that the gradient is that of JAX, which a wrong rule has misled."""
+    """The diagnosis, or that the gradient is that of JAX, which is wrong itself."""
     derivative = seen.model.derivative
-    rule = derivative.findings.get("wrong rule")
-    for trial in seen.wrong if rule else ():
+    found = [derivative.findings[kind] for kind in MISLED if kind in derivative.findings]
+    for trial in seen.wrong if found else ():
         misled = derivative.by_jax(trial.case.params, trial.case.batch)
         for leaf, other in zip(trial.leaves, misled, strict=True):
             near = leaf.allowed + CLOSE * largest(leaf.expected)
             if not np.all(np.abs(leaf.received - other) <= near):
                 return diagnosis
-    return replace(diagnosis, kind=rule.kind, says=rule.says, also=()) if rule else diagnosis
+    if not found:
+        return diagnosis
+    return replace(diagnosis, kind=found[0].kind, says=found[0].says, also=(), places=())
 
 
 def _largest_error(trial: Trial) -> float:

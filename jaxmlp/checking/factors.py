@@ -86,7 +86,7 @@ def name_factor(factors: Sequence[float], sizes: Sequence[Sizes]) -> tuple[str, 
     constant = known[0][0]
     if equals(lambda each: constant):
         says = {2: "it is doubled", 0.5: "it is halved"}.get(round(constant, 9))
-        digits = 6 if f"{constant:.6g}" != "1" else 12
+        digits = 6 if f"{constant:.6g}" != "1" else 15
         says = says or f"it is multiplied by {constant:.{digits}g}"
         return "constant factor", says + _same_everywhere(constant, [each for _, each in known])
     wrong = [pair for pair in zip(factors, sizes, strict=True) if not np.isclose(pair[0], 1, CLOSE)]

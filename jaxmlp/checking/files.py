@@ -153,7 +153,6 @@ def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report
     name = getattr(function, "__name__", split(target)[1])
     if "lines" in name and "grad" not in name:
         settings = {key: settings[key] for key in settings if key not in ("rtol", "atol")}
-        found.pop("intended", None)
         return examine_lines(function, **found, **settings)
     loss = found.pop("loss", jaxmlp.loss)
     return examine(function, loss, **found, **settings)

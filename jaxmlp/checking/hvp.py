@@ -31,7 +31,7 @@ def examine_hvp(
     labels: Sequence[str] = FORMS,
     dtypes: Sequence[str] = ("float64",),
     at_kink: str = "zero",
-    intended: Sequence[Any] = (),
+    intended: Any = (),
     examples: int = 30,
     seed: int = 0,
 ) -> Report:

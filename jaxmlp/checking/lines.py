@@ -19,6 +19,7 @@ from jaxmlp.checking.network.lines import explain_network, see_network
 from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.report import Report, demanding
 from jaxmlp.checking.tapped import explain_taps, see_taps
+from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.verdict import AT_A_KINK, ONLY_THERE, smallest_seen
 
 
@@ -31,6 +32,7 @@ def examine_lines(
     shapes: Sequence[Shape] = SHAPES,
     labels: Sequence[str] = FORMS,
     at_kink: str = "zero",
+    intended: Any = (),
     examples: int = 30,
     seed: int = 0,
 ) -> Report:
@@ -48,6 +50,7 @@ def examine_lines(
         shapes: widths, biases and batch sizes of our networks.
         labels: of our networks: classes, rows or both.
         at_kink: as in `check_gradient`.
+        intended: as in `check_gradient`, for a loss of one's own.
         examples: how many cases to draw from a strategy.
         seed: of the numbers.
 
@@ -63,12 +66,12 @@ def examine_lines(
     check_settings(activation, shapes, labels, at_kink=at_kink)
     start = time.perf_counter()
     caller = Caller(lines)
-    any_slope = at_kink == "any"
+    any_slope, witness = at_kink == "any", Derivative(loss or _none, intended)
     if loss is None:
         look = functools.partial(see_network, caller, activation)
         explain = functools.partial(explain_network, activation=activation)
     else:
-        look = functools.partial(see_taps, caller, loss)
+        look = functools.partial(see_taps, caller, loss, witness)
         explain = functools.partial(explain_taps, loss=loss, cases=cases)
     see = functools.partial(look, any_slope)
     given = cases is not None
@@ -84,7 +87,7 @@ def examine_lines(
                 diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     return Report(
         subject=getattr(lines, "__name__", "the derivation"),
-        findings=(*caller.findings.values(), *findings.values()),
+        findings=(*caller.findings.values(), *witness.findings.values(), *findings.values()),
         diagnosis=diagnosis,
         example=example,
         cases=len(tried),
@@ -96,6 +99,11 @@ def examine_lines(
 
 
 check_lines = demanding(examine_lines, "check_lines")
+
+
+def _none(params: Any, batch: Any) -> float:
+    """No loss of one's own, and so nothing that could be wrong with it."""
+    return 0.0
 
 
 def _looked_at(

@@ -29,11 +29,16 @@ def _same_slopes(loss: Callable[..., Any], cases: Sequence[Case], activation: st
 
 
 def recognise(
-    loss: Callable[..., Any], cases: Sequence[Case] | None, intended: Sequence[Any] = ()
+    loss: Callable[..., Any], cases: Sequence[Case] | None, intended: Any = ()
 ) -> Network | Custom:
-    """What is known of a loss: it is ours if it has our values, whoever wrote it."""
+    """What is known of a loss: it is ours if it has our values, whoever wrote it.
+
+    Raises:
+        ValueError: if it is our loss, and the cases are no networks.
+    """
     bound = getattr(loss, "keywords", {})
     if getattr(loss, "func", loss) is jaxmlp.loss and set(bound) <= {"activation"}:
+        _check_networks(cases or ())
         return Network(bound.get("activation", "relu"))
     try:
         if cases is None:
@@ -52,6 +57,17 @@ def recognise(
     except Exception:  # whatever a foreign loss or a foreign tree raises: it is not ours
         pass
     return Custom(loss, intended)
+
+
+def _check_networks(cases: Sequence[Case]) -> None:
+    for case in cases:
+        try:
+            as_problem(case.params, case.batch, "relu")
+        except Exception as error:
+            raise ValueError(
+                f"{case.about} is no network and batch of jaxmlp.loss: for another model, give "
+                "its loss too, a function of (params, batch)"
+            ) from error
 
 
 AnyModel = Custom | Network

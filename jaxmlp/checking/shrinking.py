@@ -3,6 +3,7 @@
 import functools
 import itertools
 import random
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ Fails = Callable[[Case], bool]
 TRIES = 6  # random draws for each shape and form of the labels
 ATTEMPTS = 300  # after which the smallest case tried so far has to do
 CLEAR = 1e3  # times what rounding may do: a failure that no rounding explains, if there is one
+PATIENCE = 10.0  # seconds, for a loss that is not JAX
 ROWS = 8  # of a long batch, at which to look for one that shows as much
 PLAIN_ENOUGH = 64  # parameters, to be made plain one by one
 PLAIN = (0.0, 1.0, -1.0, 2.0)  # numbers from the plainest on
@@ -95,7 +97,11 @@ def find_smallest(
     finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
     seen = {trial.wrong for trial in wrong}
 
+    end = time.perf_counter() + (np.inf if model.traceable else PATIENCE)
+
     def fails(case: Case) -> bool:
+        if time.perf_counter() > end:
+            return False
         if smooth and activation and _at_a_kink(case, activation):
             return False
         trial = attempt(case)

@@ -18,6 +18,7 @@ from jaxmlp.checking.diagnosis.one_value import explain_forward, explain_value
 from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.network.naming import as_real
+from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.kinks import Choice
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.programs.recording import NAME, Operation, Place
@@ -62,17 +63,23 @@ class Seen(NamedTuple):
         return Trial(self.case, "float64", tuple(self.leaves.values()), ())
 
 
-def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Case) -> Seen:
+def see_taps(
+    caller: Caller, loss: Callable[..., Any], derivative: Derivative, any_slope: bool, case: Case
+) -> Seen:
     """Run a derivation on a case, and its loss with every line moved.
 
     With `any_slope`, a derivative at a kink may have every slope between those on either side.
+    Where differences are against the loss's own rules, the lines are those without them.
 
     Raises:
         Refused: if it raises, or returns what are no lines.
     """
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         value = caller(case.params, case.batch)
-    true = true_lines(loss, case.params, case.batch)
+    with contextlib.suppress(ValueError):  # which the lines will tell
+        derivative.at(case.params, case.batch)
+    plain = derivative.misled
+    true = true_lines(loss, case.params, case.batch, plain=plain)
     if both := {f"∂C/∂{name}" for name in true.values} & {*leaf_names(case.params)}:
         name = min(both).removeprefix("∂C/∂")
         raise ValueError(f"a tap and a parameter are both called {name!r}: rename the tap")
@@ -85,10 +92,10 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
     derivatives = {
         name: received[f"∂C/∂{name}"] for name in true.derivatives if f"∂C/∂{name}" in received
     }
-    allowed = _allowed(loss, case, true, received)
+    allowed = _allowed(lines_of(inspect.unwrap(loss), plain), case, true, received)
 
     def lines(*claimed: Any, sides: Choice | None = None) -> dict[str, Array]:
-        found = true_lines(loss, case.params, case.batch, *claimed, sides=sides)
+        found = true_lines(loss, case.params, case.batch, *claimed, sides=sides, plain=plain)
         return dict(_named(found, case.params))
 
     def seen(right: Mapping[str, Array], follows: Mapping[str, Array]) -> Seen:
@@ -110,7 +117,7 @@ def see_taps(caller: Caller, loss: Callable[..., Any], any_slope: bool, case: Ca
 
 
 def _allowed(
-    loss: Callable[..., Any], case: Case, true: Lines, received: Mapping[str, Array]
+    lines: Traced, case: Case, true: Lines, received: Mapping[str, Array]
 ) -> dict[str, Array]:
     """How far rounding may put each line; a closer look only where one is off."""
     right = dict(_named(true, case.params))
@@ -119,7 +126,7 @@ def _allowed(
         return allowed
     with jax.enable_x64(True):
         arguments = as_float64((case.params, case.batch, {}, {}))
-    program, _ = lines_of(inspect.unwrap(loss)).program(*arguments)
+    program, _ = lines.program(*arguments)
     spread = rounding_spread(program, jax.tree.leaves(arguments), UNIT)
     bounds = jax.tree.unflatten(jax.tree.structure(true), spread)
     for name, bound in _named(bounds, case.params):

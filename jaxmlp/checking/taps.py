@@ -21,6 +21,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.kinks import Choice, Sides, choices, kinks_at
+from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.truth.trees import as_float64, not_jax
 
 _active: ContextVar["_Pass | _Names | None"] = ContextVar("jaxmlp_taps", default=None)
@@ -102,8 +103,9 @@ def true_lines(
     values: Mapping[str, Array] = {},
     derivatives: Mapping[str, Array] = {},
     sides: Choice | None = None,
+    plain: bool = False,
 ) -> Lines:
-    """Every line of a loss and of its gradient, in float64.
+    """Every line of a loss and of its gradient, in float64; if it is `plain`, without its rules.
 
     Lines that are claimed take the place of the true ones for all that follows: a tap's value is
     computed from the claimed values of the taps before it, and a derivative from the claimed
@@ -116,7 +118,7 @@ def true_lines(
     with jax.enable_x64(True):
         arguments = as_float64((params, batch, dict(values), dict(derivatives)))
         try:
-            lines = lines_of(loss)(*arguments, sides)
+            lines = lines_of(loss, plain)(*arguments, sides)
         except jax.errors.UnexpectedTracerError:
             raise ValueError(
                 "a tap is inside a loop, such as lax.scan, or inside vmap: name what goes into "
@@ -163,11 +165,12 @@ def _moved(
 
 
 @functools.lru_cache(maxsize=64)
-def lines_of(loss: Callable[..., Any]) -> Traced:
+def lines_of(loss: Callable[..., Any], plain: bool = False) -> Traced:
     """The same as one program of (params, batch, values, derivatives, sides)."""
 
     def lines(params: Any, batch: Any, values: Any, derivatives: Any, sides: Any = None) -> Lines:
         total, zeros = _moved(loss, params, batch, values, derivatives)
+        total = without_rules(total) if plain else total
         followed = total if sides is None else functools.partial(Sides(sides), total)
         grads, computed = jax.grad(followed, argnums=(0, 1), has_aux=True)(zeros, params)
         return Lines(computed, *grads)

@@ -13,7 +13,7 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case, cast, moved
 from jaxmlp.checking.factors import CLOSE, factor_between
 from jaxmlp.checking.trials import Leaf, Model, Trial
-from jaxmlp.checking.truth.derivative import BESIDE
+from jaxmlp.checking.truth.witnesses import BESIDE
 
 AT_A_KINK = Finding(
     "kink",
@@ -175,18 +175,21 @@ def _is(leaf: Leaf, other: Leaf) -> bool:
     )
 
 
-def smallest_seen(trials: Sequence[Trial]) -> dict[str, float]:
+def smallest_seen(
+    trials: Sequence[Trial], accepted: tuple[float, float] = (0.0, 0.0)
+) -> dict[str, float]:
     """For every dtype, the relative error of an entry above which it is sure to be seen.
 
     Relative to the largest entry of its leaf; in the leaf where that is largest, on the case
-    of its shape where it is smallest.
+    of its shape where it is smallest. What a user accepts is not seen either.
     """
     shares: dict[tuple[object, ...], float] = {}
     for trial in trials:
         for leaf in trial.leaves:
             if np.any(leaf.expected):
                 key = (trial.dtype, trial.case.shape, leaf.name, leaf.expected.shape)
-                share = float(np.max(leaf.allowed) / np.max(np.abs(leaf.expected)))
+                size = float(np.max(np.abs(leaf.expected)))
+                share = max(float(np.max(leaf.allowed)), accepted[0] * size + accepted[1]) / size
                 shares[key] = min(share, shares.get(key, np.inf))
     dtypes = dict.fromkeys(trial.dtype for trial in trials)
     return {

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxmlp.checking.programs.interpreter import bound, evaluated, inside, opened, scan_counts
+from jaxmlp.checking.programs.interpreter import (
+    bound,
+    evaluated,
+    inside,
+    is_stopped,
+    opened,
+    scan_counts,
+)
 from jaxmlp.checking.programs.numpy_operations import KNOWN, OTHERS, PLAIN, REDUCTIONS
 
 DRAWN: dict[Any, list[Any]] = {}  # what has been drawn at random, by the keys
@@ -167,7 +174,7 @@ class Frozen(Machine):
 
     def operation(self, equation: Any, values: list[Any]) -> list[Any]:
         """The same but for what is stopped."""
-        if equation.primitive.name != "stop_gradient":
+        if not is_stopped(equation):
             return super().operation(equation, values)
         if not self.recorded:
             self.stopped.append(values[0])

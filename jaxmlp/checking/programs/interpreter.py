@@ -173,6 +173,23 @@ def source(equation: Any) -> Source:
     return Source()
 
 
+def is_stopped(equation: Any) -> bool:
+    """Whether somebody wants no derivative of a value; not where JAX itself only says so.
+
+    Its own functions stop values whose derivative they supply in another way, or that cancel, such
+    as the factors of a matrix in `jnp.linalg.solve`.
+    """
+    if equation.primitive.name != "stop_gradient":
+        return False
+    trace = equation.source_info.traceback
+    frames = list(trace.frames) if trace else []
+    names = [frame.function_name for frame in frames]
+    if "stop_gradient" not in names:
+        return True
+    callers = frames[names.index("stop_gradient") + 1 :]
+    return not callers or "/jax/_src/" not in callers[0].file_name
+
+
 def _written(equation: Any) -> tuple[str, str]:
     """The name of the function that is called, and where it is written, as file:line."""
     jaxpr, _ = inside(equation) or (None, None)

@@ -52,6 +52,8 @@ def _broadcast(a: Any, *, shape: Any, broadcast_dimensions: Any, **_: Any) -> An
 def _convert(a: Any, *, new_dtype: Any, **_: Any) -> Any:
     if new_dtype not in KNOWN or (a.dtype.kind == "f" and np.dtype(new_dtype).kind in "iu"):
         return None  # what is rounded, and how, is JAX's to say
+    if a.dtype.kind == "c" and np.dtype(new_dtype).kind == "f":
+        a = a.real  # as JAX does, without NumPy's warning
     return a.astype(new_dtype)
 
 

@@ -25,6 +25,7 @@ from jaxmlp.checking.rules.points import Point, points
 from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
 from jaxmlp.checking.rules.switches import switch_points
 from jaxmlp.checking.rules.transforms import differences
+from jaxmlp.checking.truth.programs import rule_names
 
 FEW = 4  # points at which values are taken in a batch and singly
 CHANGED = 1e-9  # relative difference from which a value is another one
@@ -39,7 +40,7 @@ def examine_rule(
     function: Callable[..., Any],
     *arguments: Any,
     domain: Any = None,
-    intended: Sequence[Any] = (),
+    intended: Any = (),
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
 ) -> RuleReport:
@@ -69,7 +70,7 @@ def examine_rule(
     whole = Function(function, arguments, names)
     _check(whole, function, dtypes)
     check = _Check(whole, domains_of(domain, names), seed)
-    meant = {getattr(each, "__name__", str(each)) for each in intended} & {*check.rules}
+    meant = {*rule_names(intended)} & {*check.rules}
     found = told(list(check.findings(dtypes)))
     if meant:
         found = [replace(each, kind=kinds.INTENDED) for each in found]

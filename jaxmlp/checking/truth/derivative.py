@@ -10,30 +10,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import first_line, where
+from jaxmlp.checking.calls import Finding, first_line, where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Machine
-from jaxmlp.checking.programs.interpreter import is_random
+from jaxmlp.checking.programs.interpreter import RULES, is_random, operations, rule_name
 from jaxmlp.checking.programs.random_rounding import rounding_spread
-from jaxmlp.checking.programs.rules import has_rules, rules_met
+from jaxmlp.checking.programs.rules import has_rules
 from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
-from jaxmlp.checking.truth.programs import Programs
-from jaxmlp.checking.truth.trees import as_row, entry_names, no_number, ravel
+from jaxmlp.checking.truth.trees import as_row, no_number, ravel
+from jaxmlp.checking.truth.witnesses import PATIENCE, SAME, Witnesses
 
-Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
-SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
-WRONG_RULE = 1e-6  # relative difference from which a rule counts as another derivative
-BESIDE = 1e-2  # how far beside a kink to look
-ENTRIES = 400  # that are looked at by differences where voices disagree
-PATIENCE = 5.0  # seconds for differences, after which only the first cases have had them
 EVALUATIONS = 17  # of a loss for a slope, as a rule
 DIRECTIONS = 8  # for each leaf, where its entries are too many
 
 
-class Derivative(Programs):
+class Derivative(Witnesses):
     """The derivative of a loss by its parameters.
 
     Attributes:
@@ -74,12 +69,31 @@ class Derivative(Programs):
             raise ValueError("it takes other cases, but not this one")  # such as a part of one
         if program is None:
             self.traceable = False
+        elif (count := len(program.out_avals)) != 1:
+            raise ValueError(f"it returns {count or 'no'} values, and has to return one number")
+        elif jnp.issubdtype(program.out_avals[0].dtype, jnp.complexfloating):
+            raise ValueError("it returns a complex number: take its real part, or its size")
         elif (shape := program.out_avals[0].shape) != ():
             raise ValueError(f"it {no_number(shape)}")
-        if not self._asked:
+        if not self._asked and program is not None:
+            self._declare(program)
+        if not (self._asked and self.traceable):
             self._check_same(params, batch)
             self._asked = True
         return dtype if program is not None and is_random(program.jaxpr) else "float64"
+
+    def _declare(self, program: Any) -> None:
+        """Say which rules are taken as they are, and which of those declared are not there."""
+        met = [each for each in operations(program.jaxpr) if each.primitive.name in RULES]
+        names = dict.fromkeys(rule_name(each)[0] for each in met)
+        for name in self.intended:
+            if name in names:
+                says = f"the rule of {name} is taken as it is, as intended= declares"
+                self.findings[f"intended {name}"] = Finding("on purpose", says, False)
+            else:
+                there = f"it meets {', '.join(names)}" if names else "it meets none"
+                says = f"intended= names {name}, but the loss meets no such rule: {there}"
+                self.findings[f"intended {name}"] = Finding("no such rule", says, False)
 
     def spread(
         self, params: Any, batch: Any, dtype: str, unit: float, like: Sequence[Array]
@@ -144,118 +158,20 @@ class Derivative(Programs):
             del voices["jax.grad"]
         _, unravel = ravel(params)
         first = next(iter(voices.values()))
-        doubted = ~np.isfinite(first)
-        for other in voices.values():
-            doubted |= ~(np.abs(other - first) <= SAME * np.abs(first).max(initial=0))
         estimate = Estimate(first.copy(), np.zeros_like(first))
         if not (self.intended and has_rules(loss.jaxpr) and not ruled):
-            given = (params, batch, dtype)
-            if not doubted.any() and self._is_refuted(given, first):
+            given, doubted = (params, batch, dtype), _doubted(voices)
+            refuted = not doubted.any() and self._is_refuted(given, first)
+            unknown = ~np.isfinite(list(voices.values())).any(axis=0)
+            if (refuted or unknown.any()) and (forward := self._forward(given)) is not None:
+                voices["forward mode"] = forward
+                doubted = _doubted(voices)
+            if refuted and not doubted.any():
                 doubted[:] = True
             if doubted.any():
                 estimate = self._decided(given, voices, doubted)
         pairs = zip(*(jax.tree.leaves(unravel(each)) for each in estimate), strict=True)
         return [Estimate(np.asarray(value), np.asarray(error)) for value, error in pairs]
-
-    def _is_refuted(self, given: Given, gradient: Array) -> bool:
-        """Whether forward mode or differences along a direction are against a gradient.
-
-        At a kink, which has no slope, both are asked a little beside it.
-        """
-        if self.seconds > PATIENCE:
-            return False
-        start = time.perf_counter()
-        params, batch, dtype = given
-        flat, unravel = ravel(params)
-        direction = np.random.default_rng(self.looked).normal(size=flat.shape)
-        direction /= np.linalg.norm(direction) or 1.0
-        against = False
-        for _ in range(2):
-            slope = slope_along(self.value(*given), flat, direction, quick=True)
-            against = slope.refutes(float(gradient @ direction))
-            if not slope.kink:
-                break
-            params = moved(params, self.looked, BESIDE, BESIDE)
-            flat, unravel = ravel(params)
-            given = (params, batch, dtype)
-            gradient = self._gradient(given)
-        self.looked += 1
-        self.seconds += time.perf_counter() - start
-        return against or self._modes_differ(given, gradient, unravel(direction), direction)
-
-    def _gradient(self, given: Given) -> Array:
-        """JAX's gradient, as a row; without rules where they are known to be wrong."""
-        program = self._gradient_program(*given, plain=self.misled)
-        return as_row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
-
-    def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
-        """Whether the forward mode has another derivative than the reverse mode."""
-        loss = self.program("loss", *given)
-        ruled = self.product or has_rules(loss.jaxpr)  # which may be for the reverse mode only
-        program = self.program("plain forward" if ruled else "forward", *given)
-        if program is None:
-            return False
-        machine = Machine(given[2] != "float64")
-        (ahead,) = machine(program, *jax.tree.leaves((*given[:2], along)))
-        size = float(np.abs(gradient) @ np.abs(row))
-        return not abs(float(ahead) - float(gradient @ row)) <= SAME * size
-
-    def _decided(self, given: Given, voices: dict[str, Array], doubted: Array) -> Estimate:
-        """The first voice, but where differences are against it, the next, or differences."""
-        flat, _ = ravel(given[0])
-        first = next(iter(voices.values()))
-        value, error = first.copy(), np.zeros_like(first)
-        of, start, wrong = self.value(*given), time.perf_counter(), []
-        for place in np.flatnonzero(doubted)[:ENTRIES]:
-            if time.perf_counter() - start > PATIENCE:
-                break
-            unit = np.zeros_like(flat)
-            unit[place] = 1.0
-            slope = slope_along(of, flat, unit, quick=True)
-            said = [float(v[place]) for v in voices.values() if np.isfinite(v[place])]
-            held = [each for each in said if not slope.refutes(each)]
-            if held:
-                value[place] = held[0]
-            elif not slope.kink and np.isfinite(slope.value):
-                value[place], error[place] = slope.value, slope.error
-            if np.isfinite(first[place]) and slope.refutes(float(first[place])):
-                wrong.append((int(place), float(first[place]), slope))
-        if wrong and "jax.grad" in voices:
-            self._blame(given, wrong)
-            plain = voices.get("without rules")
-            self.misled = plain is not None and bool(np.all((value == plain) | ~doubted))
-        return Estimate(value, error)
-
-    def _blame(self, given: Given, wrong: list[tuple[int, float, Slope]]) -> None:
-        """Say that JAX's gradient of the loss is wrong, and because of which rule."""
-        params, batch, dtype = given
-        place, said, slope = max(wrong, key=lambda each: abs(each[1] - each[2].value))
-        where = entry_names(params, self.prefix)[place]
-        numbers = f"{where} is {said:.6g} by JAX, and {slope.value:.6g} by differences of the loss"
-        if self.product:  # of a loss of (params, (batch, v)), whose rules are those of the loss
-            inner = Derivative(self.loss)
-            program, leaves = inner.program("loss", params, batch[0], dtype), (params, batch[0])
-        else:
-            program, leaves = self.program("loss", params, batch, dtype), (params, batch)
-        met = rules_met(program, jax.tree.leaves(leaves), self.intended)
-        rules = [rule for rule in met if not rule.off <= WRONG_RULE]
-        names = " and ".join(map(str, rules or met))
-        meant = "if that is meant, declare it by intended="
-        if rules:
-            says = (
-                f"the rule of {names} is not the derivative of what it computes, so that jax.grad "
-                f"of the loss is wrong: {numbers}; {meant}"
-            )
-        elif met and self.product:
-            says = (
-                f"the rule of {names} is right, but its own derivative is not, so that JAX's "
-                f"second derivative of the loss is wrong: {numbers}; {meant}"
-            )
-        else:
-            says = f"jax.grad of the loss is not its derivative here: {numbers}"
-        self._note(
-            "wrong rule" if rules or (met and self.product) else "wrong jax.grad", says, False
-        )
 
     def is_slow(self, params: Any, batch: Any) -> bool:
         """Whether a loss that is not JAX takes too long to move every parameter by itself."""
@@ -292,3 +208,12 @@ class Derivative(Programs):
             found.append((rows[:, start : start + size], slopes))
             start += size
         return found
+
+
+def _doubted(voices: dict[str, Array]) -> Array:
+    """The entries about which voices differ, or of which the first one has no number."""
+    first = next(iter(voices.values()))
+    doubted = ~np.isfinite(first)
+    for other in voices.values():
+        doubted |= ~(np.abs(other - first) <= SAME * np.abs(first).max(initial=0))
+    return doubted

@@ -12,6 +12,7 @@ STARTS = (2, 5, 8, 11, 14, 18, 22)  # the first step of a triple is 2 to the pow
 EPSILON = float(np.finfo(float).eps)
 TRUST = 4.0  # times the error that differences themselves state
 SIDES = (2.0**-10, 2.0**-14)  # steps to either side of a point, to see whether it has a slope
+JUMP = 8.0  # times the difference at the larger step, more than which no kink makes
 KINK = 0.3  # of a difference of slopes on both sides that has to be left at the smaller step
 
 
@@ -86,6 +87,8 @@ def slope_along(value: Value, at: Array, direction: Array, quick: bool = False) 
     gaps = [abs(right - left) for left, right in sides]
     noise = 64 * EPSILON * max(map(abs, known.values())) / (SIDES[1] * scale)
     kink = not gaps[1] <= KINK * gaps[0] + noise
+    if gaps[1] > JUMP * gaps[0]:  # rounding of the value here, or a jump, in which nothing agrees
+        kink = False
     left, right = sides[1]
     return Slope(best, least, left, right, kink)
 

@@ -23,6 +23,38 @@ from jaxmlp.checking.truth.trees import (
 )
 
 
+def rule_names(intended: Any) -> list[str]:
+    """The names of functions whose rules are meant: of one, or of a list of functions or names.
+
+    Raises:
+        ValueError: if one is neither.
+    """
+    several = intended if isinstance(intended, (list, tuple, set)) else [intended]
+    names = []
+    for each in several:
+        name = each if isinstance(each, str) else getattr(each, "__name__", None)
+        if name is None:
+            raise ValueError(f"intended has {each!r}: give functions with a rule, or their names")
+        names.append(name)
+    return names
+
+
+def as_number(value: Any) -> float:
+    """The value of a loss.
+
+    Raises:
+        ValueError: if it is no real number.
+    """
+    value = value.detach() if hasattr(value, "detach") else value  # PyTorch's
+    if not (hasattr(value, "shape") or isinstance(value, (int, float))):
+        raise ValueError(f"it returns a {type(value).__name__}, and has to return one number")
+    if (shape := np.shape(value)) != ():
+        raise ValueError(f"it {no_number(shape)}")
+    if np.iscomplexobj(value):
+        raise ValueError("it returns a complex number: take its real part, or its absolute value")
+    return float(value)
+
+
 class Programs:
     """The programs of one loss, by the shapes of what it is given.
 
@@ -35,7 +67,7 @@ class Programs:
     def __init__(
         self,
         loss: Loss,
-        intended: Sequence[Any] = (),
+        intended: Any = (),
         along: Callable[[Loss], Loss] | None = None,
     ) -> None:
         """Get ready for one loss.
@@ -46,7 +78,7 @@ class Programs:
             along: makes of a loss the function that is differentiated, if it is another one.
         """
         self.loss = loss
-        self.intended = [getattr(each, "__name__", str(each)) for each in intended]
+        self.intended = rule_names(intended)
         self.of = along or (lambda loss: loss)
         self.product = along is not None
         self.prefix = PRODUCT if self.product else DERIVATIVE
@@ -125,9 +157,7 @@ class Programs:
         def called(row: Array) -> float:
             with jax.enable_x64(True):
                 value = self.of(self.loss)(unravel(row), arrays)
-            if (shape := np.shape(value)) != ():
-                raise ValueError(f"it {no_number(shape)}")
-            return float(value)
+            return as_number(value)
 
         return called
 
@@ -136,9 +166,18 @@ class Programs:
 
     def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
         """Every entry by differences of the loss."""
+        found = self._slopes(params, batch, ("value", "error"))
+        return [Estimate(np.asarray(value), np.asarray(error)) for value, error in found]
+
+    def sides(self, params: Any, batch: Any) -> list[tuple[Array, Array, Array]]:
+        """For every leaf the slopes to the left and right of each entry, and where they differ."""
+        found = self._slopes(params, batch, ("left", "right", "kink"))
+        return [(left, right, kink != 0) for left, right, kink in found]
+
+    def _slopes(self, params: Any, batch: Any, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Something of the slope along every parameter, leaf by leaf."""
         flat, unravel = ravel(params)
         value = self.value(params, batch)
         slopes = [slope_along(value, flat, unit, quick=True) for unit in np.eye(len(flat))]
-        rows = (np.array([getattr(each, part) for each in slopes]) for part in ("value", "error"))
-        pairs = zip(*(jax.tree.leaves(unravel(each)) for each in rows), strict=True)
-        return [Estimate(np.asarray(v), np.asarray(e)) for v, e in pairs]
+        rows = [np.array([float(getattr(each, name)) for each in slopes]) for name in names]
+        return list(zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True))

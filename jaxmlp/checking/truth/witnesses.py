@@ -1,0 +1,183 @@
+"""Witnesses of a derivative that know nothing of each other, and what differences say of them."""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.cases import moved
+from jaxmlp.checking.programs.execution import Machine
+from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
+from jaxmlp.checking.programs.rules import has_rules, rules_met
+from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
+from jaxmlp.checking.truth.programs import Programs
+from jaxmlp.checking.truth.trees import as_row, entry_names, ravel
+
+Given = tuple[Any, Any, str]  # parameters, a batch, and the dtype in which to trace
+SAME = 1e-9  # of a leaf's largest entry: two voices that differ by less agree
+WRONG_RULE = 1e-6  # relative difference from which a rule counts as another derivative
+BESIDE = 1e-2  # how far beside a kink to look
+ENTRIES = 400  # that are looked at by differences where voices disagree
+PATIENCE = 5.0  # seconds for differences, after which only the first cases have had them
+NOTHING = 1e-12  # below which nobody misses a digit
+UNIT = float(np.finfo(np.float64).eps) / 2
+
+
+class Witnesses(Programs):
+    """The programs of a loss as witnesses of its derivative, and differences as the judge."""
+
+    def _is_refuted(self, given: Given, gradient: Array) -> bool:
+        """Whether forward mode or differences along a direction are against a gradient.
+
+        At a kink, which has no slope, both are asked a little beside it.
+        """
+        if self.seconds > PATIENCE:
+            return False
+        start = time.perf_counter()
+        params, batch, dtype = given
+        flat, unravel = ravel(params)
+        direction = np.random.default_rng(self.looked).normal(size=flat.shape)
+        direction /= np.linalg.norm(direction) or 1.0
+        against = False
+        for _ in range(2):
+            slope = slope_along(self.value(*given), flat, direction, quick=True)
+            against = slope.refutes(float(gradient @ direction))
+            if not slope.kink:
+                break
+            params = moved(params, self.looked, BESIDE, BESIDE)
+            flat, unravel = ravel(params)
+            given = (params, batch, dtype)
+            gradient = self._gradient(given)
+        self.looked += 1
+        self.seconds += time.perf_counter() - start
+        return against or self._modes_differ(given, gradient, unravel(direction), direction)
+
+    def _gradient(self, given: Given) -> Array:
+        """JAX's gradient, as a row; without rules where they are known to be wrong."""
+        program = self._gradient_program(*given, plain=self.misled)
+        return as_row(Machine(given[2] != "float64")(program, *jax.tree.leaves(given[:2])))
+
+    def _modes_differ(self, given: Given, gradient: Array, along: Any, row: Array) -> bool:
+        """Whether the forward mode has another derivative than the reverse mode."""
+        loss = self.program("loss", *given)
+        ruled = self.product or has_rules(loss.jaxpr)  # which may be for the reverse mode only
+        program = self.program("plain forward" if ruled else "forward", *given)
+        if program is None:
+            return False
+        machine = Machine(given[2] != "float64")
+        (ahead,) = machine(program, *jax.tree.leaves((*given[:2], along)))
+        size = float(np.abs(gradient) @ np.abs(row))
+        return not abs(float(ahead) - float(gradient @ row)) <= SAME * size
+
+    def _forward(self, given: Given) -> Array | None:
+        """The gradient by the forward mode, entry by entry; None if that takes long."""
+        loss, start = self.program("loss", *given), time.perf_counter()
+        ruled = self.product or has_rules(loss.jaxpr)
+        program = self.program("plain forward" if ruled else "forward", *given)
+        if program is None:
+            return None
+        flat, unravel = ravel(given[0])
+        machine, unit, found = Machine(given[2] != "float64"), np.zeros_like(flat), flat.copy()
+        for place in range(len(flat)):
+            if time.perf_counter() - start > PATIENCE:
+                return None
+            unit[place] = 1.0
+            (found[place],) = machine(program, *jax.tree.leaves((*given[:2], unravel(unit))))
+            unit[place] = 0.0
+        return found
+
+    def _decided(self, given: Given, voices: dict[str, Array], doubted: Array) -> Estimate:
+        """The first voice, but where differences are against it, the next, or differences.
+
+        Of very many entries some are looked at, and the others are those of the first voice that
+        is right in all of these.
+        """
+        flat, _ = ravel(given[0])
+        first = next(iter(voices.values()))
+        value, error = first.copy(), np.zeros_like(first)
+        of, start, wrong = self.value(*given), time.perf_counter(), []
+        places = np.random.default_rng(0).permutation(np.flatnonzero(doubted))
+        trusted, left = dict(voices), doubted.copy()
+        for place in places[:ENTRIES]:
+            if time.perf_counter() - start > PATIENCE:
+                break
+            left[place] = False
+            unit = np.zeros_like(flat)
+            unit[place] = 1.0
+            slope = slope_along(of, flat, unit, quick=True)
+            said = {name: float(voice[place]) for name, voice in voices.items()}
+            held = [n for n, s in said.items() if np.isfinite(s) and not slope.refutes(s)]
+            trusted = {name: trusted[name] for name in held if name in trusted}
+            if held:
+                value[place] = said[held[0]]
+            elif not slope.kink and np.isfinite(slope.value):
+                value[place], error[place] = slope.value, slope.error
+            if np.isfinite(first[place]) and slope.refutes(float(first[place])):
+                wrong.append((int(place), float(first[place]), slope))
+        self._left_over(trusted, left, value)
+        if wrong and "jax.grad" in voices:
+            self._blame(given, wrong)
+            plain = voices.get("without rules")
+            self.misled = plain is not None and bool(np.all((value == plain) | ~doubted))
+        return Estimate(value, error)
+
+    def _left_over(self, trusted: dict[str, Array], left: Array, value: Array) -> None:
+        """Set what was not looked at, by a voice that was right wherever one looked."""
+        if not left.any():
+            return
+        for voice in trusted.values():
+            if np.isfinite(voice[left]).all():
+                value[left] = voice[left]
+                return
+        says = (
+            f"the derivative in {int(left.sum()):,} of {len(left):,} entries is what jax.grad says "
+            "there, though it is wrong in others: differences of the loss take too long"
+        )
+        self._note("not judged", says, False)
+
+    def _blame(self, given: Given, wrong: list[tuple[int, float, Slope]]) -> None:
+        """Say that JAX's gradient of the loss is wrong, and because of which rule."""
+        params, batch, dtype = given
+        place, said, slope = max(wrong, key=lambda each: abs(each[1] - each[2].value))
+        name = entry_names(params, self.prefix)[place]
+        numbers = f"{name} is {said:.6g} by JAX, and {slope.value:.6g} by differences of the loss"
+        if self._is_rounding(given, wrong):
+            if abs(said - slope.value) > NOTHING:
+                says = f"rounding leaves few digits of what jax.grad makes of the loss: {numbers}"
+                self._note("precision lost", says, False)
+            return
+        if self.product:  # of a loss of (params, (batch, v)), whose rules are those of the loss
+            program = Programs(self.loss).program("loss", params, batch[0], dtype)
+            leaves = jax.tree.leaves((params, batch[0]))
+        else:
+            program, leaves = self.program("loss", params, batch, dtype), given[:2]
+        met = rules_met(program, jax.tree.leaves(leaves), self.intended)
+        rules = [rule for rule in met if not rule.off <= WRONG_RULE]
+        names = " and ".join(map(str, rules or met))
+        meant = "if that is meant, declare it by intended="
+        if rules:
+            says = (
+                f"the rule of {names} is not the derivative of what it computes, so that jax.grad "
+                f"of the loss is wrong: {numbers}; {meant}"
+            )
+        elif met and self.product:
+            says = (
+                f"the rule of {names} is right, but its own derivative is not, so that JAX's "
+                f"second derivative of the loss is wrong: {numbers}; {meant}"
+            )
+        else:
+            says = f"jax.grad of the loss is not its derivative here: {numbers}"
+        self._note(
+            "wrong rule" if rules or (met and self.product) else "wrong jax.grad", says, False
+        )
+
+    def _is_rounding(self, given: Given, wrong: list[tuple[int, float, Slope]]) -> bool:
+        """Whether rounding alone may make of JAX's gradient what it is."""
+        program = self._gradient_program(*given)
+        if program is None:
+            return False
+        leaves = jax.tree.leaves(given[:2])
+        spread = as_row(rounding_spread(program, leaves, UNIT, given[2] != "float64"))
+        return all(abs(s - slope.value) <= SAFETY * spread[i] for i, s, slope in wrong)
