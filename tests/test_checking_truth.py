@@ -144,6 +144,7 @@ def test_lines_of_a_loss_with_a_wrong_rule(right):
     cases = [(RNG.normal(size=4), RNG.normal(size=(5, 4))) for _ in range(2)]
     report = examine_lines(lines, loss, cases=cases)
     assert report.passed == right
+    assert ("test_checking_truth.py line" in str(report.diagnosis)) != right
     assert any(found.kind == "wrong rule" for found in report.findings)
 
 
@@ -198,3 +199,36 @@ def test_what_is_accepted_could_have_gone_unseen():
     cases = [(np.ones(3), np.ones(3))]
     report = examine(lambda p, b: 2 * p * b, loss, cases=cases, rtol=1e-3)
     assert report.missed["float64"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("share", "passes"),
+    [((1, 0, 0), True), ((0, 1, 0), True), ((0.2, 0.3, 0.5), True), ((0.3, 0.3, 0), False)],
+)
+def test_any_slope_of_a_maximum_of_equals(share, passes):
+    """The shares of the equals add up to 1."""
+
+    def loss(p, b):
+        return jnp.max(p) * b[0]
+
+    def grad(p, b):
+        equal = p == p.max()
+        given = np.zeros(len(p))
+        given[equal] = share if equal.sum() == 3 else 1 / equal.sum()
+        return given * b[0]
+
+    cases = [(np.array([1.0, 1, 1, -1]), np.array([2.0]))]
+    report = examine(grad, loss, cases=cases, at_kink="any", dtypes=["float64"])
+    assert report.passed == passes
+
+
+def test_kinks_that_cancel_have_one_slope():
+    """|p| − max(p, 0) − max(−p, 0) + p is p, whose slope is 1 at 0, too."""
+
+    def loss(p, b):
+        return jnp.sum((jnp.abs(p) - jnp.maximum(p, 0) - jnp.maximum(-p, 0) + p) * b)
+
+    cases = [(np.array([0.0, 1, -2]), np.ones(3))]
+    wide = ["float64"]
+    right = examine(lambda p, b: b, loss, cases=cases, at_kink="any", dtypes=wide)
+    assert right.passed

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import nnls
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
@@ -28,7 +29,7 @@ from jaxmlp.checking.report import Example
 from jaxmlp.checking.trials import Leaf, Trial, nonzero
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.differences import TRUST
-from jaxmlp.checking.truth.trees import as_float64, leaf_names
+from jaxmlp.checking.truth.trees import as_float64, as_row, leaf_names, ravel
 
 ROUGH = 2.0**12  # times the least bound, where a rough one will do
 FLOOR = 16.0  # roundings of a leaf's largest entry that need no closer look
@@ -162,7 +163,7 @@ class Custom:
             if found is None:
                 return expected
             if every:
-                return _between(received, expected, [each[2] for each in tried], kinks, leaves)
+                return _between(received, kinks, leaves)
             close = sum(float(np.sum(each)) for each in allowed)
             for _ in range(SWEEPS):  # one element after another, where elements differ
                 if found[0] <= close:
@@ -249,29 +250,26 @@ class Custom:
 
 
 def _between(
-    received: Sequence[Array],
-    expected: list[Array],
-    tried: Sequence[list[Array]],
-    kinks: Sequence[Kink],
-    leaves: Callable[[Choice], list[Array]],
+    received: Sequence[Array], kinks: Sequence[Kink], leaves: Callable[[Choice], list[Array]]
 ) -> list[Array]:
     """What is nearest to the received leaves between the slopes on all sides of some kinks.
 
-    Every element at a kink adds to an entry something between what its sides add.
+    Every element at a kink adds a mean of what its sides add, with weights of its own.
     """
     none = tuple(np.zeros(np.shape(kink.met), int) for kink in kinks)
-    base = leaves(none)
-    low, high = ([leaf.copy() for leaf in base] for _ in range(2))
-    for place in places_of(kinks):
-        sides = [leaves(choice) for choice in changed(kinks, none, place, every=True)]
-        for i, leaf in enumerate(base):
-            by = np.stack([side[i] - leaf for side in sides])
-            low[i] += np.minimum(by.min(axis=0), 0)
-            high[i] += np.maximum(by.max(axis=0), 0)
-    for other in (*tried, expected):
-        low = [np.minimum(*pair) for pair in zip(low, other, strict=True)]
-        high = [np.maximum(*pair) for pair in zip(high, other, strict=True)]
-    return [np.clip(r, a, b) for r, a, b in zip(received, low, high, strict=True)]
+    base, columns, owners = leaves(none), [], []
+    start = as_row(base)
+    for number, place in enumerate(places_of(kinks)):
+        for side in changed(kinks, none, place, every=True):
+            columns.append(as_row(leaves(side)) - start)
+            owners.append(number)
+    moves = np.stack(columns, axis=1)
+    members = np.eye(owners[-1] + 1)[:, owners]  # the weights of each element add up to 1
+    heavy = float(np.abs(moves).max(initial=0)) or 1.0  # which they cannot do without
+    wanted = np.concatenate([as_row(received) - start, np.full(len(members), heavy)])
+    weights, _ = nnls(np.concatenate([moves, heavy * members]), wanted)
+    _, unravel = ravel(base)
+    return jax.tree.leaves(unravel(start + moves @ weights))
 
 
 def _rounded(value: Array, error: Array, spread: Array) -> Array:

@@ -207,11 +207,13 @@ def _at_a_step(diagnosis: Diagnosis, step: Step | None, tried: Sequence[Trial]) 
     at_leaf = step.name in leaves
     if not step.kind:
         if not vague:
-            return replace(diagnosis, places=step.sources)
+            says = f"{diagnosis.says}, at {step.where}"
+            return replace(diagnosis, says=says, places=step.sources)
         says = f"a wrong derivative at one step explains all of it, that of {step.where}"
         return replace(diagnosis, says=f"{diagnosis.says}; {says}", places=step.sources)
     if at_leaf and not vague:
-        return replace(diagnosis, places=step.sources)
+        says = f"{diagnosis.says}, at {step.where}"
+        return replace(diagnosis, says=says, places=step.sources)
     says = f"{step.says}, at {step.where}"
     return Diagnosis(names, (), step.kind, says, step.also, step.sources)
 

@@ -16,6 +16,7 @@ from jaxmlp.checking.custom import least_bound
 from jaxmlp.checking.diagnosis.evidence import alike, evidence_by, tape_of
 from jaxmlp.checking.diagnosis.one_value import explain_forward, explain_value
 from jaxmlp.checking.diagnosis.records import Known
+from jaxmlp.checking.diagnosis.steps import Step
 from jaxmlp.checking.leafwise import faults
 from jaxmlp.checking.network.naming import as_real
 from jaxmlp.checking.programs.execution import Traced
@@ -211,6 +212,8 @@ def explain_taps(
     trials = [Trial(each.case, "float64", (each.leaves[name],), ()) for each in seen]
     (fault,) = faults(trials, lambda trial, rows: None)
     kind, says = _mistake(loss, trials, name) or (fault.kind, fault.says)
+    if step := _step_of(loss, smallest.case, name):
+        says += f", at {step.where}"
     statuses = smallest.statuses()
     rows = tuple(
         Row(line, None, "", each, leaf.received, statuses[line])
@@ -218,7 +221,7 @@ def explain_taps(
         else Row(line, None, "", each, None, "right")
         for line, each in smallest.right.items()
     )
-    diagnosis = Diagnosis((name,), (), kind, says)
+    diagnosis = Diagnosis((name,), (), kind, says, places=step.sources if step else ())
     return finding, diagnosis, Example(smallest.case, None, rows)
 
 
@@ -252,6 +255,21 @@ def _forward_mistake(
         made.append([op for op in tape.operations if op.output == tapped.inputs[0]])
     values = [tape.values for tape in tapes]
     return next(explain_forward(made, values, [trial.leaves[0] for trial in trials]), None)
+
+
+def _step_of(loss: Callable[..., Any], case: Case, name: str) -> Step | None:
+    """The lines of the loss that compute a value, or use that by which a line is the derivative."""
+    with contextlib.suppress(Exception):  # a program that is too large, or not known
+        tape = tape_of(Derivative(with_names(loss)), case)
+        if name.startswith("∂C/∂"):
+            number, _ = _value_of(tape, case, name)
+            some = [op for op in tape.operations if number in op.inputs.values()]
+        else:
+            tapped = next(op for op in tape.operations if _is_tap(op, name))
+            some = [op for op in tape.operations if op.output == tapped.inputs[0]]
+        sources = dict.fromkeys(op.source for op in some if op.source.file)
+        return Step(name, tuple(sources)) if sources else None
+    return None
 
 
 def _is_tap(op: Operation, name: str) -> bool:

@@ -24,6 +24,7 @@ from jaxmlp.checking.programs.interpreter import RULES, called, evaluated, insid
 COMPARING = ("gt", "ge", "lt", "le")
 LOGICAL = ("and", "or", "xor", "not")
 MOVING = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "rev")
+EACH = 8  # numbers, of which each may be the one that counts as the largest
 MOST = 256  # ways to choose sides that are all tried; of more, those that choose alike everywhere
 
 
@@ -168,14 +169,18 @@ def _between(met: Any, sides: Sequence[Any], live: Sequence[bool]) -> Kink:
 
 
 def _winners(equation: Any, values: Any, result: Any) -> Kink:
-    """Of the largest or smallest ones along some axes, the first and the last."""
+    """Of the largest or smallest ones along some axes each; of very many the first and the last."""
     axes = equation.params["axes"]
     ends = range(-len(axes), 0)
     rows = jnp.moveaxis(values, axes, ends).reshape(*result.shape, -1)
     best = rows == result[..., None]
     first, last = jnp.argmax(best, -1), rows.shape[-1] - 1 - jnp.argmax(best[..., ::-1], -1)
-    picked = [jnp.take_along_axis(rows, place[..., None], -1)[..., 0] for place in (first, last)]
-    return Kink(first != last, picked, 2)
+    places: list[Any] = [first, last]
+    if rows.shape[-1] <= EACH:
+        inner = range(1, rows.shape[-1] - 1)
+        places += [jnp.where(best[..., place], place, first) for place in inner]
+    picked = [jnp.take_along_axis(rows, place[..., None], -1)[..., 0] for place in places]
+    return Kink(first != last, picked, len(places))
 
 
 def kinks_at(function: Callable[..., Any], *arguments: Any) -> list[Kink]:
