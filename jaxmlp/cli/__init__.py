@@ -1,4 +1,4 @@
-"""The command line: `jaxmlp train`, `sweep`, `check`, `evaluate`, `predict`, `export`.
+"""The command line: `jaxmlp train`, `sweep`, `check`, `audit`, `evaluate`, `predict`, `export`.
 
 Everything that a user can get wrong ends in one line on standard error and exit code 2.
 """
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        from jaxmlp.cli.audit import Audit
         from jaxmlp.cli.check import Check
         from jaxmlp.cli.evaluate import Evaluate
         from jaxmlp.cli.export import Export
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jaxmlp.cli.train import Train
         from jaxmlp.compilation import keep_programs
 
-        command = _parse(Train | Sweep | Check | Evaluate | Predict | Export, arguments)
+        command = _parse(Train | Sweep | Check | Audit | Evaluate | Predict | Export, arguments)
         keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:

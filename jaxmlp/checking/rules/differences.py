@@ -16,8 +16,10 @@ from jaxmlp.checking.truth.differences import EPSILON, TRUST
 STEPS = 2.0 ** -np.arange(2, 25)
 ROUNDED = 8.0  # times the rounding of the values, divided by the step
 UNDERFLOW = 1e-290  # what may be lost of a value, whatever its size
+ULPS = 4.0  # roundings of a number, by which it is moved
 WILD = 1e-6  # of the values, which the rounding of the arguments may change before all is lost
 JUDGED = 1e-3  # relative error up to which a slope by differences says something
+GOOD = 1e-4  # relative error of a triple that counts as good
 APART = 1e-6  # relative difference of the slopes on both sides, from which it is a kink
 
 
@@ -60,12 +62,15 @@ def slopes(value: Callable[[Array], Array], rows: Array, directions: Array) -> S
     moved = (
         rows[None, :, None, None, None] + moves[..., None] * directions[None, None, :, None, None]
     )
-    rounded = [rows * (1 + sign * EPSILON) for sign in (0, 1, -1)]
-    found = value(np.concatenate([*rounded, moved.reshape(-1, rows.shape[1])]))
-    exact, *others = found[: 3 * count].reshape(3, count, -1)
-    jitter = np.fmax(*(np.abs(each - exact) for each in others))[:, None, None, None]
+    least = ULPS * EPSILON * sizes[..., None] * directions  # (p, k, n): what rounding moves by
+    rounded = rows[None, :, None] + signs[:, None, None, None] * least
+    some = [each.reshape(-1, rows.shape[1]) for each in (rounded, moved)]
+    found = value(np.concatenate([rows, *some]))
+    exact, found = found[:count], found[count:]
+    others = found[: rounded[..., 0].size].reshape(*rounded.shape[:-1], -1)
+    jitter = np.fmax(*np.abs(others - exact[:, None]))[:, :, None, None]
     middle = exact[:, None, None, None]
-    ahead, behind = found[3 * count :].reshape(*moves.shape, -1)
+    ahead, behind = found[rounded[..., 0].size :].reshape(*moves.shape, -1)
     step = steps[..., None]
     noise = EPSILON * (sizes[..., None, None, None] / step)
     largest_value = np.fmax(np.abs(ahead), np.abs(behind))
@@ -93,13 +98,34 @@ def _extrapolated(
     error = np.abs(twice - once[..., 1:, :]) + ROUNDED * EPSILON * rounding[..., 2:, :]
     error = error + 2 * noise[..., 2:, :] * np.abs(twice)
     error = np.where(np.isfinite(error), error, np.inf)
-    flat = (*slope.shape[:2], -1, slope.shape[-1])
-    twice, error = twice.reshape(flat), error.reshape(flat)
-    order = np.argsort(error, axis=2)[:, :, :2]
-    best, next_best = np.moveaxis(np.take_along_axis(twice, order, axis=2), 2, 0)
-    least = np.take_along_axis(error, order[:, :, :1], axis=2)[:, :, 0]
+    error = np.where(_trusted(twice, error), error, np.inf)
+    order = np.argsort(error, axis=3)[:, :, :, :2]
+    best, next_best = np.moveaxis(np.take_along_axis(twice, order, axis=3), 3, 0)
+    least = np.take_along_axis(error, order[:, :, :, :1], axis=3)[:, :, :, 0]
     differ = np.abs(best - next_best)
-    return best, np.where(np.isfinite(differ), np.maximum(least, differ), least)
+    least = np.where(np.isfinite(differ), np.maximum(least, differ), least)
+    return _nearer(np.moveaxis(best, 2, 0), np.moveaxis(least, 2, 0))
+
+
+def _trusted(value: Array, error: Array) -> Array:
+    """Which triples (p, k, 2, t, m) count: of several runs of good ones that with least steps.
+
+    Large steps may miss what happens between, and still agree with each other.
+    """
+    good = error <= GOOD * np.abs(value)
+    places = np.arange(good.shape[3])[:, None]
+    last = np.where(good, places, -1).max(axis=3, keepdims=True)
+    before = np.where(~good & (places < last), places, -1).max(axis=3, keepdims=True)
+    return (last < 0) | ((places > before) & (places <= last))
+
+
+def _nearer(values: Array, errors: Array) -> tuple[Array, Array]:
+    """Of slopes by steps of size 1, and of the number's own size, the latter if they are good."""
+    (far, near), (far_error, near_error) = values, errors
+    good = near_error <= JUDGED * np.abs(near)
+    apart = np.abs(far - near) > TRUST * (far_error + near_error)
+    error = np.where(good, near_error, np.where(apart & np.isfinite(near_error), np.inf, far_error))
+    return np.where(good, near, far), error
 
 
 def _weighed(

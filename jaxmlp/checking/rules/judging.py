@@ -15,6 +15,7 @@ from jaxmlp.checking.rules.function import Function
 SAME = 1e-6  # relative difference from which a derivative in float64 is another one
 NOTHING = 1e-9  # of the largest derivative at a point, below which an entry says nothing
 ROUNDED = 1e-4  # relative difference up to which only digits are lost
+FLOOR = 1e-5  # of the largest slope at ordinary points, beside which others count
 LEAST = 1e-200  # below which nothing is looked at
 FEW = 64.0  # roundings, which every formula may make
 CONFIRMING = 2.0 ** -np.arange(5, 21)
@@ -67,7 +68,7 @@ def verdicts(received: Array, truth: Truth, ordinary: float) -> Iterator[Verdict
             known = error <= JUDGED * max(abs(value), scale, ordinary)
             verdict = (INFINITE, "") if known else None
         else:
-            verdict = _smooth(got, value, error, max(scale, size))
+            verdict = _smooth(got, value, error, max(scale, size, FLOOR * ordinary))
         if verdict:
             yield Verdict(direction, output, *verdict)
 

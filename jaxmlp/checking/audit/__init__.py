@@ -1,0 +1,1 @@
+"""Auditing the derivative rules of an installed package."""
