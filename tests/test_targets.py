@@ -361,3 +361,20 @@ def test_rows_are_said_to_be_weights(rows, said, as_in_a_shell, capsys):
     quick = ["--data", "a.npz", "--epochs", "1", "--hidden", "4", "--batch-size", "36"]
     assert main(["train", *quick, "--out", "r"]) == 0
     assert said in capsys.readouterr().out
+
+
+def test_predictions_of_large_targets_have_enough_digits(as_in_a_shell, capsys):
+    """A million, give or take ten: the R² of what is written is the one that is printed."""
+    pd = pytest.importorskip("pandas")
+    x, _, _ = arrays()
+    y = 1e6 + 10 * (x[:, 0] - x[:, 1])
+    frame = pd.DataFrame(x, columns=[*"abcde"]).assign(y=y.round(2))
+    frame.to_csv("t.csv", index=False)
+    flags = ["--target", "y", "--loss", "squared", "--targets", "standardise", "--epochs", "9"]
+    assert main(["train", "--data", "t.csv", *flags, "--hidden", "8", "--out", "r"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "r", "--data", "t.csv"]) == 0
+    score = float(capsys.readouterr().out.split()[-1])
+    assert main(["predict", "r", "t.csv", "--out", "said.csv"]) == 0
+    off = pd.read_csv("said.csv")["y"] - frame["y"]
+    assert 1 - (off**2).mean() / frame["y"].var(ddof=0) == pytest.approx(score, abs=1e-3)

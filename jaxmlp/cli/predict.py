@@ -58,7 +58,9 @@ class Predict:
         for path, row in zip(self.files, _predictions(run, np.stack(inputs)), strict=True):
             if run.config.loss != "softmax":
                 figures = zip(run.classes, row, strict=True)
-                text = ", ".join(f"{printable(name)} {value:.6g}" for name, value in figures)
+                text = ", ".join(
+                    f"{printable(name)} {_written(value, run)}" for name, value in figures
+                )
                 print(f"{printable(str(path))}: {text}")
                 continue
             first, *others = np.argsort(row)[::-1]
@@ -88,13 +90,18 @@ class Predict:
         what = "" if run.config.loss == "squared" else "probability of "
         writer.writerow([*["class"] * classes, *(f"{what}{name}" for name in run.classes)])
         writer.writerows(
-            [*[run.classes[row.argmax()]] * classes, *(f"{value:.6g}" for value in row)]
+            [*[run.classes[row.argmax()]] * classes, *(_written(value, run) for value in row)]
             for row in rows
         )
         if self.out:
             write_text(self.out, text.getvalue())
         else:
             print(text.getvalue(), end="")
+
+
+def _written(value: float, run: Run) -> str:
+    """A probability, or a number in the targets' own units, which may be large and differ little."""
+    return f"{value:.12g}" if run.config.loss == "squared" else f"{value:.6g}"
 
 
 def _predictions(run: Run, inputs: np.ndarray) -> np.ndarray:
