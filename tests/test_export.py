@@ -1,5 +1,6 @@
 """Exported networks, read back by those for whom they are: the same predictions of raw numbers."""
 
+import csv
 import json
 import sys
 import warnings
@@ -361,10 +362,36 @@ def test_the_command_for_text(capsys):
     capsys.readouterr()
     assert main(["export", "r", "--to", "sklearn"]) == 0
     text = capsys.readouterr().out
-    assert "takes x: a table, as pandas reads it, columns 'a', 'b', 'c', 'd'\n" in text
-    names: dict[str, Any] = {"x": pd.read_csv("t.csv")}
+    assert "takes x: a table, read by pandas as below, columns 'a', 'b', 'c', 'd'\n" in text
+    names: dict[str, Any] = {}
     exec(printed_code(text), names)
     np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
+def test_the_printed_code_reads_text_as_predict_does(ending, capsys):
+    """Numbers that are texts, spaces around them, and all that pandas takes for missing."""
+    codes = ["01", "02", "K1", " 01", "K1 ", "None", "null", "n/a", "", "<NA>"] * 6
+    table = pd.DataFrame({"code": codes, "a": ["1", "2.5", " 3", "NA", "4 ", ""] * 10})
+    table["y"] = ["k", "l"] * 30
+    new = pd.DataFrame({"code": ["01", " 02", "02"], "a": ["1", "2", "n/a"]})
+    for name, frame in (("t", table), ("new", new)):
+        if ending == "parquet":  # which has types
+            frame = frame.replace({"None": None, "null": None, "n/a": None, "<NA>": None, "": None})
+            frame["a"] = pd.to_numeric(frame["a"].replace({"NA": None}))
+            frame.to_parquet(f"{name}.parquet")
+        else:
+            sep = {"csv": ",", "tsv": "\t"}[ending]
+            frame.to_csv(f"{name}.{ending}", index=False, sep=sep, quoting=csv.QUOTE_NONE)
+    flags = ["--target", "y", "--epochs", "2", "--hidden", "4", "--missing", "impute"]
+    assert main(["train", "--data", f"t.{ending}", *flags, "--out", "r"]) == 0
+    assert main(["export", "r", "--to", "sklearn"]) == 0
+    code = printed_code(capsys.readouterr().out.partition("wrote ")[2])
+    for name in ("t", "new"):
+        assert main(["predict", "r", f"{name}.{ending}", "--out", "said.csv"]) == 0
+        names: dict[str, Any] = {}
+        exec(code.replace(f"'t.{ending}'", f"'{name}.{ending}'"), names)
+        np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +461,7 @@ def test_what_is_printed_of_text_and_pictures(runs, capsys):
     text = "text as 0 and 1, as in the column 'town=Bonn'; filling in what is missing"
     assert f"not inside: {text}" in shown
     shown = "\n".join(described(run, FORMATS["sklearn"], Path("unfinished.skops")))
-    assert "takes x: a table, as pandas reads it, columns 'age', 'town', 'size'\n" in shown
+    assert "takes x: a table, read by pandas as below, columns 'age', 'town', 'size'\n" in shown
     assert f"; preprocessing, softmax; {text}\n" in shown
     assert "not inside" not in shown
 

@@ -14,6 +14,7 @@ from jaxmlp.cli import main
 from jaxmlp.data.dataset import fingerprint
 from jaxmlp.data.loaders import load_table
 from jaxmlp.data.preprocessing import choose
+from jaxmlp.data.table_files import SAY_NOTHING, read_table
 from jaxmlp.data.tables import as_record, from_record
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -333,6 +334,13 @@ def test_gaps_where_the_training_examples_have_none():
     write("test.csv", a=["missing", None] * 5, y=["0", "1"] * 5)
     dataset = load_table("t.csv", "y", test="test.csv", missing="impute", inputs="as is")
     np.testing.assert_array_equal(dataset.test.x, [[1, 0, 0], [0, 0, 1]] * 5)
+
+
+def test_what_is_missing_is_what_pandas_takes_for_it():
+    texts = sorted(SAY_NOTHING)
+    write("t.csv", a=[*texts, *"0123"], y=[*"uv"] * 11 + ["u"])
+    assert read_table(Path("t.csv"))["a"].isna().sum() == len(texts)
+    assert pd.read_csv("t.csv")["a"].isna().sum() == len(texts)
 
 
 def test_parquet_keeps_its_types(capsys):

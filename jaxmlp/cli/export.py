@@ -9,6 +9,7 @@ import tyro
 
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
+from jaxmlp.data.table_files import is_table
 from jaxmlp.export import (
     FORMS,
     columns,
@@ -91,7 +92,7 @@ def described(run: Run, format_: Format, out: Path) -> list[str]:
         x += f", the {height} × {width} pixels row by row"
     if run.schema and outside and format_.tables:
         named = tuple(column.name for column in run.schema.columns)
-        x = f"takes x: a table, as pandas reads it, columns {_listed(named)}"
+        x = f"takes x: a table, read by pandas as below, columns {_listed(named)}"
         inside, outside = f"{inside}; {outside}", ""
     elif run.schema:
         x += f", columns {_listed(columns(run))}"
@@ -188,10 +189,27 @@ def _load_sklearn(run: Run, path: str) -> list[str]:
     if run.schema and any(column.fill is not None for column in run.schema.columns):
         trusted = ', trusted=["numpy.dtype"]'  # which SimpleImputer holds, and skops wants named
     return [
+        *_read_table(run),
         "import skops.io",
         f"model = skops.io.load({path!r}{trusted})",
         f"{output_of(run).name} = {code}",
     ]
+
+
+def _read_table(run: Run) -> list[str]:
+    """Lines that let pandas read a table as we do: it guesses types, and keeps spaces."""
+    if not run.schema or not _outside(run) or not is_table(Path(run.data)):
+        return []
+    text = [column.name for column in run.schema.columns if column.categories]
+    source, ending = run.data, Path(run.data).suffix.lower()
+    options = ", skipinitialspace=True" + (", dtype=dict.fromkeys(text, str)" if text else "")
+    options += ', sep="\\t"' if ending == ".tsv" else ""
+    read = "read_parquet" if ending == ".parquet" else "read_csv"
+    lines = ["import pandas as pd", *([f"text = {text!r}"] if text else [])]
+    lines.append(f"x = pd.{read}({source!r}{'' if ending == '.parquet' else options})")
+    if text:
+        lines.append("x[text] = x[text].apply(lambda column: column.str.strip())")
+    return lines
 
 
 FORMATS = {

@@ -100,7 +100,7 @@ class Predict:
 
 
 def _written(value: float, run: Run) -> str:
-    """A probability, or a number in the targets' own units, which may be large and differ little."""
+    """A probability, or a number in the targets' units, which may be large and differ little."""
     return f"{value:.12g}" if run.config.loss == "squared" else f"{value:.6g}"
 
 

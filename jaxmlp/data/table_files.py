@@ -15,7 +15,11 @@ CONVERT = "convert it, as by iconv -f {} -t UTF-8, or save it as CSV UTF-8"
 SHARE = 64  # of the free memory: how much smaller a table has to be, as text takes more in memory
 BYTES_EACH = 8  # of an entry of a Parquet file
 LONGEST = 1000  # characters of a text
-SAY_NOTHING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null"}
+# what pandas.read_csv takes for missing, so that a table is the same in both
+SAY_NOTHING = {
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
 
 
 def is_table(path: Path) -> bool:

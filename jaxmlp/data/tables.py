@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.data.arrays import LARGEST, refuse_first
-from jaxmlp.data.table_files import SAY_NOTHING
 
 MOST = 100  # different texts in a column that become columns of their own
 ABSENT = ""  # the category of what is missing, where that is imputed: no text is empty
@@ -107,7 +106,10 @@ def _target(frame: Any, path: Path, target: str) -> Any:
             f"{path} has no column {target!r}, the target: its columns are {listed(frame.columns)}"
         )
     column = frame[target]
-    remedy = f"leave the row out; the texts {', '.join(sorted(SAY_NOTHING - {''}))} say so too"
+    remedy = (
+        "leave the row out; texts such as NA, None and null say so too, as in pandas: if one is a "
+        "class, write another word"
+    )
     _refuse_first(path, column.isna().to_numpy()[:, None], [target], "is missing", remedy)
     return column
 
