@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 from matplotlib import font_manager
@@ -16,6 +17,28 @@ NO_LETTERS = re.compile(r"^cm|NonUnicode|STIXSize|Last ?Resort|Symbol|Emoji|Colo
 def drawable(text: str) -> str:
     r"""The text with the escaped form, such as \u4e2d, of what no installed font can draw."""
     return "".join(each if _can_be_drawn(each) else _escaped(each) for each in text)
+
+
+def shortened(name: str, most: int = 14, end: int | None = None) -> str:
+    """A name that fits beside a picture; of a long one, the middle is left out.
+
+    Args:
+        name: of any length.
+        most: characters that fit.
+        end: how many of them are of the name's end; by default half.
+    """
+    name = drawable(name)
+    end = most // 2 if end is None else end
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[len(name) - end :]}"
+
+
+def all_shortened(names: Sequence[str], most: int = 14) -> list[str]:
+    """Different names, `shortened` so that they stay different, if need be by their numbers."""
+    for end in (most // 2, most - 2, 1):
+        short = [shortened(name, most, end) for name in names]
+        if len({*short}) == len({*names}):
+            return short
+    return [shortened(f"{number} {name}", most, 1) for number, name in enumerate(names)]
 
 
 def set_fonts(figure: Figure) -> None:

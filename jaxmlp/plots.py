@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from jaxmlp.lettering import drawable, set_fonts
+from jaxmlp.lettering import drawable, set_fonts, shortened
 from jaxmlp.settings import spoken
 
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#666666", "#E8E8E8"
-MOST_ANNOTATED = 30  # classes: with more, numbers in the cells cannot be read
 
 
 class Picture(Figure):
@@ -173,128 +172,6 @@ def predictions(
         axes.set(xlabel="true", ylabel="predicted")
         axes.set_aspect("equal", adjustable="box")
     return figure
-
-
-def confusion_matrix(
-    labels: np.ndarray, predictions: np.ndarray, names: Sequence[str], title: str
-) -> Picture:
-    """Which classes are taken for which: mistakes in colour, right answers muted.
-
-    Args:
-        labels, predictions: classes from 0 to n_out − 1, (n,), n ≥ 1.
-        names: what the classes are called, n_out of them.
-        title: of what; the accuracy is added.
-    """
-    n_out = len(names)
-    counts = np.zeros((n_out, n_out), int)
-    np.add.at(counts, (labels, predictions), 1)
-    mistakes = counts * (1 - np.eye(n_out, dtype=int))
-    side = float(np.clip(0.36 * n_out + 2, 5, 12))
-    figure = new_figure(side, side, f"{title}: accuracy {np.trace(counts) / counts.sum():.2%}")
-    axes = figure.subplots()
-    diagonal = np.ma.masked_where(~np.eye(n_out, dtype=bool), np.ones_like(counts))
-    some = np.ma.masked_equal(mistakes, 0)
-    shades = axes.imshow(some, cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
-    axes.imshow(diagonal, cmap="Greys", vmin=0, vmax=8)
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.spines[:].set_color(PALE)
-    axes.tick_params(length=0)
-    if n_out > MOST_ANNOTATED:
-        figure.colorbar(
-            shades, ax=axes, label="mistakes", shrink=0.7, ticks=MaxNLocator(integer=True)
-        )
-        return figure
-    short = [shortened(name) for name in names]
-    across = "vertical" if max(map(len, short)) > 3 else "horizontal"
-    axes.set_xticks(range(n_out), short, rotation=across, parse_math=False)
-    axes.set_yticks(range(n_out), short, parse_math=False)
-    _annotate(axes, counts, dark=mistakes > 0.6 * mistakes.max())
-    note = "grey: right answers, with their share of the true class"
-    axes.set_title(f"{note}\norange: mistakes, counted", fontsize=9, color=GREY, loc="left")
-    return figure
-
-
-def shortened(name: str, most: int = 14) -> str:
-    """A name that fits beside a picture."""
-    name = drawable(name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _annotate(axes: Axes, counts: np.ndarray, dark: np.ndarray) -> None:
-    """Write a number in every cell that is not empty: mistakes, or on the diagonal the recall."""
-    size = float(np.clip(90 / len(counts), 7, 11))
-    for true, predicted in np.argwhere(counts):
-        count, text = counts[true, predicted], f"{counts[true, predicted]}"
-        if true == predicted:
-            text = f"{100 * count / counts[true].sum():.0f}%"
-        colour = GREY if true == predicted else "white" if dark[true, predicted] else INK
-        axes.text(predicted, true, text, ha="center", va="center", size=size, color=colour)
-
-
-def confident_mistakes(
-    x: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    image_shape: tuple[int, int],
-    title: str,
-    names: Sequence[str],
-    count: int = 24,
-) -> Picture:
-    """The wrong answers that were given with the most confidence.
-
-    Args:
-        x: inputs (n, n_in); bright ink is drawn dark on white.
-        labels: true classes (n,).
-        probabilities: predicted ones (n, n_out).
-        image_shape: (height, width); with (1, n_in) inputs are drawn as profiles.
-        title: of what; the number of mistakes is added.
-        names: what the classes are called.
-        count: how many are shown at most.
-    """
-    predictions = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predictions != labels)
-    shown = wrong[np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")][:count]
-    number = f"{len(wrong):,} of {len(labels):,} wrong"
-    if not len(shown):
-        figure = new_figure(6.0, 2.0, f"{title}: {number}")
-        figure.text(0.5, 0.4, "no mistakes to show", ha="center", va="center", color=GREY)
-        return figure
-    columns = min(8, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = new_figure(max(6.0, 1.4 * columns), 1 + 1.65 * rows, f"{title}: {number}")
-    figure.supxlabel("true → predicted, and the probability given to it", color=GREY, fontsize=10)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(shown) :]:
-        axes.set_axis_off()
-    limits = float(x[shown].min()), float(x[shown].max())
-    for axes, index in zip(grid, shown, strict=False):
-        _draw_example(axes, x[index].reshape(image_shape), limits)
-        answers = (shortened(names[int(each[index])]) for each in (labels, predictions))
-        text = " → ".join(answers)
-        size = 13 if len(text) < 12 else 8
-        axes.set_title(text, fontsize=size, color=INK, pad=3, parse_math=False)
-        axes.set_xlabel(
-            _percent(float(probabilities[index, predictions[index]])), color=GREY, labelpad=3
-        )
-    return figure
-
-
-def _draw_example(axes: Axes, image: np.ndarray, limits: tuple[float, float]) -> None:
-    """An image, dark on white, or the profile of an input that is none, without ticks."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color("#BBBBBB")
-    if len(image) > 1:
-        axes.imshow(image, cmap="gray_r", vmin=limits[0], vmax=limits[1])
-        return
-    axes.stairs(image[0], fill=True, color=BLUE)
-    margin = 0.05 * (limits[1] - limits[0]) or 1.0
-    axes.set_ylim(min(0.0, limits[0]) - margin, max(0.0, limits[1]) + margin)
-    axes.set_box_aspect(0.8)
-
-
-def _percent(probability: float) -> str:
-    """A probability to one decimal; never 100 %, since no softmax is that sure."""
-    return f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
 
 
 def new_figure(width: float, height: float, title: str) -> Picture:

@@ -1,6 +1,7 @@
 """The pictures: what is in them, for the usual and for the odd data. Looks are judged by eye."""
 
 import re
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxmlp import lettering, plots
+from jaxmlp.lettering import all_shortened
+from jaxmlp.mistakes import confident_mistakes, confusion_matrix
 
 EPOCHS = np.arange(1, 6)
 
@@ -66,7 +69,7 @@ def test_curves_of_one_epoch_and_of_a_diverged_run(losses: list[float], tmp_path
 
 def test_confusion_matrix_counts_mistakes_and_gives_recall() -> None:
     labels, predictions = np.array([0, 0, 0, 0, 1]), np.array([0, 1, 1, 0, 1])
-    figure = plots.confusion_matrix(labels, predictions, "ab", "a test")
+    figure = confusion_matrix(labels, predictions, "ab", "a test")
     written = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     assert written == {(0, 0): "50%", (1, 0): "2", (1, 1): "100%"}  # (column, row); empty: none
     assert title(figure) == "a test: accuracy 60.00%"
@@ -77,7 +80,7 @@ def test_confusion_matrix_counts_mistakes_and_gives_recall() -> None:
 
 def test_confusion_matrix_without_mistakes(tmp_path: Path) -> None:
     labels = np.arange(3)
-    figure = plots.confusion_matrix(labels, labels, "abc", "a test")
+    figure = confusion_matrix(labels, labels, "abc", "a test")
     assert [text.get_text() for text in figure.axes[0].texts] == ["100%"] * 3
     plots.save(figure, tmp_path / "matrix.png")
 
@@ -85,7 +88,7 @@ def test_confusion_matrix_without_mistakes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("n_out", "cells", "axes"), [(30, 30, 1), (40, 0, 2)])
 def test_many_classes_get_a_colour_bar_in_place_of_numbers(n_out: int, cells: int, axes: int):
     labels = np.arange(n_out)
-    figure = plots.confusion_matrix(labels, labels, [*map(str, range(n_out))], "a test")
+    figure = confusion_matrix(labels, labels, [*map(str, range(n_out))], "a test")
     assert len(figure.axes[0].texts) == cells
     assert len(figure.axes) == axes
 
@@ -94,7 +97,7 @@ def mistakes(n: int, wrong: int, shape: tuple[int, int], count: int = 24) -> Fig
     """`n` examples of class 0, the first `wrong` taken for class 1, each more surely."""
     x = np.random.default_rng(0).random((n, shape[0] * shape[1]))
     sure = np.where(np.arange(n) < wrong, 0.6 + 0.39 * np.arange(n) / n, 0.1)
-    return plots.confident_mistakes(
+    return confident_mistakes(
         x, np.zeros(n, int), np.stack([1 - sure, sure], axis=1), shape, "a test", "ab", count
     )
 
@@ -136,7 +139,7 @@ def test_no_mistakes_is_said(tmp_path: Path) -> None:
 
 
 def test_a_probability_is_never_shown_as_certainty() -> None:
-    figure = plots.confident_mistakes(
+    figure = confident_mistakes(
         np.ones((1, 4)), np.array([0]), np.array([[0.0, 1.0]]), (2, 2), "a test", "ab"
     )
     assert figure.axes[0].get_xlabel() == "> 99.9 %"
@@ -153,7 +156,7 @@ NAMES = ["の", "中文", "a\x07\n", "b\ud800", "x\u202ey", "𝒜", "ok", "n\u00
 def test_letters_that_a_font_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Warnings are errors here. Matplotlib comes with a font for の and 𝒜, but none for 中."""
     labels = np.arange(len(NAMES))
-    figure = plots.confusion_matrix(labels, labels[::-1], NAMES, "50 中\x07")
+    figure = confusion_matrix(labels, labels[::-1], NAMES, "50 中\x07")
     plots.save(figure, tmp_path / "a.png")
     ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert ticks[0] == "の"
@@ -162,7 +165,7 @@ def test_letters_that_a_font_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixt
     rows = np.eye(len(NAMES))
     shape = (1, len(NAMES))
     for other in (
-        plots.confident_mistakes(rows, labels, rows[::-1], shape, "中", NAMES),
+        confident_mistakes(rows, labels, rows[::-1], shape, "中", NAMES),
         plots.predictions(rows, rows, NAMES, "の", probabilities=True),
     ):
         plots.save(other, tmp_path / "b.png")
@@ -174,3 +177,68 @@ def test_what_no_font_has_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
         lettering, "_family", lambda character, _: "" if character < "\x80" else None
     )
     assert lettering.drawable("Köln 中") == r"K\xf6ln \u4e2d"
+
+
+MANY = [f"class number {number}" for number in range(60)]
+
+
+def test_names_are_shortened_in_the_middle_and_stay_different() -> None:
+    assert all_shortened(MANY)[12] == "class …mber 12"
+    assert all_shortened(["a" * 20, "b"]) == ["aaaaaa…aaaaaaa", "b"]
+    for names in (MANY, [f"{n:02} is a long name" for n in range(60)],
+                  [f"a long name of {n:02} in the middle of it" for n in range(60)]):  # fmt: skip
+        short = all_shortened(names)
+        assert len({*short}) == 60
+        assert max(map(len, short)) <= 14
+
+
+@pytest.mark.parametrize(("n_out", "named"), [(31, 31), (60, 60), (250, 84)])
+def test_many_classes_are_named(n_out: int, named: int, tmp_path: Path) -> None:
+    labels = np.arange(n_out)
+    names = [f"class number {number}" for number in labels]
+    figure = confusion_matrix(labels, labels[::-1], names, "a test")
+    plots.save(figure, tmp_path / "a.png")
+    figure.draw_without_rendering()  # in its own resolution, not in the file's
+    for ticks in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        boxes = [each.get_window_extent() for each in ticks]
+        assert [each.get_text() for each in ticks] == names[:: -(-n_out // 100)]
+        assert len(boxes) == named
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+@pytest.mark.parametrize("names", [MANY, ["W" * 14 + str(n) for n in range(60)], [*"abcd"] * 15])
+def test_titles_of_mistakes_do_not_overlap(names: list[str], tmp_path: Path) -> None:
+    x, labels = np.random.default_rng(0).random((60, 16)), np.arange(60)
+    figure = confident_mistakes(x, labels, np.eye(60)[::-1], (4, 4), "a test", names)
+    plots.save(figure, tmp_path / "a.png")
+    figure.draw_without_rendering()  # in its own resolution, not in the file's
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 24
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("shape", "drawn"), [((4, 5, 3), (4, 5, 3)), ((7, 5, 6), (5, 6))])
+def test_mistakes_in_colours_and_in_volumes(
+    shape: tuple[int, ...], drawn: tuple[int, ...], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).random((2, int(np.prod(shape))))
+    figure = confident_mistakes(x, np.array([0, 1]), np.eye(2)[::-1], shape, "a test", "ab")
+    plots.save(figure, tmp_path / "a.png")
+    image = figure.axes[0].images[0].get_array()
+    assert image is not None
+    assert image.shape == drawn
+    if len(drawn) == 2:
+        np.testing.assert_array_equal(image, x[0].reshape(shape)[3])
+    assert ("middle slice" in figure.get_supxlabel()) == (len(drawn) == 2)
+
+
+@pytest.mark.parametrize(("n_in", "named"), [(4, True), (9, False)])
+def test_mistakes_of_a_table_name_its_columns(n_in: int, named: bool, tmp_path: Path) -> None:
+    columns = [f"the column {number}" for number in range(n_in)]
+    figure = confident_mistakes(
+        np.ones((2, n_in)), np.array([0, 1]), np.eye(2)[::-1], (1, n_in), "a test", "ab",
+        columns=columns,
+    )  # fmt: skip
+    plots.save(figure, tmp_path / "a.png")
+    ticks = [each.get_text() for each in figure.axes[0].get_xticklabels()]
+    assert ticks == ([f"the …umn {number}" for number in range(n_in)] if named else [])

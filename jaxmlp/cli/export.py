@@ -10,10 +10,10 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.data.table_files import is_table
+from jaxmlp.data.tables import columns_of
 from jaxmlp.export import (
     FORMS,
     columns,
-    columns_of,
     in_float64,
     output_of,
     turns_back,
@@ -83,13 +83,14 @@ class Format(NamedTuple):
 
 def described(run: Run, format_: Format, out: Path) -> list[str]:
     """What a file takes, gives and holds."""
-    (n_in, *_, n_out), (height, width) = widths(run), run.framing.image_shape
+    (n_in, *_, n_out), image_shape = widths(run), run.framing.image_shape
     output = output_of(run)
     layers = f"{'-'.join(map(str, widths(run)))} with {run.config.activation}"
     x = f"takes x: raw numbers, {format_.takes(run)}, shape (n, {n_in}) for any n"
     inside, outside = f"layers {layers}; {format_.inside.format(_at_the_end(run))}", _outside(run)
-    if height > 1:
-        x += f", the {height} × {width} pixels row by row"
+    if image_shape[0] > 1:
+        sizes = " × ".join(map(str, image_shape))
+        x += f", the {sizes} {'pixels' if len(image_shape) == 2 else 'numbers'} row by row"
     if run.schema and outside and format_.tables:
         named = tuple(column.name for column in run.schema.columns)
         x = f"takes x: a table, read by pandas as below, columns {_listed(named)}"

@@ -240,21 +240,22 @@ def _save_pictures(
 
 
 def _pictures_of_classes(dataset: Dataset, test: Evaluation) -> dict[str, Any]:
-    from jaxmlp import plots
+    from jaxmlp import mistakes
 
     return {
-        "confusion.png": plots.confusion_matrix(
+        "confusion.png": mistakes.confusion_matrix(
             test.labels,
             test.predictions.argmax(axis=1),
             dataset.classes,
             title="Test part",
         ),
-        "mistakes.png": plots.confident_mistakes(
+        "mistakes.png": mistakes.confident_mistakes(
             np.asarray(dataset.inputs(dataset.test).x),
             test.labels,
             test.predictions,
             dataset.image_shape,
             title="The most confident mistakes of the test part",
             names=dataset.classes,
+            columns=dataset.schema.titles if dataset.schema else (),
         ),
     }

@@ -59,6 +59,16 @@ class Schema(NamedTuple):
             column.name for column in self.columns for _ in range(len(column.categories) or 1)
         )
 
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What each of the numbers is called: see `columns_of`."""
+        return tuple(name for column in self.columns for name in columns_of(column))
+
+
+def columns_of(column: Column) -> list[str]:
+    """What a column becomes: itself, or such as colour=red, as pandas.get_dummies would name it."""
+    return [f"{column.name}={text}" for text in column.categories] or [column.name]
+
 
 def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
     """The labels of a table, as text.

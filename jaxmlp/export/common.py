@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmlp.data.tables import Column
 from jaxmlp.runs import Run
 
 LARGEST = 2**31 - 2**20  # bytes of parameters: Protocol Buffers and FlatBuffers end at 2 GiB
@@ -85,13 +84,7 @@ def is_plain(run: Run) -> bool:
 
 def columns(run: Run) -> tuple[str, ...]:
     """The names of the inputs of a run on a table; none for other runs."""
-    named = run.schema.columns if run.schema else ()
-    return tuple(name for column in named for name in columns_of(column))
-
-
-def columns_of(column: Column) -> list[str]:
-    """What a column becomes: itself, or such as colour=red, as pandas.get_dummies would name it."""
-    return [f"{column.name}={text}" for text in column.categories] or [column.name]
+    return run.schema.titles if run.schema else ()
 
 
 def widths(run: Run) -> tuple[int, ...]:
