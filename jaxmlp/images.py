@@ -1,9 +1,10 @@
-"""A picture of a digit, from a photograph to a 28 × 28 file, as an input for a trained network."""
+"""Pictures, from a photograph of a digit to a 28 × 28 file, as inputs for a trained network."""
 
 import io
 import math
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,23 +17,38 @@ from jaxmlp.ink import FAINTEST, Framing, border, find_ink, place
 MAX_PIXELS = 64_000_000  # more than a telephone's camera gives
 BRIGHTNESS = Preprocessing()  # inputs from 0 for black to 1 for white
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens
+COLOURS = 3  # numbers of a pixel in colours: red, green and blue
+AS_IT_IS = "as it is"
+
+
+class Seen(NamedTuple):
+    """What a network sees of a file.
+
+    Attributes:
+        inputs: float32, shape (n, n_in); of a picture, n is 1.
+        how: what was done to the picture, in a few words.
+    """
+
+    inputs: np.ndarray
+    how: str
 
 
 def read_image(
     path: str | Path, framing: Framing, preprocessing: Preprocessing = BRIGHTNESS
-) -> np.ndarray:
-    """The network input (n_in,), float32, that a picture of one digit stands for.
+) -> Seen:
+    """The network inputs that a picture stands for.
 
-    A picture of any size, dark ink on light or light on dark, is freed of uneven light, noise
-    and dirt, and its ink is brought to the size and place that `framing` gives. What has the
-    training images' size and their paper along its border already is only scaled to [0, 1].
-    Transparent pixels count as white paper; a photograph is turned upright as its EXIF data say.
+    A picture of the training images' size is only scaled to [0, 1]. But where those are ink on
+    paper, as digits are, what is on other paper or of another size, dark ink on light or light on
+    dark, is freed of uneven light, noise and dirt, and its ink is brought to the size and place
+    that `framing` gives. Where they are photographs or in colours, another size is resized.
+    Transparent pixels count as white; a photograph is turned upright as its EXIF data say.
 
     Args:
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
-            real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape is not looked at
-            further: uint8 is brightness, real numbers are raw numbers like the training examples',
-            or from 0 to 1 where those were pixels.
+            real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape, or (n, …) of
+            several, is not looked at further: uint8 is brightness, real numbers are raw numbers
+            like the training examples', or from 0 to 1 where those were pixels.
         framing: of the images that the network was trained on.
         preprocessing: of the numbers that it was trained on.
 
@@ -42,21 +58,8 @@ def read_image(
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            array, raw = _read_npy(path, framing.image_shape)
-            if array.ndim == 1 or array.shape == framing.image_shape:
-                if raw and preprocessing.kind != "pixels":
-                    return preprocessing(array[None])[0]
-                return preprocessing.of_brightness(array.reshape(-1))
-            picture = _working_size(Image.fromarray(array))
-        else:
-            picture = _read_picture(path, framing.image_shape)
-            bright = 1 - picture if framing.dark else picture  # the ink, on dark paper
-            edge = np.median(border(bright))
-            if picture.shape == framing.image_shape and edge < min(0.5, bright.max() - FAINTEST):
-                return preprocessing.of_brightness(picture.reshape(-1))
-        ink = place(find_ink(picture), framing)
-        brightness = 1 - ink if framing.dark else ink
-        return preprocessing.of_brightness(brightness.reshape(-1))
+            return _of_array(path, framing, preprocessing)
+        return _of_picture(_open(path, framing.image_shape), framing, preprocessing)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no sound PNG, JPEG or BMP file, nor .npy") from error
     except OSError as error:
@@ -69,15 +72,50 @@ def read_image(
         raise ValueError(f"{path} cannot be used: {reason}") from error
 
 
-def _read_npy(path: Path, image_shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
+def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> Seen:
+    """What an .npy file holds: inputs as they are, or a picture of another size."""
+    shape = framing.image_shape
+    array, raw = _read_npy(path, shape)
+    if array.shape not in (shape, (math.prod(shape),)) and array.shape[1:] != shape:
+        return _of_picture(Image.fromarray(array), framing, preprocessing)
+    rows = array.reshape(-1, math.prod(shape))
+    if raw and preprocessing.kind != "pixels":
+        return Seen(preprocessing(rows), AS_IT_IS)
+    return Seen(np.stack([preprocessing.of_brightness(row) for row in rows]), AS_IT_IS)
+
+
+def _of_picture(image: Image.Image, framing: Framing, preprocessing: Preprocessing) -> Seen:
+    """A picture in 8-bit colours or in brightness from 0 to 1, as the training images are."""
+    height, width = framing.image_shape[:2]
+    same = image.size == (width, height)
+    if not framing.paper:
+        how = AS_IT_IS if same else f"resized from {image.width} × {image.height} pixels"
+        array = np.asarray(image if same else image.resize((width, height), Image.Resampling.BOX))
+        if array.dtype == np.uint8:
+            array = array.astype(np.float32) / 255
+        return Seen(preprocessing.of_brightness(array.reshape(-1))[None], how)
+    how = "its ink placed as in the training images"
+    if same:
+        picture = np.asarray(image)
+        bright = 1 - picture if framing.dark else picture  # the ink, on dark paper
+        if np.median(border(bright)) < min(0.5, bright.max() - FAINTEST):
+            return Seen(preprocessing.of_brightness(picture.reshape(-1))[None], AS_IT_IS)
+        how = f"on other paper than the training images, {how}"
+    ink = place(find_ink(_working_size(image)), framing)
+    brightness = 1 - ink if framing.dark else ink
+    return Seen(preprocessing.of_brightness(brightness.reshape(-1))[None], how)
+
+
+def _read_npy(path: Path, image_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     """The array of an .npy file as float32, checked, and whether it holds real numbers."""
     n_in = math.prod(image_shape)
     check_regular(path)
     with path.open("rb") as file:
         header = npy_header(file, "the array")
         shape, size, dtype = header.shape, math.prod(header.shape), header.dtype
-        picture = len(shape) == 2 and image_shape[0] > 1
-        if shape not in ((n_in,), image_shape) and not picture:
+        ready = shape in ((n_in,), image_shape) or shape[1:] == image_shape
+        picture = len(shape) == len(image_shape) == 2 and image_shape[0] > 1
+        if not ready and not picture:
             raise ValueError(f"it has shape {shape}: give ({n_in},) or {image_shape}")
         if not 1 <= size <= MAX_PIXELS:
             raise ValueError(f"it has {size} pixels: give at least 1, at most {MAX_PIXELS}")
@@ -90,15 +128,18 @@ def _read_npy(path: Path, image_shape: tuple[int, int]) -> tuple[np.ndarray, boo
         array = numbers.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError("it holds NaN, an infinity or a number beyond float32")
-    if array.shape not in ((n_in,), image_shape) and (array.min() < 0 or array.max() > 1):
+    if not ready and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"it runs from {array.min():g} to {array.max():g}: scale it to [0, 1]")
     return array, True
 
 
-def _read_picture(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
-    """A picture file's brightness in [0, 1], at most WORKING_SIDE on its longer side."""
+def _open(path: Path, image_shape: tuple[int, ...]) -> Image.Image:
+    """A picture file, upright: its brightness in [0, 1], or 8-bit colours for images in colours."""
     if image_shape[0] == 1:
         raise ValueError(f"the network takes {image_shape[1]} numbers, no images: give .npy")
+    if len(image_shape) > 2 and image_shape[2] != COLOURS:
+        sizes = " × ".join(map(str, image_shape))
+        raise ValueError(f"the network takes volumes of {sizes} numbers, no images: give .npy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
         content = io.BytesIO(read_file(path, free_memory() // 4))
@@ -107,19 +148,24 @@ def _read_picture(path: Path, image_shape: tuple[int, int]) -> np.ndarray:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"it has {image.width} × {image.height} pixels: at most {MAX_PIXELS}")
         upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bits
+    deep = upright.mode.startswith("I")  # 16 bits
+    if deep and len(image_shape) == 2:
         return _brightness(upright, 65535)
+    if deep:
+        upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
     if upright.has_transparency_data:
         colours = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    return _brightness(upright.convert("L"), 255)
+    return (
+        upright.convert("RGB") if len(image_shape) > 2 else _brightness(upright.convert("L"), 255)
+    )
 
 
-def _brightness(image: Image.Image, white: int) -> np.ndarray:
-    """The pixels of a picture from 0 to 1."""
+def _brightness(image: Image.Image, white: int) -> Image.Image:
+    """A picture whose pixels run from 0 to 1."""
     array = np.array(image, np.float32)
     array /= white  # in place: there may be 64 million
-    return _working_size(Image.fromarray(array))
+    return Image.fromarray(array)
 
 
 def _working_size(image: Image.Image) -> np.ndarray:

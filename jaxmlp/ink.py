@@ -7,6 +7,8 @@ import numpy as np
 FAINTEST = 0.08  # of the way from black to white: less contrast than this is no ink
 EVEN = 0.02  # paper whose brightness varies less than this is lit evenly
 SHADOW = 0.45  # of the ink's contrast: what is fainter is a shadow or a smear
+PALE = 0.25  # brighter than this, counted from the paper's side, no border is paper
+NEARLY_ALL = 0.99  # of the training images: if as many have paper along their border, they are ink
 SPECK = 0.04  # a patch smaller than this share of the largest one is dirt, not a stroke
 
 
@@ -14,37 +16,43 @@ class Framing(NamedTuple):
     """How the ink stands in the training images.
 
     Attributes:
-        image_shape: (height, width) in pixels; (1, n_in) where inputs are no images.
+        image_shape: (height, width) in pixels, and 3 for colours; of volumes three sizes; (1, n_in)
+            where inputs are no images.
         box: median (height, width) of the ink's bounding box, pixels.
         centre: mean (row, column) of the ink's centre of mass, pixels; the middle of the first
             pixel is 0.
         dark: whether the ink is darker than its paper, as on a sheet, unlike MNIST's.
+        paper: whether they are ink on paper at all, as their borders show: photographs are not.
     """
 
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     box: tuple[float, float]
     centre: tuple[float, float]
     dark: bool = False
+    paper: bool = True
 
 
-def framing(x: np.ndarray, image_shape: tuple[int, int]) -> Framing:
+def framing(x: np.ndarray, image_shape: tuple[int, ...]) -> Framing:
     """Measure how training images are framed.
 
     Args:
         x: brightness (n, n_in) in [0, 1]. Images without ink do not count; with no other the ink
             is taken to fill the frame.
-        image_shape: (height, width) with height · width = n_in.
+        image_shape: as in `Framing`, n_in numbers.
     """
+    height, width = image_shape[:2]
+    whole = (float(height), float(width)), ((height - 1) / 2, (width - 1) / 2)
+    if len(image_shape) > 2:
+        return Framing(image_shape, *whole, paper=False)
     images = np.asarray(x, np.float32).reshape(-1, *image_shape)
-    dark = bool(np.median([np.median(border(image)) for image in images]) > 0.5)
+    edges = np.asarray([np.median(border(image)) for image in images])
+    dark = bool(np.median(edges) > 0.5)
+    paper = bool(np.mean((1 - edges if dark else edges) < PALE) >= NEARLY_ALL)
     images = 1 - images if dark else images
     ink = images > np.maximum(images.max(axis=(1, 2), keepdims=True) / 2, 0.2)
     images, ink = images[ink.any(axis=(1, 2))], ink[ink.any(axis=(1, 2))]
-    height, width = image_shape
     if not len(images):
-        return Framing(
-            image_shape, (float(height), float(width)), ((height - 1) / 2, (width - 1) / 2)
-        )
+        return Framing(image_shape, *whole)
     box, centre = [], []
     for across in (2, 1):
         some = ink.any(axis=across)  # (n, height) or (n, width)
@@ -52,7 +60,7 @@ def framing(x: np.ndarray, image_shape: tuple[int, int]) -> Framing:
         box.append(float(np.median(length)))
         mass = images.sum(axis=across)
         centre.append(float(np.mean(mass @ np.arange(mass.shape[1]) / images.sum(axis=(1, 2)))))
-    return Framing(image_shape, (box[0], box[1]), (centre[0], centre[1]), dark)
+    return Framing(image_shape, (box[0], box[1]), (centre[0], centre[1]), dark, paper)
 
 
 def border(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -212,9 +213,10 @@ def load_run(folder: Path) -> Run:
             schema=record["schema"] and tables.from_record(record["schema"]),
             targets=preprocessing.from_record(record["targets"], len(record["classes"])),
             framing=Framing(
-                _pair(framing["image_shape"], int),
+                _image_shape(framing["image_shape"]),
                 *(_pair(framing[name], float, int) for name in ("box", "centre")),
                 dark=bool(framing.get("dark")),  # of which older versions knew nothing
+                paper=bool(framing.get("paper", True)),
             ),
             params=(),
             epoch=None,
@@ -251,6 +253,15 @@ def _with_tuple(config: dict[str, Any]) -> Any:
     return config | {"hidden": tuple(config["hidden"])}
 
 
+def _image_shape(value: Any) -> tuple[int, ...]:
+    """(height, width), or one size more for colours and volumes."""
+    first, *others = value
+    pairs = [_pair((first, other), int) for other in others]
+    if len(pairs) not in (1, 2):
+        raise TypeError(f"{value!r} is no shape of images")
+    return (first, *(pair[1] for pair in pairs))
+
+
 def _pair(value: Any, *types: type) -> tuple[Any, Any]:
     first, second = value
     if not all(type(each) in types and abs(each) < LARGEST for each in value):
@@ -260,10 +271,10 @@ def _pair(value: Any, *types: type) -> tuple[Any, Any]:
 
 def _check_params(folder: Path, run: Run) -> None:
     """Raise ValueError unless parameters, settings and framing describe one network."""
-    height, width = run.framing.image_shape
-    if min(height, width, *run.framing.box) < 1 or (height > 1 and max(height, width) > LONGEST):
+    shape = run.framing.image_shape
+    if min(*shape, *run.framing.box) < 1 or (shape[0] > 1 and max(shape) > LONGEST):
         raise ValueError(f"{folder}: config.json has the impossible framing {run.framing}")
-    n_in, n_out = height * width, len(run.classes)
+    n_in, n_out = math.prod(shape), len(run.classes)
     check_network(run.params, np.broadcast_to(np.float32(0), (1, n_in)))  # takes no memory
     if run.schema and run.schema.n_in != n_in:
         raise ValueError(f"{folder}: the columns make {run.schema.n_in} inputs, not {n_in}")

@@ -108,7 +108,9 @@ def test_the_largest_picture(tmp_path):
     picture.save(tmp_path / "a.png", compress_level=1)
     del picture
     with bounded(BOUND_OF_PICTURES * side**2 // MAX_PIXELS):
-        assert read_image(tmp_path / "a.png", Framing((28, 28), (20.0, 20.0), (14.0, 14.0))).any()
+        assert read_image(
+            tmp_path / "a.png", Framing((28, 28), (20.0, 20.0), (14.0, 14.0))
+        ).inputs.any()
 
 
 @pytest.mark.parametrize("name", ["config.json", "params.safetensors"])

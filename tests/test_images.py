@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from jaxmlp.images import MAX_PIXELS, read_image
+from jaxmlp import images
+from jaxmlp.cli import main
+from jaxmlp.images import AS_IT_IS, MAX_PIXELS
 from jaxmlp.ink import Framing, framing
+
+
+def read_image(*arguments: Any) -> np.ndarray:
+    """The inputs (n_in,) that one picture becomes."""
+    (inputs,) = images.read_image(*arguments).inputs
+    return inputs
+
 
 FRAME = Framing((28, 28), (20.0, 15.0), (13.5, 13.5))
 
@@ -281,7 +290,8 @@ NOISE = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
         ("a.npy", npy(np.full((50, 50), np.inf)), "NaN, an infinity"),
         ("a.npy", npy(np.full(784, 1e300)), "beyond float32"),
         ("a.npy", npy(np.zeros(100)), r"shape \(100,\): give \(784,\) or \(28, 28\)"),
-        ("a.npy", npy(np.zeros((2, 28, 28))), r"shape \(2, 28, 28\)"),
+        ("a.npy", npy(np.zeros((2, 28, 29))), r"shape \(2, 28, 29\)"),
+        ("a.npy", npy(np.zeros((0, 28, 28))), "has 0 pixels"),
         ("a.npy", npy(np.array(0.5)), r"shape \(\)"),
         ("a.npy", npy(np.zeros((0, 28))), "has 0 pixels"),
         ("a.npy", npy(np.zeros(784, int)), "dtype int64: give uint8"),
@@ -305,3 +315,97 @@ def test_a_file_that_cannot_be_used_is_a_value_error_of_one_line(
 def test_a_missing_file_and_a_folder(place: Callable[[Path], Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         read_image(place(tmp_path), FRAME)
+
+
+def textures(n: int, colours: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures without paper, (n, 28, 28), of two kinds: fine and coarse grain on any grey."""
+    rng, ones = np.random.default_rng(n), (1,) * len(colours)
+    labels = np.arange(n) % 2
+    coarse = np.kron(rng.normal(size=(n, 7, 7, *colours)), np.ones((1, 4, 4, *ones)))
+    fine = rng.normal(size=(n, 28, 28, *colours))
+    grey = rng.uniform(60, 200, (n, 1, 1, *ones))
+    x = grey + 40 * np.where(labels.reshape(n, 1, 1, *ones) > 0, coarse, fine)
+    return x.clip(0, 255).astype(np.uint8), labels
+
+
+def train(x: np.ndarray, labels: np.ndarray, n_test: int, *flags: str) -> None:
+    np.savez(
+        "d.npz", x_train=x[n_test:], y_train=labels[n_test:],
+        x_test=x[:n_test], y_test=labels[:n_test],
+    )  # fmt: skip
+    quick = ["--epochs", "3", "--hidden", "16", "--batch-size", "32"]
+    assert main(["train", "--data", "d.npz", *quick, *flags, "--out", "r"]) == 0
+
+
+def said(capsys: pytest.CaptureFixture[str], *files: str) -> list[str]:
+    """The lines of predict, without the names of the files."""
+    capsys.readouterr()
+    assert main(["predict", "r", *files]) == 0
+    return [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.usefixtures("as_in_a_shell")
+@pytest.mark.parametrize("colours", [(), (3,)])
+def test_photographs_of_the_training_size_are_taken_as_they_are(
+    colours: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same is said of PNG files, of each array, and of all arrays in one file."""
+    x, labels = textures(200, colours)
+    train(x, labels, 20)
+    for number, image in enumerate(x[:20]):
+        Image.fromarray(image).save(f"{number:02}.png")
+        np.save(f"{number:02}.npy", image)
+    np.save("all.npy", x[:20])
+    by_picture, by_array = (
+        said(capsys, *(f"{number:02}.{ending}" for number in range(20)))
+        for ending in ("png", "npy")
+    )
+    assert by_picture == by_array == said(capsys, "all.npy")
+    assert all(line.endswith(f"({AS_IT_IS})") for line in by_picture)
+    Image.fromarray(x[0]).resize((56, 56), Image.Resampling.NEAREST).save("large.png")
+    assert said(capsys, "large.png") == [
+        by_picture[0].replace(AS_IT_IS, "resized from 56 × 56 pixels")
+    ]
+    Image.fromarray(x[0]).convert("RGBA").save("other.png")
+    assert said(capsys, "other.png") == by_picture[:1]
+
+
+@pytest.mark.usefixtures("as_in_a_shell")
+def test_ink_of_the_training_size_may_be_the_reverse(capsys: pytest.CaptureFixture[str]) -> None:
+    from sklearn.datasets import load_digits
+
+    digits: Any = load_digits()
+    x = (digits.images * 255 / 16).astype(np.uint8)
+    train(x, digits.target, 20)
+    for number, image in enumerate(x[:20]):
+        Image.fromarray(image).save(f"{number:02}.png")
+        Image.fromarray(255 - image).save(f"{number:02}-white.png")
+        np.save(f"{number:02}.npy", image)
+    plain, white, arrays = (
+        said(capsys, *(f"{number:02}{ending}" for number in range(20)))
+        for ending in (".png", "-white.png", ".npy")
+    )
+    assert plain == arrays
+    assert all("(on other paper than the training images, its ink placed" in each for each in white)
+    same = [one.split()[0] == other.split()[0] for one, other in zip(plain, white, strict=True)]
+    assert sum(same) >= 18
+
+
+def test_what_is_ink_on_paper_is_seen_by_the_borders() -> None:
+    assert framing(
+        np.pad(np.ones((9, 2, 2)), ((0, 0), (1, 1), (1, 1))).reshape(9, -1), (4, 4)
+    ).paper
+    assert not framing(textures(50)[0].reshape(50, -1) / 255, (28, 28)).paper
+    colours = framing(np.zeros((2, 48)), (4, 4, 3))
+    assert colours == Framing((4, 4, 3), (4.0, 4.0), (1.5, 1.5), paper=False)
+
+
+@pytest.mark.usefixtures("as_in_a_shell")
+def test_volumes_come_as_arrays(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (60, 6, 6, 6)).astype(np.uint8)
+    train(x, np.arange(60) % 2, 20)
+    np.save("a.npy", x[:2])
+    assert len(said(capsys, "a.npy")) == 2
+    Image.fromarray(x[0, 0]).save("a.png")
+    assert main(["predict", "r", "a.png"]) == 2
+    assert "the network takes volumes of 6 × 6 × 6 numbers" in capsys.readouterr().err

@@ -27,8 +27,9 @@ class Predict:
 
     Attributes:
         run_folder: a folder that `jaxmlp train` made.
-        files: PNG files or .npy arrays, dark ink on light paper or the reverse; or one table,
-            FILE.csv, .tsv or .parquet, with the columns of the training examples.
+        files: PNG files or .npy arrays: pictures of the training images' size, or of another; ink
+            on paper may be dark on light or the reverse; or one table, FILE.csv, .tsv or .parquet,
+            with the columns of the training examples.
         out: of a table: the CSV file to write, with class and probabilities, or the
             predicted numbers; by default printed.
     """
@@ -38,7 +39,7 @@ class Predict:
     out: Path | None = None
 
     def run(self) -> None:
-        """Print a line for each picture: its name, the class, how sure, and the runner-up."""
+        """Print a line for each picture, or write a table."""
         if not self.files:
             raise ValueError("no file given: name at least one PNG or .npy file, or a table")
         tables = [path for path in self.files if is_table(path)]
@@ -54,21 +55,15 @@ class Predict:
             return
         if run.schema:
             raise ValueError(f"{self.run_folder} was trained on a table: give one, not pictures")
-        inputs = [read_image(path, run.framing, run.preprocessing) for path in self.files]
-        for path, row in zip(self.files, _predictions(run, np.stack(inputs)), strict=True):
-            if run.config.loss != "softmax":
-                figures = zip(run.classes, row, strict=True)
-                text = ", ".join(
-                    f"{printable(name)} {_written(value, run)}" for name, value in figures
-                )
-                print(f"{printable(str(path))}: {text}")
-                continue
-            first, *others = np.argsort(row)[::-1]
-            names = [printable(name) for name in run.classes]
-            line = f"{printable(str(path))}: {names[first]} with probability {row[first]:.3f}"
-            if others:
-                line += f", then {names[others[0]]} with {row[others[0]]:.3f}"
-            print(line)
+        seen = [read_image(path, run.framing, run.preprocessing) for path in self.files]
+        named = [
+            (f"{path}[{number}]" if len(each.inputs) > 1 else f"{path}", each.how)
+            for path, each in zip(self.files, seen, strict=True)
+            for number in range(len(each.inputs))
+        ]
+        rows = _predictions(run, np.concatenate([each.inputs for each in seen]))
+        for (name, how), row in zip(named, rows, strict=True):
+            print(f"{printable(name)}: {_said(run, row)} ({how})")
 
     def _table(self, run: Run, path: Path) -> None:
         """Write a CSV with a line for each row: the class, and the probability of each class.
@@ -97,6 +92,19 @@ class Predict:
             write_text(self.out, text.getvalue())
         else:
             print(text.getvalue(), end="")
+
+
+def _said(run: Run, row: np.ndarray) -> str:
+    """The class of a picture, how sure, and the runner-up; or the figures for every output."""
+    names = [printable(name) for name in run.classes]
+    if run.config.loss != "softmax":
+        figures = zip(names, row, strict=True)
+        return ", ".join(f"{name} {_written(value, run)}" for name, value in figures)
+    first, *others = np.argsort(row)[::-1]
+    text = f"{names[first]} with probability {row[first]:.3f}"
+    if others:
+        text += f", then {names[others[0]]} with {row[others[0]]:.3f}"
+    return text
 
 
 def _written(value: float, run: Run) -> str:

@@ -38,7 +38,8 @@ class Dataset:
     Attributes:
         train, validation, test: batches in host memory. The validation part guides choices;
             the test part is for the final figure only.
-        image_shape: (height, width) of a flattened image; (1, n_in) where there is none.
+        image_shape: (height, width) of a flattened image, (height, width, 3) of one in colours,
+            three sizes of a volume; (1, n_in) where there is none.
         scale: what a stored number is multiplied by to become an input: 1 for real inputs,
             1/255, say, for pixels kept as uint8, which take a quarter of the memory.
         preprocessing: what has made inputs of raw numbers, for others like them.
@@ -60,7 +61,7 @@ class Dataset:
     train: Batch
     validation: Batch
     test: Batch
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     scale: float = 1.0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     class_names: tuple[str, ...] = ()
@@ -85,7 +86,8 @@ class Dataset:
         parts = ", ".join(
             f"{len(getattr(self, name).x):,} {name}" for name in ("train", "validation", "test")
         )
-        image = " ({} × {})".format(*self.image_shape) if self.image_shape[0] > 1 else ""
+        sizes = " × ".join(map(str, self.image_shape))
+        image = f" ({sizes})" if self.image_shape[0] > 1 else ""
         n_out, what = self.n_out, KINDS_OF_OUTPUTS[self.loss]
         names = [repr(name[:20]) for name in self.class_names[:4]]
         listed = f": {', '.join(names)}{', …' * (n_out > 4)}" if names else ""

@@ -254,10 +254,16 @@ def validation_size_of(n: int, asked: Any) -> int:
     return int(held)
 
 
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of one example; a flat one of 784, say, is taken for a 28 × 28 image."""
-    if len(shape) == 3:
-        return shape[1], shape[2]
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width of one example; a flat one of 784, say, is taken for a 28 × 28 image.
+
+    Of colours (…, 3) and of volumes there are three sizes.
+    """
+    if len(shape) == 4 and shape[3] == 1:
+        shape = shape[:3]
+    colours_or_volume = len(shape) == 4 and (shape[3] == 3 or min(shape[1:]) > 4)
+    if len(shape) == 3 or (colours_or_volume and shape[1] > 1):
+        return shape[1:]
     n_in = int(np.prod(shape[1:]))
     side = int(n_in**0.5)
     return (side, side) if side * side == n_in else (1, n_in)
