@@ -302,6 +302,19 @@ def test_a_table_is_no_picture():
     assert dataset.image_shape == (1, 16)
 
 
+def test_named_columns_of_pandas_are_no_picture():
+    """They are pixels only if that is said; without names, they may be."""
+    x = np.random.default_rng(0).integers(0, 120, (60, 16))
+    table, y = pd.DataFrame(x, columns=[f"c{number}" for number in range(16)]), [*"uv"] * 30
+    dataset = jaxmlp.split_dataset(table, y, table, y)
+    assert dataset.preprocessing.kind == "standardise"
+    assert dataset.image_shape == (1, 16)
+    for frame, inputs in ((table, "pixels"), (pd.DataFrame(x), "auto")):
+        dataset = jaxmlp.split_dataset(frame, y, frame, y, inputs=inputs)
+        assert dataset.preprocessing.kind == "pixels"
+        assert dataset.image_shape == (4, 4)
+
+
 def test_text_is_text_whatever_else_its_column_holds():
     write("t.csv", a=["01", "02", "K1"] * 10, b=["TRUE", "MAYBE"] * 15, y=["0", "1", "x"] * 10)
     write("test.csv", a=["01", "02"] * 5, b=["TRUE"] * 10, y=["0", "1"] * 5)

@@ -91,6 +91,7 @@ def fit(
     inputs: str = "auto",
     pixel_max: int | None = None,
     columns: Sequence[str] = (),
+    table: bool = False,
 ) -> Preprocessing:
     """Choose and fit the preprocessing of training examples.
 
@@ -98,8 +99,9 @@ def fit(
         x: raw numbers, shape (n, …).
         inputs: one of `INPUTS`; "auto" chooses by the values, whatever their dtype.
         pixel_max: the number that becomes 1; by default 65535 for larger whole numbers than 255.
-        columns: of which column of a table each number is, if they come from one: then "auto" takes
-            none for pixels.
+        columns: of which column of a file each number is, if they come from one.
+        table: whether they are of named columns: then, as with `columns`, "auto" takes none for
+            pixels.
 
     Raises:
         ValueError: if `inputs` is none of those, or numbers are no pixels that ought to be.
@@ -107,7 +109,9 @@ def fit(
     if inputs not in INPUTS:
         raise ValueError(f"inputs is {inputs!r}: give one of {', '.join(INPUTS)}")
     low, high = float(x.min()), float(x.max())
-    kind, reason = (inputs, "as asked") if inputs != "auto" else choose(x, pixel_max, bool(columns))
+    kind, reason = inputs, "as asked"
+    if inputs == "auto":
+        kind, reason = choose(x, pixel_max, table or bool(columns))
     zero, one = np.zeros(()), np.ones(())
     if kind == "as is":
         return Preprocessing(kind, zero, one, low, high, reason)

@@ -99,7 +99,8 @@ def split_dataset(
 
     Args:
         x_train, x_test: shape (n, …): booleans, integers or real numbers; arrays of any dtype,
-            sparse or masked ones, or tables of pandas. What is masked or missing is refused.
+            sparse or masked ones, or tables of pandas, whose columns, if they have names, are never
+            taken for pixels by "auto". What is masked or missing is refused.
         y_train, y_test: classes as integers or text, (n,) or (n, 1), or rows of weights ≥ 0
             (n, n_out); for the other losses, numbers (n,) or (n, n_out).
         x_validation, y_validation: likewise; by default a part of the training examples.
@@ -123,6 +124,7 @@ def split_dataset(
     given = {"train": (x_train, y_train), "test": (x_test, y_test)}
     if x_validation is not None:
         given["validation"] = (x_validation, y_validation)
+    table = schema is not None or _is_table(x_train)
     _check_columns({f"x_{name}": part for name, (part, _) in given.items()})
     x = {name: as_numbers(f"x_{name}", part) for name, (part, _) in given.items()}
     n = len(x["train"])
@@ -154,7 +156,7 @@ def split_dataset(
     preprocessing = (
         fitted.preprocessing
         if fitted
-        else fit(x["train"], inputs, pixel_max, schema.names if schema else ())
+        else fit(x["train"], inputs, pixel_max, schema.names if schema else (), table)
     )
     turned = fitted.targets if fitted else fit_targets(labels["y_train"], targets, loss)
     if loss == "squared":
@@ -166,7 +168,7 @@ def split_dataset(
     }
     return Dataset(
         **parts,
-        image_shape=(1, schema.n_in) if schema else _image_shape(x["train"].shape),
+        image_shape=_image_shape(x["train"].shape, table and preprocessing.kind != "pixels"),
         scale=float(preprocessing.scale) if kept else 1.0,
         preprocessing=preprocessing,
         class_names=names,
@@ -254,10 +256,16 @@ def validation_size_of(n: int, asked: Any) -> int:
     return int(held)
 
 
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _is_table(x: Any) -> bool:
+    """Whether some examples are a table of pandas, say, whose columns have names."""
+    names = [*getattr(x, "columns", [])]
+    return bool(names) and all(isinstance(name, str) for name in names)
+
+
+def _image_shape(shape: tuple[int, ...], table: bool) -> tuple[int, ...]:
     """Height and width of one example; a flat one of 784, say, is taken for a 28 × 28 image.
 
-    Of colours (…, 3) and of volumes there are three sizes.
+    A row of a table is none. Of colours (…, 3) and of volumes there are three sizes.
     """
     if len(shape) == 4 and shape[3] == 1:
         shape = shape[:3]
@@ -266,4 +274,4 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[1:]
     n_in = int(np.prod(shape[1:]))
     side = int(n_in**0.5)
-    return (side, side) if side * side == n_in else (1, n_in)
+    return (side, side) if side * side == n_in and not table else (1, n_in)
