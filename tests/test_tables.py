@@ -194,6 +194,7 @@ def test_refuses(frame, flags, message, capsys):
         (b"a,b,b\n1,2,3\n", "has the column 'b' twice"),
         (b"a,b\n1,2,3\n4,5,6\n", "line 2 has 3 fields, but the header 2"),
         (b"a;b\n1;2\n", "its columns are separated by ';': write it with commas"),
+        (b"a;b,c;y\n1;2,5;0\n", "its columns are separated by ';': write it with commas"),
         (b"a|b\n1|2\n", "its columns are separated by '|': write it with commas"),
         (b"a\tb\n1\t2\n", "its columns are separated by '\\t': name it .tsv"),
         ("a,b\n1,Köln\n".encode("latin1"), "it is not UTF-8, as it holds the byte 0xf6, but "
@@ -300,6 +301,24 @@ def test_a_table_is_no_picture():
     dataset = load_table("t.csv", "y")
     assert dataset.preprocessing.kind == "standardise"
     assert dataset.image_shape == (1, 16)
+
+
+def test_a_separator_in_names_of_columns_is_none():
+    Path("t.csv").write_text("a|b,c|d\n1,2\n3,4\n")
+    assert [*read_table(Path("t.csv"))] == ["a|b", "c|d"]
+
+
+def test_a_named_index_of_parquet_is_a_column():
+    pytest.importorskip("pyarrow")
+    frame = shop().set_index("age")
+    frame.to_parquet("t.parquet")
+    assert [*read_table(Path("t.parquet"))] == ["age", *frame.columns]
+    shop().set_index(["age", "town"]).to_parquet("t.parquet")
+    assert {*read_table(Path("t.parquet"))} == {*shop().columns}
+    shop().set_index("age", drop=False).to_parquet("t.parquet")
+    assert [*read_table(Path("t.parquet"))] == [*shop().columns]
+    shop()[::2].to_parquet("t.parquet")  # whose index has no name
+    assert [*read_table(Path("t.parquet"))] == [*shop().columns]
 
 
 def test_named_columns_of_pandas_are_no_picture():

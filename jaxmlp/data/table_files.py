@@ -66,9 +66,11 @@ def _read_csv(path: Path) -> Any:
     begun = 1  # the line with the beginning of the row that is read
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = file.readline(), file.readline()
+            file.seek(0)
             rows = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(rows, [])]
-            _check_header(header, separator)
+            _check_header(header, separator, *lines)
             begun = rows.line_num + 1
             columns: list[list[str | None]] = [[] for _ in header]
             for row in rows:
@@ -94,12 +96,21 @@ def _read_csv(path: Path) -> Any:
     return pd.DataFrame(found)
 
 
-def _check_header(header: list[str], separator: str) -> None:
-    """Raise ValueError if the names of columns are not separated so, or one is there twice."""
+def _check_header(header: list[str], separator: str, line: str, second: str) -> None:
+    """Raise ValueError if the names of columns are not separated so, or one is there twice.
+
+    Args:
+        header: the names that were found in a line.
+        separator: by which they were.
+        line, second: the first two lines.
+    """
     if "\0" in "".join(header):
         raise ValueError(f"it is UTF-16, not UTF-8: {CONVERT.format('UTF-16')}")
-    others = [each for each in SEPARATORS if each != separator and each in "".join(header[:1])]
-    if len(header) == 1 and others:
+    counts = {each: line.count(each) for each in SEPARATORS if each != separator}
+    others = [each for each, count in counts.items() if count and len(header) == 1]
+    # a comma in a name, as in a;b,c;y, divides it too, and what is right is in each line as often
+    others += [each for each, n in counts.items() if n >= len(header) and second.count(each) == n]
+    if header and others:
         remedy = "write it with commas between columns, and points in numbers"
         remedy = {"\t": "name it .tsv", ",": "name it .csv"}.get(others[0], remedy)
         raise ValueError(f"its columns are separated by {others[0]!r}: {remedy}")
@@ -127,6 +138,9 @@ def _read_parquet(path: Path) -> Any:
     import pandas as pd
 
     frame = pd.read_parquet(path, engine="pyarrow")
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if named:  # columns that pandas keeps as an index, where another program sees columns
+        frame = frame.reset_index(level=named)
     frame.columns = [str(name) for name in frame.columns]
     found = {}
     for name in frame.columns:
