@@ -442,6 +442,21 @@ def test_a_fit_that_diverges_is_refused():
     assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_numbers_beyond_float32_are_named(estimator):
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+    x[7, 2] = 1e39
+    with pytest.raises(ValueError, match=r"X, row 7, column 2: it is 1e\+39; give numbers below"):
+        estimator(hidden_layer_sizes=(4,), max_iter=3).fit(x, y)
+
+
+def test_a_fit_that_diverges_on_large_numbers_says_so():
+    x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60.0)
+    for scale_x, scale_y, message in ((1e30, 1, "scale X"), (1, 1e30, "scale y")):
+        with pytest.raises(ValueError, match=rf"diverged.*_init, or {message}, which goes up to"):
+            MLPRegressor(hidden_layer_sizes=(4,), max_iter=3).fit(scale_x * x, scale_y * y)
+
+
 def test_a_fit_that_fails_leaves_no_classes():
     x, y = wine()
     network = MLPClassifier(**QUICK).set_params(learning_rate_init=-1.0)

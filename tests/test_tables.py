@@ -618,6 +618,19 @@ def test_evaluate_names_the_file_with_the_test_part(capsys):
     assert "shop.csv or te.csv has changed since" in refused(capsys, "evaluate", "r")
 
 
+def test_evaluate_from_another_folder(capsys, monkeypatch):
+    """A path from the folder of the training is said to be one; a whole path needs no remedy."""
+    flags = ["--target", "bought", "--epochs", "1", "--hidden", "4", "--batch-size", "16"]
+    assert main(["train", "--data", "shop.csv", *flags, "--out", "r"]) == 0
+    capsys.readouterr()
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    message = "shop.csv is a path from the folder in which the network was trained: run the command"
+    assert message in refused(capsys, "evaluate", "../r")
+    assert message not in refused(capsys, "evaluate", "../r", "--data", "nothing.csv")
+    assert main(["evaluate", "../r", "--data", "../shop.csv"]) == 0
+
+
 def test_evaluate_tells_tables_from_other_data(capsys):
     flags = ["--epochs", "1", "--hidden", "4", "--batch-size", "16"]
     assert main(["train", "--data", "shop.csv", "--target", "bought", *flags, "--out", "r"]) == 0

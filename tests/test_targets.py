@@ -336,7 +336,10 @@ def test_auc_of_one_class():
 def test_negative_rows_are_no_weights():
     x, y, _ = arrays()
     message = r"y_train, row \d+, column 0: it is -0\.\d+ \(.*weights of classes, 0 or more: to "
-    with pytest.raises(ValueError, match=f"{message}predict numbers, give the loss squared, for"):
+    with pytest.raises(
+        ValueError,
+        match=f"{message}predict numbers, give the loss squared \\(--loss squared\\), for",
+    ):
         jaxmlp.split_dataset(x, y, x, y)
     with pytest.raises(ValueError, match="y_test, row 0, column 0: it is -1"):
         jaxmlp.split_dataset(x, abs(y), x, -np.ones_like(y, int))

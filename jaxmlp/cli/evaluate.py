@@ -42,7 +42,10 @@ class Evaluate:
             options = DataOptions() if self.data else options_of(run)
             fitted = Fitted(run.preprocessing, run.classes, run.schema, run.targets)
             config = run.config
-            dataset = load_data(source, config.data_seed, options, fitted, config.loss)
+            try:
+                dataset = load_data(source, config.data_seed, options, fitted, config.loss)
+            except ValueError as error:
+                raise ValueError(f"{error}{'' if self.data else _where(run, options)}") from error
             if not self.data and run.fingerprint != fingerprint(dataset):
                 files = " or ".join(
                     map(printable, filter(None, (source, options.test, options.validation)))
@@ -65,6 +68,19 @@ class Evaluate:
             print(f"{wrong} of {len(test.labels):,} test examples of {shown} are wrong")
         print(f"test loss {test.loss:.4f}")
         print(f"test {spoken(run.config.measured)} {test.score:.4f}")
+
+
+def _where(run: Run, options: DataOptions) -> str:
+    """What to say of data that are named from another folder than this, if they may be."""
+    for source in filter(None, (run.data, options.test, options.validation)):
+        path = Path(source)
+        here = path.is_absolute() or path.exists() or [*path.parent.glob(f"{path.name}-*")]
+        if not here and source not in ("digits", "mnist"):
+            return (
+                f"; {source} is a path from the folder in which the network was trained: run the "
+                "command there, or say where the data are by --data"
+            )
+    return ""
 
 
 def _check_kind(folder: Path, run: Run, source: str) -> None:

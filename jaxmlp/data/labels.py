@@ -49,14 +49,14 @@ def encode_labels(
         for name, part in parts.items():
             says = "has weight 0 for every class"
             remedy = (
-                "leave it out, say unlabelled=True if it is to train without a label, or give the "
-                "loss sigmoid if several labels are right at once, or none"
+                "leave such rows out, or give the loss sigmoid (--loss sigmoid) if several labels "
+                "are right at once, or none; in Python unlabelled=True lets them train without one"
             )
             if not (unlabelled and part is train):
                 refuse_first(name, np.asarray(~part.any(axis=1)), [], says, remedy)
             remedy = (
                 "rows are weights of classes, 0 or more: to predict numbers, give the loss "
-                "squared, for several labels at once the loss sigmoid"
+                "squared (--loss squared), for several labels at once sigmoid (--loss sigmoid)"
             )
             refuse_first(name, np.asarray(part < 0), [], "is {:g}", remedy, part)
         return {name: _as_row_dtype(part) for name, part in parts.items()}, ()
@@ -166,7 +166,8 @@ def _as_array(name: str, labels: Any) -> np.ndarray:
     if array.ndim == 1 and kind == "f":
         raise ValueError(
             f"{name} holds real numbers, such as {_real(array):g}: to predict numbers, give the "
-            "loss squared; classes are integers or text, weights rows of shape (n, n_out)"
+            "loss squared (--loss squared); classes are integers or text, weights rows of shape "
+            "(n, n_out)"
         )
     if kind not in ("iufb" if array.ndim == 2 else "iubUS"):
         raise ValueError(

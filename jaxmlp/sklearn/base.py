@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxmlp.compilation import keep_programs
 from jaxmlp.data import Batch
+from jaxmlp.data.arrays import LARGEST, refuse_first
 from jaxmlp.params import Layer
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.sweeps.together import Examples, Fit, Job, fill_up, fit_group, initial_layers
@@ -30,6 +31,7 @@ NAMES = {
 }
 NUMBERS = {"alpha": np.inf, "learning_rate_init": np.inf, "tol": np.inf, "momentum": 1, "beta_1": 1}
 MOST = 200  # examples in a batch, by default
+VERY_LARGE = 1e4  # inputs or targets; standardised ones are of size one
 SPARSE = ("csr", "csc", "coo")
 TRAINED: ContextVar[dict[bytes, dict[str, Any]] | None] = ContextVar("trained", default=None)
 
@@ -244,6 +246,7 @@ class Perceptron(BaseEstimator):
         """The examples, checked, without those that are held out, in full batches."""
         X, y = self._validate(X, y, reset)
         weights, labels = self._weights(X, y, sample_weight), self._encode(y)
+        refuse_first("X", ~(np.abs(X) <= LARGEST), [], "is {}", "give numbers below 3.4e38", X)
         x = np.asarray(X, np.float32)
         if weights is not None:  # what does not count takes no place in a batch
             kept = np.flatnonzero(weights)
@@ -322,6 +325,7 @@ class Perceptron(BaseEstimator):
             raise ValueError(
                 f"training diverged: in epoch {wild[0] + 1} the training loss became "
                 f"{fit.metrics.train_loss[wild[0]]}; give a smaller learning_rate_init"
+                f"{_on_size('X', job.examples.train.x)}{_on_size('y', job.examples.train.labels)}"
             )
         self.coefs_ = [np.asarray(layer.weight) for layer in fit.params]
         self.intercepts_ = [np.asarray(layer.bias) for layer in fit.params]
@@ -358,6 +362,12 @@ class Perceptron(BaseEstimator):
             h = h @ weight.astype(np.float64) + bias
             h = values[self.activation](h) if layer < last else h
         return h
+
+
+def _on_size(name: str, array: Any) -> str:
+    """What to say of training data that are so large that training on them may diverge."""
+    largest = float(np.abs(array).max())
+    return f", or scale {name}, which goes up to {largest:.3g}" if largest > VERY_LARGE else ""
 
 
 def _hold_out(n: int, share: float, seed: int, classes: Any) -> tuple[np.ndarray, np.ndarray]:
