@@ -158,6 +158,10 @@ def written(found: dict[str, Any]) -> str:
         "the fastest and the slowest run, in seconds. How many times as long scikit-learn takes:",
         "the median of the ratios of runs that followed each other, the smallest and the largest.",
         "",
+        "The score is the accuracy, in a search and a cross-validation that of the parts left out;",
+        "of the one fit it is the training loss, scikit-learn's with the penalty of alpha, ours",
+        "without it.",
+        "",
         "| task | jaxmlp | scikit-learn | times as long | goal | score, ours and theirs |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
