@@ -369,7 +369,8 @@ def test_halving():
     found = SweepSearchCV(MLPClassifier(**QUICK), grid, cv=3, halving=3).fit(x, y)
     results = found.cv_results_
     assert np.bincount(results["iter"]).tolist() == [9, 3, 1]
-    assert sorted({*results["n_resources"]}) == [3, 7, 20]
+    assert sorted({*results["n_resources"]}) == found.n_resources_ == [3, 7, 20]
+    assert found.n_candidates_ == [9, 3, 1]
     assert results["iter"][found.best_index_] == 2
     with pytest.raises(ValueError, match="halving is 1: give an integer"):
         SweepSearchCV(MLPClassifier(**QUICK), grid, halving=1).fit(x, y)

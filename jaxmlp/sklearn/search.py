@@ -28,7 +28,8 @@ class SweepSearchCV(BaseSearchCV):
     `halving` by successive halving of epochs: each time, the best 1/halving of the candidates are
     trained for halving times as many epochs. Every network is the one that `fit` gives alone.
     Attributes (`cv_results_`, `best_params_`, `best_score_`, `best_index_`, …) are scikit-learn's;
-    fit times are shares of the time that all took together.
+    fit times are shares of the time that all took together. After halving, `n_resources_` and
+    `n_candidates_` are the epochs and the number of candidates of each rung.
 
     Args:
         estimator: an `MLPClassifier` or `MLPRegressor`, or a Pipeline that ends with one.
@@ -36,7 +37,7 @@ class SweepSearchCV(BaseSearchCV):
         param_distributions: the same under the name that `RandomizedSearchCV` has for it, whose
             `n_iter` of 10 comes with it.
         n_iter, random_state: how many candidates are drawn, and by which seed.
-        halving: η of successive halving.
+        halving: η of successive halving, `factor` in `HalvingGridSearchCV`.
         scoring, refit, cv, verbose, error_score, return_train_score: as in `GridSearchCV`.
         n_jobs, pre_dispatch: are not needed, as all cores are used; for compatibility.
     """
@@ -136,6 +137,8 @@ class SweepSearchCV(BaseSearchCV):
         return list(ParameterSampler(self._space(), n, random_state=self.random_state))
 
     def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
+        for name in ("n_resources_", "n_candidates_"):
+            vars(self).pop(name, None)
         X, y, params = self._given
         cv: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         self._splits = list(cv.split(X, y, params.get("groups")))  # once, as they may be random
@@ -145,11 +148,14 @@ class SweepSearchCV(BaseSearchCV):
             with self._trained_together(candidates):
                 evaluate_candidates(candidates, cv=splits)
             return
+        self.n_resources_, self.n_candidates_ = [], []
         name, most = self._epochs()
         rungs = int(min(np.log(len(candidates)), np.log(most)) / np.log(self.halving) + 1e-9)
         for rung in range(rungs + 1):
             epochs = -(-most // self.halving ** (rungs - rung))
             some = [candidate | {name: epochs} for candidate in candidates]
+            self.n_resources_.append(int(epochs))
+            self.n_candidates_.append(len(some))
             more = {"iter": [rung] * len(some), "n_resources": [epochs] * len(some)}
             with self._trained_together(some):
                 results = evaluate_candidates(some, cv=splits, more_results=more)
