@@ -28,15 +28,15 @@ def integers(rows):
     return head + rows.astype(">i4").tobytes()
 
 
-def emnist(folder, name="letters", mapping=True):
+def emnist(folder, name="letters", mapping=True, begin="emnist-"):
     for part, images in (("train", TRAIN), ("test", TEST)):
-        start = f"emnist-{name}-{part}"
+        start = f"{begin}{name}-{part}"
         on_their_side = np.swapaxes(images, 1, 2)
         (folder / f"{start}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(on_their_side)))
         content = idx(labels(len(images), 1))
         (folder / f"{start}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
     if mapping:
-        (folder / f"emnist-{name}-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
+        (folder / f"{begin}{name}-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
 
 
 def test_emnist(tmp_path):
@@ -48,6 +48,31 @@ def test_emnist(tmp_path):
     np.testing.assert_array_equal(dataset.test.labels, labels(10))
     (tmp_path / "emnist-letters-mapping.txt").unlink()
     assert jaxmlp.load_idx(tmp_path).classes == ("1", "2", "3")
+
+
+@pytest.mark.parametrize("mapping", ["letters-mapping.txt", "emnist-letters-mapping.txt"])
+def test_emnist_by_other_names(tmp_path, mapping):
+    """By the list of characters, as it was distributed or renamed like the other files."""
+    emnist(tmp_path, begin="")
+    (tmp_path / "letters-mapping.txt").rename(tmp_path / mapping)
+    dataset = jaxmlp.load_idx(tmp_path)
+    assert dataset.classes == ("A", "B", "C")
+    np.testing.assert_allclose(dataset.test.x, TEST.reshape(10, 16) / 255, rtol=1e-6)
+    assert dataset.remarks == (
+        ("note", f"EMNIST, by {mapping}: its images lie on their side, and were turned upright"),
+    )
+
+
+@pytest.mark.parametrize(("first", "turned"), [(1, True), (0, False)])
+def test_emnist_by_its_labels(tmp_path, first, turned):
+    """Under MNIST's names, without the list; 26 labels from 0 on may be any other data set's."""
+    for part, images in (("train", TRAIN), ("t10k", TEST)):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(np.swapaxes(images, 1, 2)))
+        numbers = (np.arange(len(images)) % 26 + first).astype(np.uint8)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(numbers))
+    arrays = read_family(tmp_path)
+    assert arrays.turned == ("labels from 1 to 26" if turned else "")
+    assert np.array_equal(arrays.x_test, TEST) == turned
 
 
 def test_several_sets_in_a_folder(tmp_path, as_in_a_shell, capsys):

@@ -50,7 +50,7 @@ class Dataset:
             targets, as rows) or sigmoid (several labels at once, as rows from 0 to 1).
         targets: what has made the rows of real targets, if they were standardised.
         weights: of the training examples, shape (n,); none if they count alike.
-        remarks: on the table that they come from, pairs of a word and what there is to say.
+        remarks: on the files that they come from, pairs of a word and what there is to say.
 
     Raises:
         ValueError: if a part is empty, shapes do not fit, an input is not finite, a label is not

@@ -1,7 +1,8 @@
 """MNIST and the data sets in its likeness, in the files that they are distributed in.
 
 MNIST and Fashion-MNIST: four IDX files. EMNIST: the same for each of its splits, with images that
-lie on their side, and a file that says which letter a class is. QMNIST: labels as rows of eight
+lie on their side, and a file that says which letter a class is: by that file, by its name, or by 26
+labels from 1 on, it is recognised. QMNIST: labels as rows of eight
 integers, of which the first is the class. KMNIST and K49: the same arrays as .npz files.
 """
 
@@ -27,13 +28,23 @@ IN_ARCHIVES = (  # how the arrays of one .npz file are called: by Keras, and by 
 )
 
 
+LETTERS = np.arange(1, 27)  # the labels of EMNIST's letters
+
+
 class Arrays(NamedTuple):
-    """Raw arrays: images and labels, and what the classes are called, if a file says so."""
+    """Raw arrays: images and labels, which are characters if a file says so.
+
+    Attributes:
+        x_train, x_test: images, shape (n, height, width).
+        y_train, y_test: labels, shape (n,).
+        turned: by what the images were seen to be EMNIST's and turned upright; nothing if not.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    turned: str = ""
 
 
 def read_family(place: Path) -> Arrays:
@@ -59,10 +70,30 @@ def read_family(place: Path) -> Arrays:
         _refuse(place, sets)
     files = {what: folder / name for what, name in sets[whole[0]].items()}
     arrays = {what: _read(path, what[0]) for what, path in files.items()}
-    if "emnist" in whole[0].lower():  # whose images are written column by column
+    mapping = _mapping(names, whole[0])
+    turned = mapping or ("the files' names" if "emnist" in whole[0].lower() else "")
+    if np.array_equal(np.unique(arrays["y_train"]), LETTERS):
+        turned = turned or "labels from 1 to 26"
+    if turned:  # EMNIST's, whose images are written column by column
         arrays |= {what: np.swapaxes(arrays[what], 1, 2) for what in ("x_train", "x_test")}
-        arrays |= _called(folder / f"{whole[0].rstrip('-')}-mapping.txt", arrays)
-    return Arrays(**arrays)
+    if mapping:
+        arrays |= _called(folder / mapping, arrays)
+    return Arrays(**arrays, turned=turned)
+
+
+def _mapping(names: list[str], begin: str) -> str:
+    """Of the files in a folder, the list of EMNIST's characters for a set; nothing if none is.
+
+    Args:
+        names: of the files.
+        begin: of the names of the set's files; nothing if they have MNIST's very names.
+    """
+    usual = f"{begin.rstrip('-_.')}-mapping.txt"
+    if usual in names:
+        return usual
+    others = [name for name in names if name.endswith("mapping.txt")]
+    others = [name for name in others if not begin or name.endswith(f"-{usual}")]
+    return others[0] if len(others) == 1 else ""
 
 
 def _sets(names: list[str], prefix: str) -> dict[str, dict[str, str]]:
@@ -104,8 +135,6 @@ def _read(path: Path, kind: str) -> np.ndarray:
 
 def _called(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Labels as characters, where a file says which: lines of a label and character codes."""
-    if not path.is_file():
-        return {}
     try:
         with path.open(encoding="ascii") as file:
             rows = [list(map(int, line.split())) for line in file.read(10_000).splitlines()]

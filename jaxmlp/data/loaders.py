@@ -87,7 +87,12 @@ def load_idx(directory: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
         ValueError: if a file is missing, truncated, corrupt or of the wrong kind, or the
             numbers of images and labels differ.
     """
-    return split_dataset(*read_family(Path(directory)), **options)
+    *arrays, turned = read_family(Path(directory))
+    dataset = split_dataset(*arrays, **options)
+    if turned:
+        remark = f"EMNIST, by {turned}: its images lie on their side, and were turned upright"
+        dataset = replace(dataset, remarks=(("note", remark),))
+    return dataset
 
 
 def load_npz(path: str | Path, **options: Unpack[LoadOptions]) -> Dataset:
