@@ -217,7 +217,8 @@ def test_help_tells_every_setting(capsys):
     fields = (*jaxmlp.Config.__dataclass_fields__, *jaxmlp.Hyperparams._fields)
     for name in fields:
         assert f"--{name.replace('_', '-')}" in text
-    assert "adamw" in text
+    for each in ("adamw", "EMNIST, QMNIST, KMNIST", "a text of its own"):
+        assert each in " ".join(text.replace("│", " ").split())
 
 
 def copy_run(trained, **files):

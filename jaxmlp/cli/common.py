@@ -39,7 +39,8 @@ class DataOptions:
         test: of a table: a file with the examples for testing.
         test_share: of a table without one: the share of its examples that are for testing.
         validation: of a table: a file with the examples for validation.
-        missing: of a table: refuse what is missing, or impute the median of its column.
+        missing: of a table: refuse what is missing, or impute the median of its column, and in
+            columns of text a text of its own.
         drop: of a table: columns that are no inputs.
         targets: real targets as they are, or with mean 0 and deviation 1 in the training examples.
         class_weight: balanced lets all classes count alike, however many examples they have.

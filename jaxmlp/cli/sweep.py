@@ -56,8 +56,8 @@ class Sweep:
             --data-seed also decides which of them are for validation.
         setting: fields that are set together, with one value each, and maybe a name=…; repeated
             for every such setting.
-        data: digits, mnist, a folder with MNIST's four IDX files, an .npz file, or a table,
-            FILE.csv, .tsv or .parquet.
+        data: digits, mnist, a folder with MNIST's four IDX files or those of Fashion-MNIST,
+            EMNIST, QMNIST, KMNIST or K49, an .npz file, or a table, FILE.csv, .tsv or .parquet.
         out: a folder for the results (table.nc, table.csv, report.html, PNGs) and for what is
             done; the same command goes on where it was stopped.
         seed: of the initial weights and the augmentation, if it is not swept.

@@ -43,8 +43,9 @@ class Train:
     """Train a network and write a run folder: settings, numbers, parameters, pictures.
 
     Attributes:
-        data: digits, mnist, a folder with MNIST's four IDX files, an .npz file with
-            x_train, y_train, x_test and y_test, or a table, FILE.csv, .tsv or .parquet.
+        data: digits, mnist, a folder with MNIST's four IDX files or those of Fashion-MNIST,
+            EMNIST, QMNIST, KMNIST or K49, an .npz file with x_train, y_train, x_test and y_test
+            or with MedMNIST's names, or a table, FILE.csv, .tsv or .parquet.
         out: the run folder to make; by default runs/ with the data's name and the time.
         resume: go on with the run in the folder `out`, after the last epoch that it holds.
         keep_going: do not stop when the loss is no number any more.
