@@ -39,9 +39,10 @@ def read_image(
     """The network inputs that a picture stands for.
 
     A picture of the training images' size is only scaled to [0, 1]. But where those are ink on
-    paper, as digits are, what is on other paper or of another size, dark ink on light or light on
-    dark, is freed of uneven light, noise and dirt, and its ink is brought to the size and place
-    that `framing` gives. Where they are photographs or in colours, another size is resized.
+    paper, as digits are, their reverse is inverted, and what is on other paper or of another size,
+    dark ink on light or light on dark, is freed of uneven light, noise and dirt, and its ink is
+    brought to the size and place that `framing` gives. Where they are photographs or in colours,
+    another size is resized.
     Transparent pixels count as white; a photograph is turned upright as its EXIF data say.
 
     Args:
@@ -94,16 +95,22 @@ def _of_picture(image: Image.Image, framing: Framing, preprocessing: Preprocessi
         if array.dtype == np.uint8:
             array = array.astype(np.float32) / 255
         return Seen(preprocessing.of_brightness(array.reshape(-1))[None], how)
-    how = "its ink placed as in the training images"
     if same:
         picture = np.asarray(image)
         bright = 1 - picture if framing.dark else picture  # the ink, on dark paper
-        if np.median(border(bright)) < min(0.5, bright.max() - FAINTEST):
+        if _has_paper(bright, 0.5):
             return Seen(preprocessing.of_brightness(picture.reshape(-1))[None], AS_IT_IS)
-        how = f"on other paper than the training images, {how}"
+        if _has_paper(1 - bright, FAINTEST):
+            return Seen(preprocessing.of_brightness(1 - picture.reshape(-1))[None], "inverted")
+    how = "its ink placed as in the training images"
     ink = place(find_ink(_working_size(image)), framing)
     brightness = 1 - ink if framing.dark else ink
     return Seen(preprocessing.of_brightness(brightness.reshape(-1))[None], how)
+
+
+def _has_paper(bright: np.ndarray, most: float) -> bool:
+    """Whether the border of a picture with bright ink is darker than `most`, and than its ink."""
+    return bool(np.median(border(bright)) < min(most, bright.max() - FAINTEST))
 
 
 def _read_npy(path: Path, image_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
