@@ -68,7 +68,10 @@ def verdicts(received: Array, truth: Truth, ordinary: float) -> Iterator[Verdict
             known = error <= JUDGED * max(abs(value), scale, ordinary)
             verdict = (INFINITE, "") if known else None
         else:
-            verdict = _smooth(got, value, error, max(scale, size, FLOOR * ordinary))
+            known = error <= JUDGED * max(abs(value), size, ordinary)
+            verdict = (
+                _smooth(got, value, error, max(scale, size, FLOOR * ordinary)) if known else None
+            )
         if verdict:
             yield Verdict(direction, output, *verdict)
 
