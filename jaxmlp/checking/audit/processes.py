@@ -31,11 +31,17 @@ def rows(
     done: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     for target in targets:
         waiting.put(target)
-    for _ in range(min(processes, len(targets))):
-        given = (waiting, done, settings, time_limit)
-        threading.Thread(target=_work, args=given, daemon=True).start()
+    given = (waiting, done, settings, time_limit)
+    workers = [
+        threading.Thread(target=_work, args=given, daemon=True)
+        for _ in range(min(processes, len(targets)))
+    ]
+    for worker in workers:
+        worker.start()
     for _ in targets:
         yield done.get()
+    for worker in workers:
+        worker.join()
 
 
 def _work(waiting: Any, done: Any, settings: Path | None, time_limit: float) -> None:
@@ -53,12 +59,10 @@ def _work(waiting: Any, done: Any, settings: Path | None, time_limit: float) -> 
             says = f"stopped after {time_limit:g} s" if ended is None else "it ended the process"
             row = {"module": target.module, "name": target.name, "findings": []}
             row |= {"uncovered": says, "seconds": time_limit}
-            process.kill()
-            process.wait()
+            _end(process)
             process = _started(settings)
         done.put(row)
-    process.kill()
-    process.wait()
+    _end(process)
 
 
 def _started(settings: Path | None) -> subprocess.Popen[str]:
@@ -73,6 +77,11 @@ def _started(settings: Path | None) -> subprocess.Popen[str]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env=environment,
     )  # fmt: skip
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with process:  # which closes its pipes, and waits
+        process.kill()
 
 
 def _asked(process: Any, target: Target, seconds: float) -> dict[str, Any] | None:
