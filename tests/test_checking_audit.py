@@ -9,7 +9,7 @@ import pytest
 
 from jaxmlp.checking.audit import table
 from jaxmlp.checking.audit.discovery import targets
-from jaxmlp.checking.audit.samplers import sample
+from jaxmlp.checking.audit.samplers import Sample, sample
 from jaxmlp.checking.audit.settings import read
 
 PACKAGE = """
@@ -139,10 +139,14 @@ def test_settings_that_are_none(tmp_path, text, says):
 
 
 def test_samples_by_names():
-    given = sample(lambda x, scale: x / scale)
-    assert given.domain == {"x": "real", "scale": "positive"}
-    assert sample(lambda key, p: p * 2.0).domain == {"key": "fixed", "p": "unit"}
-    assert sample(lambda a: a @ a.T).arguments[0].shape == (3,)
+    def given(function):
+        found = sample(function)
+        assert isinstance(found, Sample)
+        return found
+
+    assert given(lambda x, scale: x / scale).domain == {"x": "real", "scale": "positive"}
+    assert given(lambda key, p: p * 2.0).domain == {"key": "fixed", "p": "unit"}
+    assert given(lambda a: a @ a.T).arguments[0].shape == (3,)
     assert sample(lambda a, b, c, d, e: a) == "it takes 5 arguments: give a domain in audit.toml"
 
 

@@ -54,7 +54,9 @@ def test_homework(tmp_path, monkeypatch, capsys):
     """The report on the README's homework holds the lines that the README shows."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "homework.py").write_text(next(code for code in PYTHON if "(W0, _)" in code))
-    command, shown = re.findall(r"`jaxmlp (check [^`]*)` prints.*?```\n(.*?)```", README, re.DOTALL)[0]
+    command, shown = re.findall(
+        r"`jaxmlp (check [^`]*)` prints.*?```\n(.*?)```", README, re.DOTALL
+    )[0]
     assert main(command.split()) == 1
     printed = capsys.readouterr().out
     head, *lines = shown.strip().splitlines()

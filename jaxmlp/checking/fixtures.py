@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from jaxmlp import checking
-from jaxmlp.checking import Report
+from jaxmlp.checking import Report, RuleReport
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,9 @@ def check_hvp() -> Callable[..., Report]:
 def check_lines() -> Callable[..., Report]:
     """`jaxmlp.checking.check_lines`, the same for a derivation line by line."""
     return checking.check_lines
+
+
+@pytest.fixture(scope="session")
+def check_rule() -> Callable[..., RuleReport]:
+    """`jaxmlp.checking.check_rule`: fails with the findings if a derivative rule is wrong."""
+    return checking.check_rule

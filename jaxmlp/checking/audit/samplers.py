@@ -20,7 +20,6 @@ POSITIVE = {
     "alpha", "beta", "concentration", "df", "dfd", "dfn", "rate", "s", "scale", "sigma", "std",
     "temperature", "variance", "gamma", "kappa",
 }  # fmt: skip
-FIXED = {"axis", "dtype", "keepdims", "shape", "name", "precision", "where", "initial", "out"}
 WHOLE = {"n", "k", "m", "d", "order", "num_classes", "n_iter"}
 KEYS = {"key", "rng", "rng_key", "seed"}
 MOST = 4  # arguments without a default
@@ -36,12 +35,10 @@ class Sample(NamedTuple):
     domain: dict[str, Any]
 
 
-def sample(function: Callable[..., Any], every: bool = False) -> Sample | str:
+def sample(function: Callable[..., Any]) -> Sample | str:
     """Arguments at which a function has finite values, or why there are none.
 
-    Args:
-        function: whose signature is looked at.
-        every: arguments that have a default, too, if the function takes them.
+    Numbers that have a default are given, too, if the function takes them.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -54,7 +51,7 @@ def sample(function: Callable[..., Any], every: bool = False) -> Sample | str:
     )
     if len(needed) > MOST:
         return f"it takes {len(needed)} arguments: give a domain in audit.toml"
-    for taken in [[*needed, *optional], needed] if optional or every else [needed]:
+    for taken in [[*needed, *optional], needed] if optional else [needed]:
         for form in itertools.product(FORMS, repeat=min(2, max(1, len(taken)))):
             found = _given(taken, form)
             if found.arguments and _fits(function, found.arguments):

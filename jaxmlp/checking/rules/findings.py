@@ -22,7 +22,6 @@ KINK = "convention at a kink"
 INTENDED = "on purpose"
 NUMBERS = (WRONG, SIGN, MISSING, LOST)  # of which one cause may look like several
 NOTES = (KINK, INTENDED)  # that do not fail
-FAILING = (WRONG, SIGN, MISSING, CHANGED, INFINITE, RAISES, MODES, BATCHES, SECOND, LOST)
 
 COARSE = 2e-2  # relative error up to which it may be rounding, to as few digits as bfloat16 has
 UNEVEN = 0.3  # of the largest such error, by which they have to differ

@@ -142,7 +142,9 @@ class Witnesses(Programs):
         params, batch, dtype = given
         place, said, slope = max(wrong, key=lambda each: abs(each[1] - each[2].value))
         name = entry_names(params, self.prefix)[place]
-        numbers = f"{name} is {said:.6g} by JAX, and {slope.value:.6g} by differences of the loss"
+        digits = 6 if f"{said:.6g}" != f"{slope.value:.6g}" else 15
+        by_differences = f"{slope.value:.{digits}g} by differences of the loss"
+        numbers = f"{name} is {said:.{digits}g} by JAX, and {by_differences}"
         if self._is_rounding(given, wrong):
             if abs(said - slope.value) > NOTHING:
                 says = f"rounding leaves few digits of what jax.grad makes of the loss: {numbers}"
