@@ -1,5 +1,6 @@
 """The checker of derivative rules: right and wrong ones, all told what they are."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -82,3 +83,34 @@ def test_domains(domain):
 
     assert examine_rule(log, 0.7, domain=domain).passed
     assert not examine_rule(log, 0.7, domain="positive").passed
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_formula_takes_the_place_of_differences(factor):
+    square = slope(lambda x, n: x**2 + n, lambda t, a, x, n: 2 * t * x, lambda t, a, x, n: t)
+    given = {"domain": (0.5, 2), "truth": lambda x, n: (factor * 2 * x, 1.0)}
+    report = examine_rule(square, 1.3, 0.7, **given)
+    assert report.passed == (factor == 1)
+    with pytest.raises(
+        ValueError, match="truth returns 1 derivatives: return one for each of x, n"
+    ):
+        examine_rule(square, 1.3, 0.7, truth=lambda x, n: 2 * x)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_samples_by_their_distribution(power):
+    """Samples of an exponential distribution, s · E, with the slope E, or another one."""
+
+    def draw(key, scale):
+        return scale * jax.random.exponential(key, (3,))
+
+    sampler = jax.custom_jvp(draw)
+    sampler.defjvp(lambda p, t: (draw(*p), t[1] * jax.random.exponential(p[0], (3,)) ** power))
+
+    def given(scale):
+        return sampler(jax.random.key(0), scale)
+
+    report = examine_rule(
+        given, 1.3, domain=(0.5, 3), cdf=lambda x, scale: -np.expm1(-x / scale), dtypes=[]
+    )
+    assert report.passed == (power == 1)

@@ -17,6 +17,7 @@ from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.domains import Domain, domains_of
 from jaxmlp.checking.rules.findings import Found, told
+from jaxmlp.checking.rules.formulas import Formula, by_distribution, by_formula
 from jaxmlp.checking.rules.function import Function, digits
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import lost
@@ -40,6 +41,8 @@ def examine_rule(
     function: Callable[..., Any],
     *arguments: Any,
     domain: Any = None,
+    truth: Callable[..., Any] | None = None,
+    cdf: Callable[..., Any] | None = None,
     intended: Any = (),
     dtypes: Sequence[str] = DTYPES,
     seed: int = 0,
@@ -53,6 +56,11 @@ def examine_rule(
             "fixed", a pair (low, high), a list of values or a Hypothesis strategy; for several
             arguments a dict of such by their names, or a list. Points that the function refuses
             by NaN or infinity are left out.
+        truth: a formula for the derivatives, in the place of differences: takes the arguments,
+            and returns the derivative by each that moves (a tuple, if there are several), of the
+            outputs' shape and then the argument's; mpmath's numbers will do.
+        cdf: of a function that draws samples, the distribution function F(x, parameters) of one
+            sample: its derivatives tell how samples move at a fixed probability.
         intended: functions, or their names, whose rules are not meant to be derivatives.
         dtypes: of the arguments.
         seed: of the random numbers.
@@ -70,8 +78,11 @@ def examine_rule(
     whole = Function(function, arguments, names)
     _check(whole, function, dtypes)
     check = _Check(whole, domains_of(domain, names), seed)
+    if truth and cdf:
+        raise ValueError("truth and cdf are both given: one of them tells the derivative")
+    formula = by_formula(whole, truth) if truth else by_distribution(whole, cdf) if cdf else None
     meant = {*rule_names(intended)} & {*check.rules}
-    found = told(list(check.findings(dtypes)))
+    found = told(list(check.findings(dtypes, formula)))
     if meant:
         found = [replace(each, kind=kinds.INTENDED) for each in found]
     return RuleReport(
@@ -168,13 +179,13 @@ class _Check:
         looked = [distinct[i] for i in np.flatnonzero(finite)]
         return looked, len(distinct) - len(looked)
 
-    def findings(self, dtypes: Sequence[str]) -> Iterator[Found]:
+    def findings(self, dtypes: Sequence[str], formula: Formula | None) -> Iterator[Found]:
         """Every finding: first order, transformations, second order, fewer digits."""
         plain = without_rules(self.whole.function) if self.rules else None
         name = name_of(self.whole.function)
         without = self.whole.with_function(plain) if plain else None
         batched = list(self._batched())
-        first = Order(self.jacobian, without, self.looked, name)
+        first = Order(self.jacobian, without, self.looked, name, formula)
         yield from (first.found(self.looked[0], *each) for each in batched)
         yield from first.findings()
         self.remarks += first.remarks

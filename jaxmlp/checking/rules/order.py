@@ -10,6 +10,7 @@ from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.differences import Slopes, slopes
 from jaxmlp.checking.rules.findings import Found
+from jaxmlp.checking.rules.formulas import Formula
 from jaxmlp.checking.rules.function import Function
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import Truth, Verdict, confirmed, verdicts
@@ -17,6 +18,7 @@ from jaxmlp.checking.rules.points import Point
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
 NOISE = 1e-12  # relative moves of the arguments, with which a rounding error becomes another
+FORMULA = 1e-8  # relative error of a formula that is taken for the truth
 SAID = 4  # entries of a part at a point, of which something is said
 RESOLVED = 1e100  # the largest number at which slopes are compared
 MOVES = 3
@@ -33,7 +35,12 @@ class Order:
     """
 
     def __init__(
-        self, jacobian: Jacobian, plain: Function | None, looked: Sequence[Point], name: str
+        self,
+        jacobian: Jacobian,
+        plain: Function | None,
+        looked: Sequence[Point],
+        name: str,
+        formula: Formula | None = None,
     ) -> None:
         """Take the differences at all points.
 
@@ -42,8 +49,9 @@ class Order:
             plain: the function without its rules, if it has any.
             looked: the points.
             name: of the function.
+            formula: what its derivative is known to be, and differences are not asked for.
         """
-        self.jacobian, self.looked, self.name = jacobian, looked, name
+        self.jacobian, self.looked, self.name, self.formula = jacobian, looked, name, formula
         self.plain = jacobian.of(plain) if plain else None
         self.right: list[Array] = []
         self.remarks: list[str] = []
@@ -51,6 +59,8 @@ class Order:
         values = jacobian.function.value
         parts = range(len(jacobian.directions))
         self.truths = [self._weighed(slopes(values, rows, jacobian.along(i))) for i in parts]
+        if formula:
+            self.truths = self._told(formula)
         usual = [i for i, each in enumerate(looked) if each.ordinary]
         self.ordinary = [
             max((Truth(*(each[i] for each in truth)).scale for i in usual), default=0.0)
@@ -72,6 +82,23 @@ class Order:
         return Slopes(
             np.where(kink, np.nan, value), error, left, right, none, none | edge, size
         )  # fmt: skip
+
+    def _told(self, formula: Formula) -> list[Slopes]:
+        """What a formula says in the place of differences, where it says something."""
+        parts: list[list[Array]] = [[] for _ in self.truths]
+        for point in self.looked:
+            for part, matrix in enumerate(formula(point.row)):
+                along = self.jacobian.directions[part] @ matrix.T
+                parts[part].append(
+                    along if self.jacobian.whole else along @ self.jacobian.weights.T
+                )
+        found = []
+        for values, slope in zip(parts, self.truths, strict=True):
+            value = np.stack(values)
+            none = np.zeros(value.shape, bool)
+            error = FORMULA * np.abs(value)
+            found.append(slope._replace(value=value, error=error, kink=none, edge=none))
+        return found
 
     def findings(self) -> Iterator[Found]:
         """What is to be said at every point."""
@@ -128,7 +155,7 @@ class Order:
         got, value = float(received[at]), float(truth.value[at])
         if kind != kinds.INFINITE and np.abs(point.row).max() > RESOLVED:
             return  # where no differences are small beside what the function does
-        central = not truth.edge[at] and not truth.kink[at]
+        central = not (truth.edge[at] or truth.kink[at] or self.formula)
         if central and self.jacobian.whole:
             along = self.jacobian.along(part)[verdict.direction]
             function = self.jacobian.function
