@@ -291,7 +291,8 @@ class _Check:
         _, got = narrow.products(mode, row, part)
         with np.errstate(all="ignore"):
             near = np.abs(np.stack(beside) - true).max(axis=0)
-        for at, kind, says in lost(got, true, near, first.truth(part, place).size, dtype):
+        size = np.maximum(first.truth(part, place).size, first.ordinary[part])
+        for at, kind, says in lost(got, true, near, size, dtype):
             numbers = float(got[at]), float(true[at])
             point = Point(row, RIGHT)
             yield first.found(point, kind, part, at[0], mode, *numbers, says=says, dtype=dtype)

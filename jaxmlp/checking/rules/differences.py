@@ -19,6 +19,7 @@ UNDERFLOW = 1e-290  # what may be lost of a value, whatever its size
 ULPS = 4.0  # roundings of a number, by which it is moved
 WILD = 1e-6  # of the values, which the rounding of the arguments may change before all is lost
 JUDGED = 1e-3  # relative error up to which a slope by differences says something
+JUMP = 1e-3  # of the values, that no smooth function changes by at the smallest step
 GOOD = 1e-4  # relative error of a triple that counts as good
 APART = 1e-6  # relative difference of the slopes on both sides, from which it is a kink
 
@@ -80,6 +81,11 @@ def slopes(value: Callable[[Array], Array], rows: Array, directions: Array) -> S
     right, right_error = _extrapolated((ahead - middle) / step, 2.0, 4.0, largest / step, noise)
     left, left_error = _extrapolated((middle - behind) / step, 2.0, 4.0, largest / step, noise)
     size = np.abs(middle[:, :, 0, 0]) / np.maximum(sizes, 1.0)[..., None]
+    jump = np.fmax(np.abs(ahead - middle), np.abs(behind - middle))[..., -1, :].min(axis=2)
+    jumps = jump > JUMP * np.fmax.reduce(largest_value, axis=(2, 3))
+    jumps &= jump > 2 * np.abs(central[0]) * steps[..., -1].max(axis=2)[..., None]
+    jumps = jumps.any(axis=-1, keepdims=True)  # of one output, with which others may turn round
+    central = central[0], np.where(jumps, np.inf, central[1])
     return _weighed(central, (left, left_error), (right, right_error), size)
 
 
@@ -98,12 +104,16 @@ def _extrapolated(
     error = np.abs(twice - once[..., 1:, :]) + ROUNDED * EPSILON * rounding[..., 2:, :]
     error = error + 2 * noise[..., 2:, :] * np.abs(twice)
     error = np.where(np.isfinite(error), error, np.inf)
-    error = np.where(_trusted(twice, error), error, np.inf)
-    order = np.argsort(error, axis=3)[:, :, :, :2]
+    trusted = np.where(_trusted(twice, error), error, np.inf)
+    order = np.argsort(trusted, axis=3)[:, :, :, :2]
     best, next_best = np.moveaxis(np.take_along_axis(twice, order, axis=3), 3, 0)
-    least = np.take_along_axis(error, order[:, :, :, :1], axis=3)[:, :, :, 0]
+    least = np.take_along_axis(trusted, order[:, :, :, :1], axis=3)[:, :, :, 0]
     differ = np.abs(best - next_best)
     least = np.where(np.isfinite(differ), np.maximum(least, differ), least)
+    smaller = np.arange(error.shape[3])[:, None] > order[:, :, :, :1]
+    off = np.abs(twice - best[:, :, :, None])
+    denied = (smaller & (off > TRUST * (error + least[:, :, :, None]))).any(axis=3)
+    least = np.where(denied, np.inf, least)  # by smaller steps, which know better
     return _nearer(np.moveaxis(best, 2, 0), np.moveaxis(least, 2, 0))
 
 

@@ -17,7 +17,7 @@ from jaxmlp.checking.rules.judging import Truth, Verdict, confirmed, verdicts
 from jaxmlp.checking.rules.points import Point
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
-NOISE = 1e-12  # relative moves of the arguments, with which a rounding error becomes another
+NOISE = (1e-12, 1e-6)  # relative moves of the arguments, with which rounding errors change
 FORMULA = 1e-8  # relative error of a formula that is taken for the truth
 SAID = 4  # entries of a part at a point, of which something is said
 RESOLVED = 1e100  # the largest number at which slopes are compared
@@ -175,17 +175,19 @@ class Order:
     def _is_noise(
         self, point: Point, part: int, mode: str, at: tuple[int, int], error: float
     ) -> bool:
-        """Whether an error becomes another where the arguments move by some roundings."""
+        """Whether an error becomes another where the arguments hardly move."""
         rng = np.random.default_rng(0)
-        found = []
-        for _ in range(MOVES):
-            row = point.row * (1 + NOISE * rng.uniform(-1, 1, point.row.shape))
-            try:
-                found.append(float(self.jacobian.products(mode, row, part)[1][at]))
-            except Exception:
-                return False
-        spread = np.ptp(found)
-        return bool(spread > UNLIKE * abs(error))
+        for size in NOISE:
+            found = []
+            for _ in range(MOVES):
+                row = point.row * (1 + size * rng.uniform(-1, 1, point.row.shape))
+                try:
+                    found.append(float(self.jacobian.products(mode, row, part)[1][at]))
+                except Exception:
+                    return False
+            if np.ptp(found) > UNLIKE * abs(error):
+                return True
+        return False
 
     def _without(self, row: Array, part: int, at: tuple[int, int]) -> float:
         """What the program without its rules gives."""
