@@ -1,7 +1,6 @@
 """`check_rule`: a derivative rule from all sides, at the points at which rules go wrong."""
 
 import contextlib
-import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from jaxmlp.checking.rules.formulas import Formula, by_distribution, by_formula
 from jaxmlp.checking.rules.function import Function, digits
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import lost
+from jaxmlp.checking.rules.names import argument_names, name_of
 from jaxmlp.checking.rules.order import Order
 from jaxmlp.checking.rules.points import Point, points
 from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
@@ -102,24 +102,6 @@ def check_rule(function: Callable[..., Any], *arguments: Any, **settings: Any) -
     if not report.passed:
         raise RuleMismatch(report)
     return report
-
-
-def argument_names(function: Callable[..., Any], arguments: Sequence[Any]) -> list[str]:
-    """The names of the positional arguments that are given."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return [f"x{i}" for i in range(len(arguments))]
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "x")
-    names += [f"{rest}{i}" for i in range(len(arguments) - len(names))]
-    return names[: len(arguments)]
-
-
-def name_of(function: Any) -> str:
-    """The name of a function, without what it is part of."""
-    name = getattr(function, "__name__", type(function).__name__)
-    return "f" if name == "<lambda>" else name
 
 
 def _check(whole: Function, function: Any, dtypes: Sequence[str]) -> None:
