@@ -113,20 +113,26 @@ def _extrapolated(
     smaller = np.arange(error.shape[3])[:, None] > order[:, :, :, :1]
     off = np.abs(twice - best[:, :, :, None])
     denied = (smaller & (off > TRUST * (error + least[:, :, :, None]))).any(axis=3)
-    least = np.where(denied, np.inf, least)  # by smaller steps, which know better
+    poor = least > GOOD * np.abs(best)
+    least = np.where(denied & poor, np.inf, least)  # by smaller steps, which know better
     return _nearer(np.moveaxis(best, 2, 0), np.moveaxis(least, 2, 0))
 
 
 def _trusted(value: Array, error: Array) -> Array:
-    """Which triples (p, k, 2, t, m) count: of several runs of good ones that with least steps.
+    """Which triples (p, k, 2, t, m) count: the longest run of good ones, of equals the last.
 
-    Large steps may miss what happens between, and still agree with each other.
+    Large steps may miss what happens between, and still agree with each other; and a formula for
+    the neighbourhood of one number, taken for the smallest steps only, may be another one.
     """
     good = error <= GOOD * np.abs(value)
+    length = longest = end = np.zeros(good[:, :, :, 0].shape, int)
+    for place in range(good.shape[3]):
+        length = np.where(good[:, :, :, place], length + 1, 0)
+        better = (length > 0) & (length >= longest)
+        longest, end = np.where(better, length, longest), np.where(better, place, end)
     places = np.arange(good.shape[3])[:, None]
-    last = np.where(good, places, -1).max(axis=3, keepdims=True)
-    before = np.where(~good & (places < last), places, -1).max(axis=3, keepdims=True)
-    return (last < 0) | ((places > before) & (places <= last))
+    longest, end = longest[:, :, :, None], end[:, :, :, None]
+    return (longest == 0) | ((places > end - longest) & (places <= end))
 
 
 def _nearer(values: Array, errors: Array) -> tuple[Array, Array]:

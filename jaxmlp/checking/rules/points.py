@@ -108,6 +108,12 @@ def special_leaves(
                 other = leaf.copy()
                 other.flat[place] = number
                 yield other, f"with {part.entry(part.start + place)} = {number:g}"
+        half = leaf.size // 2
+        for rows, which in ((slice(half), "first"), (slice(half, None), "last")):
+            other = leaf.copy()
+            other.reshape(-1)[rows] = 0.0
+            if domain.holds(0.0):
+                yield other, f"with its {which} half 0"
         yield np.full(part.shape, leaf.flat[0]), "with equal entries"
         two = leaf.copy()
         two.flat[1] = two.flat[0]
