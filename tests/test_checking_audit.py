@@ -73,7 +73,7 @@ def audit(package, *arguments):
 
 
 def test_a_package_from_the_command_line(package):
-    limits = ("--time-limit", "4", "--processes", "2")
+    limits = ("--time-limit", "15", "--processes", "2")
     ended = audit(package, "waves", "--report", "out.json", *limits)
     assert ended.returncode == 1, ended.stderr
     assert "✗ waves:wrong" in ended.stdout
@@ -83,7 +83,7 @@ def test_a_package_from_the_command_line(package):
     assert kinds["wrong"] == ["wrong sign"]
     assert kinds["_hidden"] == ["wrong"]
     assert kinds["scaled"] == ["missing"]
-    assert "stopped after 4 s" in rows["endless"]["uncovered"]
+    assert "stopped after 15 s" in rows["endless"]["uncovered"]
     assert "SystemExit" in rows["exits"]["uncovered"]
     assert "no sample of its arguments" in rows["by_words"]["uncovered"]
     assert rows["nothing"]["uncovered"] == "it takes no arguments"
