@@ -61,6 +61,12 @@ def as_people_run_it():
         yield
 
 
+@pytest.fixture
+def same_numbers(request):
+    """Every test draws the same, whichever ran before it: from the module's RNG at its STATE."""
+    request.module.RNG.bit_generator.state = request.module.STATE
+
+
 @pytest.fixture(scope="session")
 def mnist_directory() -> Path:
     """The folder with MNIST's four IDX files, where there is one."""

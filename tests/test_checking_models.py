@@ -20,7 +20,7 @@ from jaxmlp.checking.trials import largest
 from tests import models
 from tests.strategies import LONG
 
-pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
+pytestmark = pytest.mark.usefixtures("same_numbers", "as_users_see_it", "as_people_run_it")
 RNG = np.random.default_rng(0)
 WEIGHTS = [
     (RNG.normal(size=4), (RNG.normal(size=(n, 4)), RNG.integers(0, 2, n).astype(float)))
@@ -29,12 +29,6 @@ WEIGHTS = [
 
 
 STATE = RNG.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def same_numbers():
-    """Every test draws the same, whichever ran before it in this process."""
-    RNG.bit_generator.state = STATE
 
 
 NETWORKS = [

@@ -16,13 +16,7 @@ RNG = np.random.default_rng(0)
 STATE = RNG.bit_generator.state
 
 
-@pytest.fixture(autouse=True)
-def same_numbers():
-    """Every test draws the same, whichever ran before it in this process."""
-    RNG.bit_generator.state = STATE
-
-
-pytestmark = pytest.mark.usefixtures("as_people_run_it")
+pytestmark = pytest.mark.usefixtures("same_numbers", "as_people_run_it")
 
 
 def kinds(report):

@@ -31,6 +31,12 @@ def has_rules(program: Jaxpr, intended: Sequence[str] = ()) -> bool:
     return any(_is_rule(equation, intended) for equation in operations(program))
 
 
+def rules_in(program: Jaxpr) -> list[str]:
+    """The names of the functions with a rule that a program meets."""
+    met = [each for each in operations(program) if each.primitive.name in RULES]
+    return list(dict.fromkeys(rule_name(each)[0] for each in met))
+
+
 def _is_rule(equation: Any, intended: Sequence[str]) -> bool:
     return equation.primitive.name in RULES and rule_name(equation)[0] not in intended
 

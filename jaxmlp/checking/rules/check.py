@@ -11,8 +11,7 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import first_line
-from jaxmlp.checking.programs.interpreter import RULES, operations, rule_name
-from jaxmlp.checking.programs.rules import without_rules
+from jaxmlp.checking.programs.rules import rules_in, without_rules
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.domains import Domain, domains_of
 from jaxmlp.checking.rules.findings import Found, told
@@ -147,8 +146,7 @@ class _Check:
         except Exception:  # a function that branches in Python
             self.remarks.append("JAX cannot trace it: it is called point by point")
             return []
-        met = [each for each in operations(program.jaxpr) if each.primitive.name in RULES]
-        return list(dict.fromkeys(rule_name(each)[0] for each in met))
+        return rules_in(program.jaxpr)
 
     def _points(self) -> tuple[list[Point], int]:
         """The points at which the function has values, and how many others there are."""
@@ -273,7 +271,7 @@ class _Check:
         _, got = narrow.products(mode, row, part)
         with np.errstate(all="ignore"):
             near = np.abs(np.stack(beside) - true).max(axis=0)
-        size = np.maximum(first.truth(part, place).size, first.ordinary[part])
+        size = np.maximum(first.truths[part].at(place).size, first.ordinary[part])
         for at, kind, says in lost(got, true, near, size, dtype):
             numbers = float(got[at]), float(true[at])
             point = Point(row, RIGHT)

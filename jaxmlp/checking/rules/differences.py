@@ -44,6 +44,16 @@ class Slopes(NamedTuple):
     edge: Array
     size: Array
 
+    def at(self, place: int) -> "Slopes":
+        """Those at one point: arrays (directions, outputs)."""
+        return Slopes(*(each[place] for each in self))
+
+    @property
+    def scale(self) -> float:
+        """The largest slope that is known well."""
+        sure = np.isfinite(self.value) & (self.error <= JUDGED * np.abs(self.value))
+        return float(np.max(np.abs(self.value), initial=0, where=sure))
+
 
 @np.errstate(all="ignore")
 def slopes(value: Callable[[Array], Array], rows: Array, directions: Array) -> Slopes:
@@ -55,7 +65,7 @@ def slopes(value: Callable[[Array], Array], rows: Array, directions: Array) -> S
         directions: along which (k, n), each with entries of size about 1.
     """
     count = len(rows)
-    sizes = np.abs(rows[:, None, :] * (directions != 0)[None]).max(axis=-1, initial=0)  # (p, k)
+    sizes = _sizes(rows, directions)
     scales = np.stack([np.ones_like(sizes), _power_of_two(sizes)], axis=-1)  # (p, k, 2)
     steps = scales[..., None] * STEPS  # (p, k, 2, s)
     signs = np.array([1.0, -1.0])
@@ -80,13 +90,30 @@ def slopes(value: Callable[[Array], Array], rows: Array, directions: Array) -> S
     central = _extrapolated((ahead - behind) / (2 * step), 4.0, 16.0, largest / step, noise)
     right, right_error = _extrapolated((ahead - middle) / step, 2.0, 4.0, largest / step, noise)
     left, left_error = _extrapolated((middle - behind) / step, 2.0, 4.0, largest / step, noise)
-    size = np.abs(middle[:, :, 0, 0]) / np.maximum(sizes, 1.0)[..., None]
+    size = _beside(exact, sizes)
     jump = np.fmax(np.abs(ahead - middle), np.abs(behind - middle))[..., -1, :].min(axis=2)
     jumps = jump > JUMP * np.fmax.reduce(largest_value, axis=(2, 3))
     jumps &= jump > 2 * np.abs(central[0]) * steps[..., -1].max(axis=2)[..., None]
     jumps = jumps.any(axis=-1, keepdims=True)  # of one output, with which others may turn round
     central = central[0], np.where(jumps, np.inf, central[1])
     return _weighed(central, (left, left_error), (right, right_error), size)
+
+
+def known(values: Array, rows: Array, directions: Array, slope: Array, error: Array) -> Slopes:
+    """Slopes (p, k, m) that need no differences, of a function with the values (p, m)."""
+    none = np.zeros(slope.shape, bool)
+    size = np.broadcast_to(_beside(values, _sizes(rows, directions)), slope.shape)
+    return Slopes(slope, error, slope, slope, none, none, size)
+
+
+def _sizes(rows: Array, directions: Array) -> Array:
+    """The largest number that moves, at each point along each direction: (p, k)."""
+    return np.abs(rows[:, None, :] * (directions != 0)[None]).max(axis=-1, initial=0)
+
+
+def _beside(values: Array, sizes: Array) -> Array:
+    """What a slope is large or small beside: (p, k, m)."""
+    return np.abs(values[:, None]) / np.maximum(sizes, 1.0)[..., None]
 
 
 def _power_of_two(sizes: Array) -> Array:

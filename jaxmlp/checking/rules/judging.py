@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.rules.differences import JUDGED
+from jaxmlp.checking.rules.differences import JUDGED, Slopes
 from jaxmlp.checking.rules.findings import INFINITE, KINK, LOST, MISSING, SIGN, WRONG
 from jaxmlp.checking.rules.function import Function
 
@@ -21,24 +21,6 @@ FEW = 64.0  # roundings, which every formula may make
 CONFIRMING = 2.0 ** -np.arange(5, 21)
 
 
-class Truth(NamedTuple):
-    """What differences say of some entries (k, m) at one point: as `Slopes` has them."""
-
-    value: Array
-    error: Array
-    left: Array
-    right: Array
-    kink: Array
-    edge: Array
-    size: Array
-
-    @property
-    def scale(self) -> float:
-        """The largest slope that is known well."""
-        sure = np.isfinite(self.value) & (self.error <= JUDGED * np.abs(self.value))
-        return float(np.max(np.abs(self.value), initial=0, where=sure))
-
-
 class Verdict(NamedTuple):
     """One entry that is worth a word: its place (direction, output), the kind, and a sentence."""
 
@@ -48,12 +30,12 @@ class Verdict(NamedTuple):
     says: str = ""
 
 
-def verdicts(received: Array, truth: Truth, ordinary: float) -> Iterator[Verdict]:
+def verdicts(received: Array, truth: Slopes, ordinary: float) -> Iterator[Verdict]:
     """What is to be said of a rule's derivative (k, m).
 
     Args:
         received: the derivative.
-        truth: what differences say.
+        truth: what differences say at that point.
         ordinary: the largest slope at ordinary points.
     """
     scale = truth.scale

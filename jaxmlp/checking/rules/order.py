@@ -8,16 +8,16 @@ import numpy as np
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules import findings as kinds
-from jaxmlp.checking.rules.differences import Slopes, slopes
+from jaxmlp.checking.rules.differences import Slopes, known, slopes
 from jaxmlp.checking.rules.findings import Found
 from jaxmlp.checking.rules.formulas import Formula
 from jaxmlp.checking.rules.function import Function
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
-from jaxmlp.checking.rules.judging import Truth, Verdict, confirmed, verdicts
+from jaxmlp.checking.rules.judging import Verdict, confirmed, verdicts
 from jaxmlp.checking.rules.points import Point
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
-NOISE = (1e-12,)  # relative moves of the arguments, with which rounding errors change
+NOISE = 1e-12  # relative moves of the arguments, with which rounding errors change
 FORMULA = 1e-8  # relative error of a formula that is taken for the truth
 SAID = 4  # entries of a part at a point, of which something is said
 RESOLVED = 1e100  # the largest number at which slopes are compared
@@ -57,15 +57,15 @@ class Order:
         self.right: list[Array] = []
         self.remarks: list[str] = []
         rows = np.stack([each.row for each in looked])
-        values = jacobian.function.value
-        parts = range(len(jacobian.directions))
-        self.truths = [self._weighed(slopes(values, rows, jacobian.along(i))) for i in parts]
         if formula:
-            self.truths = self._told(formula)
+            self.truths = self._told(formula, rows)
+        else:
+            values, parts = jacobian.function.value, range(len(jacobian.directions))
+            found = [slopes(values, rows, jacobian.along(part)) for part in parts]
+            self.truths = [self._weighed(each) for each in found]
         usual = [i for i, each in enumerate(looked) if each.ordinary]
         self.ordinary = [
-            max((Truth(*(each[i] for each in truth)).scale for i in usual), default=0.0)
-            for truth in self.truths
+            max((truth.at(i).scale for i in usual), default=0.0) for truth in self.truths
         ]
 
     def _weighed(self, found: Slopes) -> Slopes:
@@ -84,21 +84,15 @@ class Order:
             np.where(kink, np.nan, value), error, left, right, none, none | edge, size
         )  # fmt: skip
 
-    def _told(self, formula: Formula) -> list[Slopes]:
+    def _told(self, formula: Formula, rows: Array) -> list[Slopes]:
         """What a formula says in the place of differences, where it says something."""
-        parts: list[list[Array]] = [[] for _ in self.truths]
-        for point in self.looked:
-            for part, matrix in enumerate(formula(point.row)):
-                along = self.jacobian.directions[part] @ matrix.T
-                parts[part].append(
-                    along if self.jacobian.whole else along @ self.jacobian.weights.T
-                )
-        found = []
-        for values, slope in zip(parts, self.truths, strict=True):
-            value = np.stack(values)
-            none = np.zeros(value.shape, bool)
-            error = FORMULA * np.abs(value)
-            found.append(slope._replace(value=value, error=error, kink=none, edge=none))
+        jacobian, found = self.jacobian, []
+        values = np.abs(jacobian.function.value(rows)) @ np.abs(jacobian.weights).T
+        for part, matrices in enumerate(zip(*map(formula, rows), strict=True)):
+            slope = jacobian.directions[part] @ np.stack(matrices).swapaxes(1, 2)
+            slope = slope if jacobian.whole else slope @ jacobian.weights.T
+            error = FORMULA * np.abs(slope)
+            found.append(known(values, rows, jacobian.along(part), slope, error))
         return found
 
     def findings(self) -> Iterator[Found]:
@@ -108,10 +102,6 @@ class Order:
             yield from here
             if not any(each.fails or each.kind == kinds.KINK for each in here):
                 self.right.append(point.row)
-
-    def truth(self, part: int, place: int) -> Truth:
-        """What differences say for a part at a point."""
-        return Truth(*(each[place] for each in self.truths[part]))
 
     def _at(self, place: int, point: Point) -> Iterator[Found]:
         values = self.jacobian.function.one(point.row)
@@ -123,7 +113,7 @@ class Order:
                     yield from self._raised(error, point, part, mode)
                     continue
                 yield from self._changed(point, part, mode, values, primal)
-                said = verdicts(received, self.truth(part, place), self.ordinary[part])
+                said = verdicts(received, self.truths[part].at(place), self.ordinary[part])
                 for verdict in itertools.islice(said, SAID):
                     yield from self._entry(place, point, part, mode, verdict, received)
 
@@ -152,7 +142,7 @@ class Order:
     ) -> Iterator[Found]:
         """A finding about one entry, if JAX's own values confirm it."""
         at = verdict.direction, verdict.output
-        truth, kind = self.truth(part, place), verdict.kind
+        truth, kind = self.truths[part].at(place), verdict.kind
         got, value = float(received[at]), float(truth.value[at])
         if kind != kinds.INFINITE and np.abs(point.row).max() > RESOLVED:
             return  # where no differences are small beside what the function does
@@ -178,17 +168,14 @@ class Order:
     ) -> bool:
         """Whether an error becomes another where the arguments hardly move."""
         rng = np.random.default_rng(0)
-        for size in NOISE:
-            found = []
-            for _ in range(MOVES):
-                row = point.row * (1 + size * rng.uniform(-1, 1, point.row.shape))
-                try:
-                    found.append(float(self.jacobian.products(mode, row, part)[1][at]))
-                except Exception:
-                    return False
-            if np.ptp(found) > UNLIKE * abs(error):
-                return True
-        return False
+        found = []
+        for _ in range(MOVES):
+            row = point.row * (1 + NOISE * rng.uniform(-1, 1, point.row.shape))
+            try:
+                found.append(float(self.jacobian.products(mode, row, part)[1][at]))
+            except Exception:
+                return False
+        return bool(np.ptp(found) > UNLIKE * abs(error))
 
     def _without(self, row: Array, part: int, at: tuple[int, int]) -> float:
         """What the program without its rules gives."""

@@ -15,8 +15,7 @@ SPECIAL = (
     0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 1.5, 3.0, -3.0, 4.0, 10.0, -10.0, 30.0, -30.0,
     1e-3, -1e-3, 1e-6, -1e-6, 1e-10, -1e-10, 100.0, -100.0, 1e4, -1e4,
 )  # fmt: skip
-TINY = {"float64": 1e-250, "float32": 1e-30, "bfloat16": 1e-30, "float16": 1e-4}
-HUGE = {"float64": 1e250, "float32": 1e30, "bfloat16": 1e30, "float16": 1e3}
+TINY, HUGE = 1e-250, 1e250
 BESIDE = (1e-3, 1e-6)  # relative distances from an edge
 LARGE = 64  # numbers in a leaf, from which it is only filled, and no single one is set
 
@@ -56,7 +55,7 @@ def points(function: Function, domains: Sequence[Domain], seed: int = 0) -> Iter
         ordinary.append(row)
         yield Point(row, "numbers drawn at random", True)
     for part, domain in free:
-        for leaf, about in special_leaves(part, domain, ordinary[-1], rng):
+        for leaf, about in special_leaves(part, domain, ordinary[-1]):
             row = ordinary[len(about) % len(ordinary)].copy()
             _set(row, part, leaf)
             yield Point(row, f"{part.name} {about}")
@@ -86,9 +85,7 @@ def _set(row: Array, part: Part, leaf: Array) -> None:
     row[part.start : part.stop] = np.broadcast_to(leaf, part.shape).ravel()
 
 
-def special_leaves(
-    part: Part, domain: Domain, base: Array, rng: np.random.Generator
-) -> Iterator[tuple[Array, str]]:
+def special_leaves(part: Part, domain: Domain, base: Array) -> Iterator[tuple[Array, str]]:
     """What is special for a leaf, with a few words about it."""
     if domain.given:
         for number, value in enumerate(domain.given):
@@ -120,14 +117,14 @@ def special_leaves(
         yield two, "with two equal entries"
 
 
-def special_numbers(domain: Domain, dtype: str = "float64") -> list[float]:
+def special_numbers(domain: Domain) -> list[float]:
     """Numbers at which rules go wrong: whole and half ones, edges, tiny and huge ones."""
     edges = [end for end in (domain.low, domain.high) if math.isfinite(end)]
     width = domain.high - domain.low if len(edges) == 2 else 1.0
     beside = [
         end + sign * width * distance for end in edges for sign in (1, -1) for distance in BESIDE
     ]
-    sizes = [sign * each[dtype] for each in (TINY, HUGE) for sign in (1, -1)]
+    sizes = [sign * each for each in (TINY, HUGE) for sign in (1, -1)]
     return [*edges, *SPECIAL, *beside, *sizes]
 
 

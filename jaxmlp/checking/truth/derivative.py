@@ -17,9 +17,9 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding, first_line, where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Machine
-from jaxmlp.checking.programs.interpreter import RULES, is_random, operations, rule_name
+from jaxmlp.checking.programs.interpreter import is_random
 from jaxmlp.checking.programs.random_rounding import rounding_spread
-from jaxmlp.checking.programs.rules import has_rules
+from jaxmlp.checking.programs.rules import has_rules, rules_in
 from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
 from jaxmlp.checking.truth.trees import as_row, no_number, ravel
 from jaxmlp.checking.truth.witnesses import PATIENCE, SAME, Witnesses
@@ -84,8 +84,7 @@ class Derivative(Witnesses):
 
     def _declare(self, program: Any) -> None:
         """Say which rules are taken as they are, and which of those declared are not there."""
-        met = [each for each in operations(program.jaxpr) if each.primitive.name in RULES]
-        names = dict.fromkeys(rule_name(each)[0] for each in met)
+        names = rules_in(program.jaxpr)
         for name in self.intended:
             if name in names:
                 says = f"the rule of {name} is taken as it is, as intended= declares"
