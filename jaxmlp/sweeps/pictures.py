@@ -57,7 +57,10 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     figure = new_figure(across_inches, down_inches, f"{_title(rows)}{more}")
     axes = figure.subplots()
     known = cells[np.isfinite(cells)]
-    low = max(known.min(), known.max() - 0.1) if len(known) else 0.0
+    low = 0.0
+    if len(known):  # a few that failed must not make all the others look alike
+        best = known.max()
+        low = max(known.min(), best - max(0.1, 2 * (best - np.median(known))))
     worse = "above" if rows[0].metric == "loss" else "below"
     darkest = f"{figure_of(rows[0], low):.2f} and {worse} in the darkest shade"
     notes = [darkest] * bool(len(known) and known.min() < low)
@@ -74,13 +77,12 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     if max(width, height) > MOST_CELLS:
         figure.colorbar(shades, ax=axes, shrink=0.8, extend="min")
     else:
-        best = np.nanargmax(cells) if np.isfinite(cells).any() else -1
+        chosen = np.nanargmax(cells) if np.isfinite(cells).any() else -1
         for place, value in np.ndenumerate(cells):
             text = f"{figure_of(rows[0], value):.{digits}f}" if np.isfinite(value) else "–"
-            chosen = np.ravel_multi_index(place, cells.shape) == best
+            weight = "bold" if np.ravel_multi_index(place, cells.shape) == chosen else "normal"
             colour = "white" if not value > (low + np.nanmax(cells)) / 2 else INK
             colour = GREY if np.isnan(value) else colour
-            weight = "bold" if chosen else "normal"
             axes.text(
                 place[1], place[0], text, ha="center", va="center", color=colour, weight=weight
             )
