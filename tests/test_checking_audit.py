@@ -43,6 +43,26 @@ def by_words(text: str):
 
 def nothing():
     return 1.0
+
+class Power:
+    # its density is b x^(b-1) on (0, 1)
+
+    def __init__(self, power, scale=1.0, name="power"):
+        self.power, self.scale = power, scale
+
+    def log_prob(self, value):
+        density = jnp.log(self.power) + (self.power - 1) * jnp.log(value)
+        return jnp.where(self.power == 1, 0.0, density)
+
+    @property
+    def mean(self):
+        return self.power / (self.power + 1)
+
+    def quantile(self, p):
+        raise NotImplementedError
+
+    def sample(self, seed):
+        return jax.random.uniform(seed) ** (1 / self.power)
 """
 INNER = """
 import jax
@@ -87,12 +107,16 @@ def test_a_package_from_the_command_line(package):
     assert "SystemExit" in rows["exits"]["uncovered"]
     assert "no sample of its arguments" in rows["by_words"]["uncovered"]
     assert rows["nothing"]["uncovered"] == "it takes no arguments"
+    assert kinds["Power.mean"] == []
+    assert kinds["Power.log_prob"] == ["missing"]  # at power 1, where a fit may start
+    assert rows["Power.quantile"]["uncovered"] == "it is not implemented"
 
 
 def test_what_authors_declare(package):
     (package / "audit.toml").write_text(
         '["waves:wrong"]\nknown = ["wrong sign"]\n'
         '["waves:scaled"]\narguments = [0.7, 1.3]\ndomain = {scale = [0.6, 2.0]}\n'
+        '["waves:Power.log_prob"]\nskip = "a special case"\n'
         '["waves:endless"]\nskip = "it never ends"\n'
         '["waves.inner:_hidden"]\nintended = ["_hidden"]\n'
     )

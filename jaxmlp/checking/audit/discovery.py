@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxmlp.checking.audit.distributions import Method, methods
+
 RULES = (jax.custom_jvp, jax.custom_vjp)
 TESTS = ("test", "tests", "_test", "conftest", "testing", "benchmark", "benchmarks", "examples")
 
 
 class Target(NamedTuple):
-    """A function to be audited.
+    """A function to be audited, or a method of a distribution.
 
     Attributes:
         module: where it is found.
@@ -32,12 +34,19 @@ class Target(NamedTuple):
         """Such as jax.nn:relu."""
         return f"{self.module}:{self.name}"
 
+    @property
+    def key(self) -> Any:
+        """The same for two names of one function."""
+        found = self.load()
+        return (found.owner, found.name) if isinstance(found, Method) else id(found)
+
     def load(self) -> Any:
         """The function itself."""
         found: Any = importlib.import_module(self.module)
-        for part in self.name.split("."):
+        owner, _, last = self.name.rpartition(".")
+        for part in owner.split(".") if owner else ():
             found = getattr(found, part)
-        return found
+        return Method(found, last) if last in methods(found) else getattr(found, last)
 
 
 def targets(name: str) -> list[Target]:
@@ -57,7 +66,7 @@ def targets(name: str) -> list[Target]:
         if not callable(found):
             raise ValueError(f"{name} is a {type(found).__name__}: give a function")
         return [target]
-    public = {id(each.load()): each for each in _public(module)}
+    public = {each.key: each for each in _public(module)}
     rules = {key: each for key, each in _rules(module).items() if key not in public}
     if not public and not rules:
         raise ValueError(f"{where} has no functions to audit: give a module that has some")
@@ -83,8 +92,12 @@ def _public(module: ModuleType) -> Iterator[Target]:
     package = module.__name__.partition(".")[0]
     for name in sorted(names):
         found = getattr(module, name, None)
-        if _is_function(found) and _origin(found).partition(".")[0] == package:
+        if _origin(found).partition(".")[0] != package:
+            continue
+        if _is_function(found):
             yield Target(module.__name__, name)
+        for method in methods(found):
+            yield Target(module.__name__, f"{name}.{method}")
 
 
 def _is_function(found: Any) -> bool:
@@ -97,7 +110,7 @@ def _origin(found: Any) -> str:
     return getattr(found, "__module__", None) or ""
 
 
-def _rules(module: ModuleType) -> dict[int, Target]:
+def _rules(module: ModuleType) -> dict[Any, Target]:
     """Every rule that a module, or one inside it, holds by a name."""
     found: dict[int, Target] = {}
     for each in (module, *_inner(module)):

@@ -22,11 +22,14 @@ def audited(target: Target, says: Says) -> dict[str, Any]:
         return row | {"uncovered": says.skip, "seconds": 0.0}
     try:
         function = target.load()
-        given = Sample(says.arguments, says.domain) if says.arguments else sample(function)
+        given = Sample(function, says.arguments, {}) if says.arguments else sample(function)
         if isinstance(given, str):
             return row | {"uncovered": given, "seconds": time.perf_counter() - start}
         report = examine_rule(
-            function, *given.arguments, domain=given.domain | says.domain, intended=says.intended
+            given.function,
+            *given.arguments,
+            domain=given.domain | says.domain,
+            intended=says.intended,
         )
     except BaseException as error:
         row["uncovered"] = f"{type(error).__name__}: {first_line(error)}"
