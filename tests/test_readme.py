@@ -75,6 +75,16 @@ def test_audit(capfd):
     assert shown in capfd.readouterr().out
 
 
+def test_rules_of_torch():
+    """How many wrong rules are refused, by whom, is what the experiment found."""
+    wrong, theirs, ours = re.findall(
+        r"of (\d+) wrong ones .*? refuses (\d+),\n\[and this (\d+)", README
+    )[0]
+    found = (FOLDER / "experiments/results/torch_rules.md").read_text(encoding="utf-8")
+    assert f"Of {wrong} wrong rules are refused by gradcheck {theirs}, " in found
+    assert f"check_rule {ours} " in found
+
+
 def test_files_that_it_names_exist():
     linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     run = re.findall(r"python ((?:experiments|benchmarks)/\S+\.py)", README)

@@ -4,14 +4,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import first_line
-from jaxmlp.checking.programs.rules import rules_in, without_rules
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.domains import Domain, domains_of
 from jaxmlp.checking.rules.findings import Found, told
@@ -24,6 +23,7 @@ from jaxmlp.checking.rules.order import Order
 from jaxmlp.checking.rules.points import Point, points
 from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
 from jaxmlp.checking.rules.switches import switch_points
+from jaxmlp.checking.rules.torch_function import TorchFunction, is_of_torch, signature_of
 from jaxmlp.checking.rules.transforms import differences
 from jaxmlp.checking.truth.programs import rule_names
 
@@ -73,8 +73,9 @@ def examine_rule(
             dtype is none.
     """
     start = time.perf_counter()
-    names = argument_names(function, arguments)
-    whole = Function(function, arguments, names)
+    of_torch = is_of_torch(function, arguments)
+    names = argument_names(signature_of(function) if of_torch else function, arguments)
+    whole = (TorchFunction if of_torch else Function)(function, arguments, names)
     _check(whole, function, dtypes)
     check = _Check(whole, domains_of(domain, names), seed)
     if truth and cdf:
@@ -128,7 +129,10 @@ class _Check:
     def __init__(self, whole: Function, domains: list[Domain], seed: int) -> None:
         self.whole, self.domains, self.seed = whole, domains, seed
         self.remarks: list[str] = []
-        self.rules = self._rules()
+        rules = whole.rules()
+        if rules is None:
+            self.remarks.append("it cannot be traced: it is called point by point")
+        self.rules = rules or []
         self.looked, self.refused = self._points()
         if not self.looked:
             raise ValueError(
@@ -136,17 +140,6 @@ class _Check:
                 "arguments, or a domain, at which it has"
             )
         self.jacobian = Jacobian(whole, domains, self.looked[0].row, seed)
-
-    def _rules(self) -> list[str]:
-        """The names of the rules that the function's trace meets."""
-        leaves = self.whole.split(self.whole.row())
-        try:
-            with jax.enable_x64(True):
-                program = jax.make_jaxpr(self.whole.output_row)(*leaves)
-        except Exception:  # a function that branches in Python
-            self.remarks.append("JAX cannot trace it: it is called point by point")
-            return []
-        return rules_in(program.jaxpr)
 
     def _points(self) -> tuple[list[Point], int]:
         """The points at which the function has values, and how many others there are."""
@@ -161,9 +154,8 @@ class _Check:
 
     def findings(self, dtypes: Sequence[str], formula: Formula | None) -> Iterator[Found]:
         """Every finding: first order, transformations, second order, fewer digits."""
-        plain = without_rules(self.whole.function) if self.rules else None
-        name = name_of(self.whole.function)
-        without = self.whole.with_function(plain) if plain else None
+        without = self.whole.without_rules() if self.rules else None
+        name = self.whole.name
         batched = list(self._batched())
         first = Order(self.jacobian, without, self.looked, name, formula)
         yield from (first.found(self.looked[0], *each) for each in batched)
@@ -193,10 +185,14 @@ class _Check:
     def _transformed(self, first: Order, rows: Sequence[Array]) -> Iterator[Found]:
         """What changes under jit, vmap, scan, cond and remat."""
         point = Point(rows[0], GIVEN)
+        whole = self.whole
+        differences_of = (
+            whole.differences if isinstance(whole, TorchFunction) else partial(differences, whole)
+        )
         for mode in MODES:
             try:
                 pairs = (rows[0], rows[-1], self.jacobian.weights, mode == "forward")
-                every = list(differences(self.whole, *pairs))
+                every = list(differences_of(*pairs))
             except Exception:  # which the first order tells
                 continue
             for each in every:
@@ -207,7 +203,9 @@ class _Check:
     def _second_order(self, rows: Sequence[Array], name: str) -> Iterator[Found]:
         """The derivative of the first derivative, in both nestings."""
         looked = [Point(row, FIRST, True) for row in rows]
-        for inner_mode, first in self._first_derivatives(rows[0]).items():
+        weights = np.random.default_rng(self.seed).normal(size=len(self.whole.one(rows[0])))
+        firsts = self.whole.first_derivatives(weights, self.seed)
+        for inner_mode, first in firsts.items():
             inner = self.whole.with_function(first)
             try:
                 jacobian = Jacobian(inner, self.domains, rows[0], self.seed)
@@ -223,35 +221,12 @@ class _Check:
                     says = f"{each.kind}{'; ' * bool(each.says)}{each.says}"
                     yield replace(each, kind=kinds.SECOND, mode=mode, says=says)
 
-    def _first_derivatives(self, row: Array) -> dict[str, Callable[..., Any]]:
-        """The derivative along drawn tangents, and that of outputs with drawn weights."""
-        rng = np.random.default_rng(self.seed)
-        tangents = [rng.normal(size=part.shape) for part in self.whole.parts]
-        weights = rng.normal(size=len(self.whole.one(row)))
-
-        def along(*arguments: Any) -> Any:
-            leaves = self._moving(arguments)
-            pairs = zip(tangents, leaves, strict=True)
-            given = [np.asarray(tangent, leaf.dtype) for tangent, leaf in pairs]
-            return jax.jvp(self.whole.output_row, leaves, given)[1]
-
-        def pulled(*arguments: Any) -> Any:
-            primal, pull = jax.vjp(self.whole.output_row, *self._moving(arguments))
-            return pull(weights.astype(primal.dtype))
-
-        return {"forward": along, "reverse": pulled}
-
-    def _moving(self, arguments: Any) -> list[Any]:
-        leaves = jax.tree.leaves(arguments)
-        return [leaves[i] for i in self.whole.moving]
-
     def _in_fewer_digits(self, first: Order, dtype: str) -> Iterator[Found]:
         """What is lost in a dtype, more than the rounding of its inputs explains."""
         narrow = self.jacobian.of(self.whole.in_dtype(dtype))
         right = {row.tobytes() for row in first.right}
         for place, point in enumerate(self.looked):
-            leaves = [np.ravel(leaf) for leaf in narrow.function.split(point.row)]
-            row = np.concatenate(leaves).astype(np.float64)
+            row = narrow.function.rounded(point.row)
             near = np.allclose(row, point.row, rtol=16 * digits(dtype), atol=0)
             if point.row.tobytes() not in right or not near:
                 continue  # wrong anyway, or out of the dtype's range

@@ -44,17 +44,18 @@ class Domain:
         """Dense ordinary numbers of the shape of an array."""
         low, high = self.low, self.high
         if math.isfinite(low) and math.isfinite(high):
-            return rng.uniform(0.9 * low + 0.1 * high, 0.1 * low + 0.9 * high, like.shape)
+            numbers = rng.uniform(0.9 * low + 0.1 * high, 0.1 * low + 0.9 * high, like.shape)
+            return np.asarray(numbers)
         numbers = rng.normal(size=like.shape)
         if self.form == "positive definite":
             return numbers @ numbers.T + len(numbers) * np.eye(len(numbers))
         if self.form:
             return (numbers + numbers.T) / 2
         if math.isfinite(low):
-            return low + np.exp(numbers)
+            return np.asarray(low + np.exp(numbers))
         if math.isfinite(high):
-            return high - np.exp(numbers)
-        return 2 * numbers
+            return np.asarray(high - np.exp(numbers))
+        return np.asarray(2 * numbers)
 
 
 def domain_of(given: Any) -> Domain:

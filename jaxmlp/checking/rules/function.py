@@ -5,6 +5,7 @@ executed for many rows at once. A function that branches in Python is called row
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import as_array, is_floating
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import compiled, is_long
+from jaxmlp.checking.programs.rules import rules_in, without_rules
+from jaxmlp.checking.rules.names import name_of
 
 MOST_ROWS = 4_096  # executed at once
 FEWEST_ROWS = 16  # executed at once, so that few shapes have to be compiled
@@ -50,6 +53,7 @@ class Function:
 
     Attributes:
         function: the function itself.
+        name: of it.
         parts: the floating leaves of the arguments.
         size: how many floating numbers that are.
         dtype: in which they are.
@@ -71,8 +75,9 @@ class Function:
             dtype: of the floating ones.
         """
         self.function, self.names, self.dtype = function, tuple(names), dtype
+        self.name = name_of(function)
         self.leaves, self.structure = jax.tree.flatten(tuple(arguments))
-        self.moving = [i for i, leaf in enumerate(self.leaves) if is_number(leaf)]
+        self.moving = [i for i, leaf in enumerate(self.leaves) if self.is_number(leaf)]
         self.parts = self._parts(arguments)
         self.size = self.parts[-1].stop if self.parts else 0
         self.wide = dtype == "float64"
@@ -82,17 +87,22 @@ class Function:
         parts, start = [], 0
         for number, (name, argument) in enumerate(zip(self.names, arguments, strict=True)):
             for path, leaf in jax.tree_util.tree_flatten_with_path(argument)[0]:
-                if is_number(leaf):
+                if self.is_number(leaf):
                     inner = jax.tree_util.keystr(path, simple=True, separator=".")
-                    stop = start + np.size(leaf)
+                    shape = tuple(np.shape(leaf))
+                    stop = start + math.prod(shape)
                     called = f"{name}.{inner}" if inner else name
-                    parts.append(Part(called, np.shape(leaf), number, start, stop))
+                    parts.append(Part(called, shape, number, start, stop))
                     start = stop
         return parts
 
+    def is_number(self, leaf: Any) -> bool:
+        """Whether a leaf of the arguments moves."""
+        return is_number(leaf)
+
     def with_function(self, function: Callable[..., Any]) -> "Function":
         """Another function of the same arguments."""
-        other = Function.__new__(Function)
+        other = type(self).__new__(type(self))
         other.__dict__ = self.__dict__ | {"function": function, "_programs": {}}
         other.__dict__.pop("compiled", None)
         return other
@@ -112,12 +122,13 @@ class Function:
     def arguments(self, row: Any) -> tuple[Any, ...]:
         """The arguments with the floating numbers of a row, in the function's dtype."""
         parts = [self._leaf(row, part) for part in self.parts]
-        return self._filled(parts)
+        return self.filled(parts)
 
     def _leaf(self, row: Any, part: Part) -> Any:
         return row[part.start : part.stop].reshape(part.shape).astype(self.dtype)
 
-    def _filled(self, parts: Sequence[Any]) -> tuple[Any, ...]:
+    def filled(self, parts: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments with other floating leaves."""
         leaves = list(self.leaves)
         for place, leaf in zip(self.moving, parts, strict=True):
             leaves[place] = leaf
@@ -125,7 +136,7 @@ class Function:
 
     def _outputs(self, *parts: Any) -> list[Any]:
         """The floating outputs, of leaves."""
-        found = jax.tree.leaves(self.function(*self._filled(parts)))
+        found = jax.tree.leaves(self.function(*self.filled(parts)))
         return [each for each in map(jnp.asarray, found) if is_floating(each)]
 
     def output_row(self, *parts: Any) -> Any:
@@ -133,6 +144,44 @@ class Function:
         some = [jnp.ravel(each) for each in self._outputs(*parts)]
         wanted = jnp.result_type(*some) if some else self.dtype
         return jnp.concatenate([each.astype(wanted) for each in some]) if some else jnp.zeros(0)
+
+    def rounded(self, row: Array) -> Array:
+        """A row with its numbers rounded to the function's dtype."""
+        return np.concatenate([np.ravel(leaf) for leaf in self.split(row)]).astype(np.float64)
+
+    def rules(self) -> list[str] | None:
+        """The names of the rules that the function's trace meets; None if it has no trace."""
+        try:
+            with jax.enable_x64(True):
+                program = jax.make_jaxpr(self.output_row)(*self.split(self.row()))
+        except Exception:  # a function that branches in Python
+            return None
+        return rules_in(program.jaxpr)
+
+    def without_rules(self) -> "Function | None":
+        """The same without the rules; None if they cannot be told from the function."""
+        return self.with_function(without_rules(self.function))
+
+    def first_derivatives(self, weights: Array, seed: int) -> dict[str, Callable[..., Any]]:
+        """The derivative along drawn tangents, and that of outputs with some weights."""
+        rng = np.random.default_rng(seed)
+        tangents = [rng.normal(size=part.shape) for part in self.parts]
+
+        def along(*arguments: Any) -> Any:
+            leaves = self._moving(arguments)
+            pairs = zip(tangents, leaves, strict=True)
+            given = [np.asarray(tangent, leaf.dtype) for tangent, leaf in pairs]
+            return jax.jvp(self.output_row, leaves, given)[1]
+
+        def pulled(*arguments: Any) -> Any:
+            primal, pull = jax.vjp(self.output_row, *self._moving(arguments))
+            return pull(weights.astype(primal.dtype))
+
+        return {"forward": along, "reverse": pulled}
+
+    def _moving(self, arguments: Any) -> list[Any]:
+        leaves = jax.tree.leaves(arguments)
+        return [leaves[i] for i in self.moving]
 
     def split(self, rows: Array) -> list[Array]:
         """The leaves of one row, or of many, in the function's dtype."""
@@ -183,6 +232,11 @@ class Function:
     def one(self, row: Array) -> Array:
         """The floating outputs (m,) of one row."""
         return self.executed("value", self.output_row, *self.split(row))[0]
+
+    def by_itself(self, row: Array) -> Array:
+        """The floating outputs (m,) of one row, as the library computes them."""
+        with jax.enable_x64(self.wide):
+            return np.asarray(self.compiled(*self.split(row)), np.float64)
 
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:

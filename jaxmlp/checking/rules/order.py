@@ -24,7 +24,10 @@ RESOLVED = 1e100  # the largest number at which slopes are compared
 TINY = 1e-3  # numbers at which a formula may cancel to exactly 0
 MOVES = 3
 UNLIKE = 0.05  # of an error, by which it has to change, to be a rounding error
-ABSENT = ("custom_vjp", "does not support reverse-mode", "while_loop", "fori_loop")
+ABSENT = (
+    "custom_vjp", "does not support reverse-mode", "while_loop", "fori_loop",
+    "must implement the jvp function",
+)  # fmt: skip
 
 
 class Order:

@@ -77,16 +77,17 @@ def differences(
             inner.one(row)
         except Exception:  # a function that this transformation does not take
             continue
-        yield from _compared(
+        yield from compared(
             mode, plain, lambda inner=inner: _product(inner, row, cotangents, forward)
         )
     if function.batches:
         rows = np.stack([row, other, row])
         singly = np.concatenate([_product(function, each, cotangents, forward) for each in rows])
-        yield from _compared("vmap", singly, lambda: _batched(function, rows, cotangents, forward))
+        yield from compared("vmap", singly, lambda: _batched(function, rows, cotangents, forward))
 
 
-def _compared(mode: str, plain: Array, of: Callable[[], Array]) -> Iterator[Difference]:
+def compared(mode: str, plain: Array, of: Callable[[], Array]) -> Iterator[Difference]:
+    """What is another number than without a transformation, or raised."""
     try:
         found = of()
     except Exception as error:
