@@ -77,12 +77,18 @@ def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> See
     """What an .npy file holds: inputs as they are, or a picture of another size."""
     shape = framing.image_shape
     array, raw = _read_npy(path, shape)
-    if array.shape not in (shape, (math.prod(shape),)) and array.shape[1:] != shape:
+    if not _are_inputs(array.shape, shape):
         return _of_picture(Image.fromarray(array), framing, preprocessing)
     rows = array.reshape(-1, math.prod(shape))
     if raw and preprocessing.kind != "pixels":
         return Seen(preprocessing(rows), AS_IT_IS)
     return Seen(np.stack([preprocessing.of_brightness(row) for row in rows]), AS_IT_IS)
+
+
+def _are_inputs(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
+    """Whether an array of a shape is one example or several, and no picture of another size."""
+    one = (image_shape, (math.prod(image_shape),))
+    return shape in one or shape[1:] in one
 
 
 def _of_picture(image: Image.Image, framing: Framing, preprocessing: Preprocessing) -> Seen:
@@ -120,10 +126,10 @@ def _read_npy(path: Path, image_shape: tuple[int, ...]) -> tuple[np.ndarray, boo
     with path.open("rb") as file:
         header = npy_header(file, "the array")
         shape, size, dtype = header.shape, math.prod(header.shape), header.dtype
-        ready = shape in ((n_in,), image_shape) or shape[1:] == image_shape
+        ready = _are_inputs(shape, image_shape)
         picture = len(shape) == len(image_shape) == 2 and image_shape[0] > 1
         if not ready and not picture:
-            raise ValueError(f"it has shape {shape}: give ({n_in},) or {image_shape}")
+            raise ValueError(f"it has shape {shape}: give ({n_in},), {image_shape} or (n, {n_in})")
         if not 1 <= size <= MAX_PIXELS:
             raise ValueError(f"it has {size} pixels: give at least 1, at most {MAX_PIXELS}")
         if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):

@@ -372,13 +372,16 @@ def test_the_command_for_text(capsys):
 def test_the_printed_code_reads_text_as_predict_does(ending, capsys):
     """Numbers that are texts, spaces around them, and all that pandas takes for missing."""
     codes = ["01", "02", "K1", " 01", "K1 ", "None", "null", "n/a", "", "<NA>"] * 6
-    table = pd.DataFrame({"code": codes, "a": ["1", "2.5", " 3", "NA", "4 ", ""] * 10})
+    table = pd.DataFrame({"code": codes, "a": ["1", "2.5", " 3", "NA ", "4 ", ""] * 10})
+    table["b "] = ["True", "0", "FALSE"] * 20
     table["y"] = ["k", "l"] * 30
-    new = pd.DataFrame({"code": ["01", " 02", "02"], "a": ["1", "2", "n/a"]})
+    new = pd.DataFrame({"code": ["01", " 02", "02"], "a": ["1", "2", "n/a"], "b ": [*"010"]})
     for name, frame in (("t", table), ("new", new)):
         if ending == "parquet":  # which has types
             frame = frame.replace({"None": None, "null": None, "n/a": None, "<NA>": None, "": None})
-            frame["a"] = pd.to_numeric(frame["a"].replace({"NA": None}))
+            frame["a"] = pd.to_numeric(frame["a"].replace({"NA ": None}))
+            frame["b "] = frame["b "].isin(["True"])
+            frame["code"] = frame["code"].astype("string")  # of which pandas makes NA
             frame.to_parquet(f"{name}.parquet")
         else:
             sep = {"csv": ",", "tsv": "\t"}[ending]

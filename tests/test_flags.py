@@ -51,6 +51,7 @@ SETTINGS = {
     "--validation": ["other.csv", ""],
     "--missing": ["impute", *NAMES],
     "--drop": ["name", ""],
+    "--categorical": ["name", ""],
     "--targets": ["standardise", *NAMES],
     "--class-weight": NAMES,
     "--out": OUT,
@@ -113,7 +114,14 @@ FLAGS = {
     "predict": {"--out": ["new.csv", *OUT]},
     "export": {"--to": NAMES, "--out": [".", "/proc/nothing/a.onnx", "x" * 300, "run/a.onnx", ""]},
 }
-MANY = {"--drop", "--target", "--hidden", "--set", "--setting"}  # values; no layer is a network too
+MANY = {
+    "--drop",
+    "--categorical",
+    "--target",
+    "--hidden",
+    "--set",
+    "--setting",
+}  # values; no layer is a network too
 CASES = [
     pytest.param(command, flag, values, id=f"{command} {flag}")
     for command, flags in FLAGS.items()

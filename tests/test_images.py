@@ -227,6 +227,14 @@ def test_inputs_that_are_no_images_come_as_arrays(tmp_path: Path) -> None:
         read_image(write(tmp_path / "l.png", page()), frame)
 
 
+@pytest.mark.parametrize("shape", [(3, 784), (3, 28, 28)])
+def test_arrays_of_several_examples(shape: tuple[int, ...], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=shape)
+    np.save(tmp_path / "x.npy", x)
+    found = images.read_image(tmp_path / "x.npy", FRAME).inputs
+    np.testing.assert_array_equal(found, x.reshape(3, 784).astype(np.float32))
+
+
 def test_an_array_of_another_size_is_a_picture(tmp_path: Path) -> None:
     expected = read_image(write(tmp_path / "l.png", 1 - page()), FRAME)
     for array in (1 - page(), np.uint8(255 * (1 - page()))):
@@ -289,7 +297,7 @@ NOISE = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
         ("a.npy", npy(np.full(784, np.nan)), "NaN"),
         ("a.npy", npy(np.full((50, 50), np.inf)), "NaN, an infinity"),
         ("a.npy", npy(np.full(784, 1e300)), "beyond float32"),
-        ("a.npy", npy(np.zeros(100)), r"shape \(100,\): give \(784,\) or \(28, 28\)"),
+        ("a.npy", npy(np.zeros(100)), r"shape \(100,\): give \(784,\), \(28, 28\) or \(n, 784\)"),
         ("a.npy", npy(np.zeros((2, 28, 29))), r"shape \(2, 28, 29\)"),
         ("a.npy", npy(np.zeros((0, 28, 28))), "has 0 pixels"),
         ("a.npy", npy(np.array(0.5)), r"shape \(\)"),

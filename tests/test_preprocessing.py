@@ -311,3 +311,12 @@ def test_records_that_cannot_be(change):
 def test_classes_that_no_integer_holds(y, message):
     with pytest.raises(ValueError, match=message):
         jaxmlp.split_dataset(BINARY, y, BINARY, y)
+
+
+def test_rows_of_different_lengths_and_sparse_rows_of_labels():
+    sparse = pytest.importorskip("scipy.sparse")
+    x, y = np.arange(20.0).reshape(10, 2), np.eye(2)[[0, 1] * 5]
+    with pytest.raises(ValueError, match="x_train has rows of different lengths, such as 1 and 2"):
+        jaxmlp.split_dataset([[1.0], *x[1:].tolist()], y, x, y)
+    dataset = jaxmlp.split_dataset(x, sparse.csr_matrix(y), x, sparse.csr_matrix(y))
+    assert dataset.train.labels.shape == (9, 2)

@@ -202,9 +202,11 @@ def test_partial_fit_goes_on():
     with pytest.raises(ValueError, match="the first call of partial_fit needs all of them"):
         network.partial_fit(x, y)
     network.partial_fit(x[:90], y[:90], classes=[0, 1, 2])
+    assert network.t_ == 90
     for _ in range(30):
         network.partial_fit(x, y)
     assert len(network.loss_curve_) == 31
+    assert network.t_ == 90 + 30 * len(x)
     assert network.n_iter_ == 1
     assert network.score(x, y) > 0.95
     with pytest.raises(ValueError, match="y holds 7, which is none of the classes"):
@@ -327,7 +329,7 @@ def test_other_shapes_and_regression():
     grid = [{"hidden_layer_sizes": [(8,), (4, 4)]}, {"activation": ["tanh"], "solver": ["sgd"]}]
     cv = RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0)
     labels = (y > y.mean()).astype(int)
-    with pytest.raises(ValueError, match="estimator is a StandardScaler: give jaxmlp's MLP"):
+    with pytest.raises(ValueError, match="ends with sklearn's StandardScaler: give jaxmlp's MLP"):
         SweepSearchCV(StandardScaler(), {}).fit(x, y)
     found = SweepSearchCV(network, grid, cv=3, n_jobs=-1).fit(x, y / 100)
     assert len(found.cv_results_["params"]) == 3

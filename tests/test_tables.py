@@ -1,5 +1,6 @@
 """Tables as people have them: CSV and Parquet, text, what is missing; trained on and predicted."""
 
+import json
 import re
 from datetime import date
 from decimal import Decimal
@@ -384,7 +385,53 @@ def test_parquet_keeps_its_types(capsys):
     for values in ([[1, 2]] * 30, [date(2020, 1, 1 + n) for n in range(30)]):
         pd.DataFrame(rows | {"a": values}).to_parquet("t.parquet")
         line = refused(capsys, "train", "--data", "t.parquet", *FLAGS)
-        assert "its column 'a' holds" in line
+        assert "column 'a' holds" in line
+        assert "leave it out by --drop" in line
+        pd.DataFrame(rows | {"a": values, "b": range(30)}).to_parquet("t.parquet")
+        assert load_table("t.parquet", "y", drop=["a"]).n_in == 1
+
+
+def test_numbers_that_are_names(capsys):
+    """Categories of a Parquet file, and what --categorical names, become columns of 0 and 1."""
+    pytest.importorskip("pyarrow")
+    zones = np.tile([10, 20, 30, 40], 15)
+    frame = pd.DataFrame({"zone": pd.Categorical(zones), "a": np.arange(60) % 7})
+    frame["y"] = np.where((zones == 10) | (zones == 30), "u", "v")
+    frame.to_parquet("t.parquet")
+    frame.to_csv("t.csv", index=False)
+    for name, flags in (("t.parquet", {}), ("t.csv", {"categorical": ["zone"]})):
+        dataset = load_table(name, "y", **flags, inputs="as is")
+        assert dataset.schema.titles == ("zone=10", "zone=20", "zone=30", "zone=40", "a")
+    assert load_table("t.csv", "y").n_in == 2
+    line = refused(capsys, "train", "--data", "t.csv", "--target", "y", "--categorical", "b")
+    assert "t.csv has no column 'b', which --categorical names" in line
+
+
+def test_texts_that_python_alone_takes_for_numbers():
+    write("t.csv", a=["1_0", "2_1", "٣"] * 20, y=["u", "v"] * 30)
+    assert load_table("t.csv", "y").schema.titles == ("a=1_0", "a=2_1", "a=٣")
+
+
+def test_a_text_of_parquet_is_missing_only_if_it_is_empty():
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"a": ["NA", "", None, "null"] * 9, "y": [*"uv"] * 18}).to_parquet("t.parquet")
+    assert load_table("t.parquet", "y", missing="impute").schema.titles == ("a=NA", "a=null", "a=")
+
+
+def test_train_says_which_column_counts_the_rows(capsys):
+    shop().reset_index().rename(columns={"bought": "y"}).to_csv("t.csv")
+    found = first_lines(capsys)
+    assert "column '' counts the rows: if it tells nothing, leave it out by --drop \"\"" in found
+    assert "column 'index' counts the rows: if it tells nothing" in found
+
+
+def test_a_table_trains_a_smaller_network(capsys):
+    flags = ["--target", "bought", "--epochs", "1"]
+    assert main(["train", "--data", "shop.csv", *flags, "--out", "r"]) == 0
+    assert "network     6-64-2 relu" in capsys.readouterr().out
+    assert main(["train", "--data=shop.csv", *flags, "--hidden", "8", "--out", "s"]) == 0
+    config = json.loads(Path("s/config.json").read_text())["config"]
+    assert (config["hidden"], config["batch_size"]) == ([8], 32)
 
 
 def test_tables_of_pandas_with_other_columns():
@@ -511,7 +558,7 @@ def test_a_long_list_of_columns_is_cut(capsys):
     ],
 )  # fmt: skip
 def test_train_says_which_texts_look_like_numbers(a, said, capsys):
-    write("t.csv", a=(60 * a)[:60], b=range(60), y=["u", "v"] * 30)
+    write("t.csv", a=(60 * a)[:60], b=range(120, 0, -2), y=["u", "v"] * 30)
     write("v.csv", a=a, b=range(len(a)), y=(["u", "v"] * 9)[: len(a)])
     found = first_lines(capsys, "--test", "v.csv", "--validation", "v.csv")
     if said is None:

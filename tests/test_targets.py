@@ -171,6 +171,11 @@ def test_balanced_classes():
         ({"class_weight": {"b": np.nan}}, "class_weight is nan for the class 'b': give a finite"),
         ({"class_weight": {"b": None}}, "class_weight is None for the class 'b'"),
         ({"sample_weight": [1, 2]}, r"sample_weight has shape \(2,\), but there are 20 examples"),
+        (
+            {"sample_weight": ["a"] * 20},
+            "sample_weight has dtype <U1, such as .*'a'.*: give numbers",
+        ),
+        ({"sample_weight": [None] * 20}, "sample_weight has dtype object, such as None"),
         ({"sample_weight": [-1.0] * 20}, "sample_weight, row 0: it is -1.0"),
         ({"sample_weight": [0] * 20}, "sample_weight is 0 for every example"),
     ],

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from jaxmlp.cli.audit import Audit
         from jaxmlp.cli.check import Check
+        from jaxmlp.cli.common import with_defaults
         from jaxmlp.cli.evaluate import Evaluate
         from jaxmlp.cli.export import Export
         from jaxmlp.cli.predict import Predict
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jaxmlp.cli.train import Train
         from jaxmlp.compilation import keep_programs
 
-        command = _parse(Train | Sweep | Check | Audit | Evaluate | Predict | Export, arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        train, sweep = (with_defaults(each, given) for each in (Train, Sweep))
+        command = _parse(train | sweep | Check | Audit | Evaluate | Predict | Export, given)
         keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:

@@ -1,15 +1,17 @@
 """What the commands share: finding data and runs, and stopping where the user asks for it."""
 
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import tyro
 
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import encode_labels, encode_rows
@@ -18,12 +20,22 @@ from jaxmlp.data.splitting import Fitted
 from jaxmlp.data.table_files import is_table, read_table
 from jaxmlp.data.tables import check_known, labels_of, numbers_of, targets_of
 from jaxmlp.runs import Run, load_run
+from jaxmlp.settings import Config
 
-TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop")
+TABLE_OPTIONS = ("target", "test", "test_share", "validation", "missing", "drop", "categorical")
 PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 SHEETS = (".xlsx", ".xls", ".ods")
+FOR_TABLES = Config(hidden=(64,), batch_size=32)
 SHOW_CURSOR = b"\x1b[?25h"
 FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
+
+
+def with_defaults(command: type, arguments: Sequence[str]) -> Any:
+    """A command that trains, with a smaller network and batch if it is given a table."""
+    values = itertools.pairwise((*itertools.chain(*(each.split("=", 1) for each in arguments)), ""))
+    table = any(name == "--data" and is_table(Path(value)) for name, value in values)
+    default = command(config=FOR_TABLES if table else Config())
+    return Annotated[command, tyro.conf.subcommand(command.__name__.lower(), default=default)]
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class DataOptions:
         missing: of a table: refuse what is missing, or impute the median of its column, and in
             columns of text a text of its own.
         drop: of a table: columns that are no inputs.
+        categorical: of a table: columns of numbers that are names, such as codes; they are treated
+            as text.
         targets: real targets as they are, or with mean 0 and deviation 1 in the training examples.
         class_weight: balanced lets all classes count alike, however many examples they have.
     """
@@ -53,6 +67,7 @@ class DataOptions:
     validation: str | None = None
     missing: Literal["refuse", "impute"] = "refuse"
     drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
     targets: Literal["as is", "standardise"] = "as is"
     class_weight: Literal["none", "balanced"] = "none"
 
@@ -142,7 +157,9 @@ def options_of(run: Run) -> DataOptions:
         ValueError: if its record tells of no such options.
     """
     try:
-        several = {name: tuple(run.options.get(name, ())) for name in ("drop", "target")}
+        several = {
+            name: tuple(run.options.get(name, ())) for name in ("drop", "categorical", "target")
+        }
         options: Any = run.options | several
         return DataOptions(**options)
     except TypeError as error:

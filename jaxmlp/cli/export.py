@@ -9,7 +9,7 @@ import tyro
 
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
-from jaxmlp.data.table_files import is_table
+from jaxmlp.data.table_files import SAY_NOTHING, is_table
 from jaxmlp.data.tables import columns_of
 from jaxmlp.export import (
     FORMS,
@@ -190,9 +190,9 @@ def _load_sklearn(run: Run, path: str) -> list[str]:
     if run.schema and any(column.fill is not None for column in run.schema.columns):
         trusted = ', trusted=["numpy.dtype"]'  # which SimpleImputer holds, and skops wants named
     return [
-        *_read_table(run),
         "import skops.io",
         f"model = skops.io.load({path!r}{trusted})",
+        *_read_table(run),
         f"{output_of(run).name} = {code}",
     ]
 
@@ -202,14 +202,32 @@ def _read_table(run: Run) -> list[str]:
     if not run.schema or not _outside(run) or not is_table(Path(run.data)):
         return []
     text = [column.name for column in run.schema.columns if column.categories]
-    source, ending = run.data, Path(run.data).suffix.lower()
-    options = ", skipinitialspace=True" + (", dtype=dict.fromkeys(text, str)" if text else "")
-    options += ', sep="\\t"' if ending == ".tsv" else ""
-    read = "read_parquet" if ending == ".parquet" else "read_csv"
-    lines = ["import pandas as pd", *([f"text = {text!r}"] if text else [])]
-    lines.append(f"x = pd.{read}({source!r}{'' if ending == '.parquet' else options})")
-    if text:
-        lines.append("x[text] = x[text].apply(lambda column: column.str.strip())")
+    missing = run.schema.missing == "impute"
+    if Path(run.data).suffix.lower() == ".parquet":
+        lines = ["import pandas as pd", f"x = pd.read_parquet({run.data!r}).reset_index()"]
+        if text:
+            strip = 'map(lambda each: str(each).strip(), na_action="ignore")'
+            lines += [f"text = {text!r}", f"x[text] = x[text].astype(object).{strip}"]
+        if text and missing:
+            lines.append('x[text] = x[text].mask(x[text].isna() | (x[text] == ""), float("nan"))')
+        return lines
+    tabs = ', sep="\\t"' if Path(run.data).suffix.lower() == ".tsv" else ""
+    options = f"dtype=str, keep_default_na=False, skipinitialspace=True{tabs}"
+    lines = [
+        "import pandas as pd",
+        f"x = pd.read_csv({run.data!r}, {options}).rename(columns=str.strip)",
+        "x = x.apply(lambda column: column.str.strip())",
+    ]
+    if missing:
+        lines.append(f"x = x.mask(x.isin({sorted(SAY_NOTHING)}), float('nan'))")
+    if len(text) < len(run.schema.columns):
+        lines += [
+            f"text = {text!r}",
+            "numbers = [name for name in model.feature_names_in_ if name not in text]",
+            "truth = {'true': '1', 'false': '0'}",
+            "x[numbers] = x[numbers].apply("
+            "lambda column: pd.to_numeric(column.str.lower().replace(truth)))",
+        ]
     return lines
 
 

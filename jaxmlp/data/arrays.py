@@ -21,12 +21,10 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
             column; or if there are none.
     """
     columns = [str(each) for each in getattr(x, "columns", [])]
-    if hasattr(x, "toarray"):  # scipy's sparse matrices
-        x = x.toarray()
     if isinstance(x, np.ma.MaskedArray):
         refuse_first(name, np.ma.getmaskarray(x), columns, "is masked", "fill it, or leave it out")
         x = x.data
-    array = _native(plain(x))
+    array = _native(plain(name, x))
     if array.dtype == object or array.dtype.kind in "US":
         array = _parsed(name, array, columns)
     if array.dtype.kind not in "buif":
@@ -39,9 +37,24 @@ def as_numbers(name: str, x: Any) -> np.ndarray:
     return array
 
 
-def plain(values: Any) -> np.ndarray:
-    """The NumPy array of anything that is or has one."""
-    return values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+def plain(name: str, values: Any) -> np.ndarray:
+    """The NumPy array of anything that is or has one, sparse ones too.
+
+    Raises:
+        ValueError: if rows have different lengths.
+    """
+    if hasattr(values, "toarray"):
+        return values.toarray()
+    try:
+        return values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    except ValueError as error:
+        lengths = {np.size(row) for row in values}
+        raise ValueError(
+            f"{name} has rows of different lengths, such as {min(lengths)} and {max(lengths)}: "
+            "give all the same"
+            if len(lengths) > 1
+            else f"{name} is no array: {error}"
+        ) from error
 
 
 def refuse_first(

@@ -216,8 +216,11 @@ def check_weights(name: str, weights: Any, n: int) -> None:
         raise ValueError(
             f"{name} has shape {np.shape(weights)}, but there are {n} examples: give one each"
         )
-    wrong = ~((np.asarray(weights) >= 0) & np.isfinite(weights))
-    refuse_first(name, wrong, [], "is {}", "give a finite number, 0 or more", np.asarray(weights))
+    given = np.asarray(weights)
+    if given.dtype.kind not in "buif":
+        raise ValueError(f"{name} has dtype {given.dtype}, such as {given[0]!r}: give numbers")
+    wrong = ~((given >= 0) & np.isfinite(given))
+    refuse_first(name, wrong, [], "is {}", "give a finite number, 0 or more", given)
     if not np.any(weights):
         raise ValueError(f"{name} is 0 for every example: there is nothing to train on")
 

@@ -104,7 +104,7 @@ def encode_rows(
         if hasattr(labels, "to_frame") and not hasattr(labels, "columns"):
             labels = labels.to_frame()
         elif not hasattr(labels, "toarray") and np.ndim(labels) == 1:
-            labels = np.ma.asanyarray(plain(labels))[:, None]
+            labels = np.ma.asanyarray(plain(name, labels))[:, None]
         array = as_numbers(name, labels).astype(np.float32)
         if array.ndim != 2 or array.shape[1:] != next(iter(rows.values()), array).shape[1:]:
             raise ValueError(
@@ -146,7 +146,7 @@ def _as_array(name: str, labels: Any) -> np.ndarray:
     """Classes of shape (n,), integers or text, or rows of numbers."""
     if isinstance(labels, np.ma.MaskedArray):
         refuse_first(name, np.ma.getmaskarray(labels), [], "is masked", "leave the row out")
-    array = plain(labels)
+    array = plain(name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim not in (1, 2) or not len(array):

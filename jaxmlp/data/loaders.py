@@ -117,6 +117,7 @@ def load_table(
     validation: str | Path | None = None,
     missing: str = "refuse",
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
     **options: Unpack[LoadOptions],
 ) -> Dataset:
     """A data set in a CSV or Parquet file with one example a row and named columns.
@@ -135,6 +136,8 @@ def load_table(
         missing: "refuse" what is missing, or "impute" the training examples' median of a column,
             and in columns of text a category of its own.
         drop: columns that are no inputs.
+        categorical: columns of numbers that are names, such as codes: they are treated as text, as
+            those are that a Parquet file says are categories.
         options: see `LoadOptions`.
 
     Raises:
@@ -148,7 +151,10 @@ def load_table(
     files |= {name: Path(file) for name, file in (("test", test), ("validation", validation))
               if file is not None}  # fmt: skip
     frames = {name: read_table(file) for name, file in files.items()}
-    targets = (target,) if isinstance(target, str) else tuple(target)
+    several = isinstance(target, Sequence) and not isinstance(target, str)
+    targets: Any = tuple(target) if several else (target,)
+    if not all(isinstance(name, str) for name in targets):
+        raise ValueError(f"target is {target!r}: give the name of a column, or several")
     loss = options.get("loss", "softmax")
     if twice := [name for name in targets if targets.count(name) > 1]:
         raise ValueError(f"--target names {twice[0]!r} twice: name each column once")
@@ -169,7 +175,9 @@ def load_table(
     fitted = options.get("fitted")
     schema = fitted.schema if fitted else None
     if schema is None:
-        schema = fit_schema(frames["train"], rows["train"], files["train"], targets, missing, drop)
+        schema = fit_schema(
+            frames["train"], rows["train"], files["train"], targets, missing, drop, categorical
+        )
     x = {name: numbers_of(frame, files[name], schema) for name, frame in frames.items()}
     known, kind = {*labels["train"][rows["train"]].ravel()}, np.float64
     if loss == "softmax" and len(known) < 2:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.data.tables import ABSENT, LIKE_A_NUMBER, WRITTEN, Column, Schema
+from jaxmlp.data.tables import ABSENT, LIKE_A_NUMBER, WRITTEN, Column, Schema, entries_as_numbers
 
 MOST = 10  # columns that are listed
 LONGEST = 40  # characters of a name or a text
+FEWEST = 10  # rows that are counted on purpose
 MOSTLY = 0.5  # of the texts of a column: if more of them look like numbers, they may be meant so
 
 
@@ -37,8 +38,19 @@ def remarks_on(frame: Any, rows: np.ndarray, schema: Schema) -> tuple[tuple[str,
             if count
         ]
         found.append(("imputed", _listed(filled) or "nothing is missing in the training examples"))
-    remarks = (_on_numbers(column, frame[column.name].iloc[rows]) for column in texts)
+    remarks = [_on_numbers(column, frame[column.name].iloc[rows]) for column in texts]
+    remarks += [_on_counting(column, frame) for column in schema.columns if not column.categories]
     return (*found, *(("note", remark) for remark in remarks if remark))
+
+
+def _on_counting(column: Column, frame: Any) -> str | None:
+    """What to say of a column that counts the rows, such as an index."""
+    numbers = entries_as_numbers(frame[column.name])
+    if len(numbers) < FEWEST or not np.all(np.diff(numbers) == 1):
+        return None
+    flag = column.name or '""'
+    remedy = f"if it tells nothing, leave it out by --drop {flag}"
+    return f"column {column.name!r} counts the rows: {remedy}"
 
 
 def _on_numbers(column: Column, entries: Any) -> str | None:
@@ -49,7 +61,7 @@ def _on_numbers(column: Column, entries: Any) -> str | None:
     n, name = counts.total(), f"column {_cut(column.name)!r}: "
     others = Counter({text: count for text, count in counts.items() if text not in plain})
     of_plain, of_alike = (sum(counts[text] for text in some) for some in (plain, alike))
-    if of_plain + of_alike <= MOSTLY * n:
+    if of_plain + of_alike <= MOSTLY * n or not others:
         return None
     if of_plain > MOSTLY * n and not alike:
         return (

@@ -1,7 +1,6 @@
 """Readers of tables, CSV and Parquet: named columns of text as it stands there, or of numbers."""
 
 import csv
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,9 @@ def read_table(path: Path) -> Any:
     """A pandas DataFrame of a file, CSV (or .tsv) or Parquet: text as it stands there, or numbers.
 
     What is missing is None. Of a CSV all is text, so that the same text is the same everywhere,
-    whatever else its column holds.
+    whatever else its column holds. Of a Parquet file, whose texts are known as such, none but the
+    empty one says that something is missing; its categories are texts, and `attrs["categorical"]`
+    names their columns; what is neither a number nor text is left as it is.
 
     Raises:
         ValueError: if it cannot be read, is empty or too large, has a column name twice, or a row
@@ -136,27 +137,33 @@ def _not_utf8(path: Path, byte: int) -> str:
 
 def _read_parquet(path: Path) -> Any:
     import pandas as pd
+    from pyarrow.parquet import read_schema
 
     frame = pd.read_parquet(path, engine="pyarrow")
+    kept = (read_schema(path).pandas_metadata or {}).get("columns", ())
+    of_categories = {each["name"] for each in kept if each["pandas_type"] == "categorical"}
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
     if named:  # columns that pandas keeps as an index, where another program sees columns
         frame = frame.reset_index(level=named)
     frame.columns = [str(name) for name in frame.columns]
-    found = {}
+    found, categorical = {}, []
     for name in frame.columns:
         column = frame[name]
-        if column.dtype.kind in "iufb":
+        # pandas gives categories that are numbers back as plain numbers
+        known = name in of_categories or isinstance(column.dtype, pd.CategoricalDtype)
+        if column.dtype.kind in "iufb" and not known:
             found[name] = column.to_numpy()
             continue
         values = [None if _is_missing(each) else each for each in column.tolist()]
-        kinds = {type(each) for each in values if each is not None}
-        if not kinds <= {str, bool, int, float, Decimal}:
-            strange = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise ValueError(f"its column {name!r} holds {strange}: give numbers or text")
+        if known:
+            categorical.append(name)
+            values = [None if each is None else str(each) for each in values]
         found[name] = pd.Series(
-            [_text(v) if isinstance(v, str) else v for v in values], dtype=object
+            [(_stripped(v) or None) if isinstance(v, str) else v for v in values], dtype=object
         )
-    return pd.DataFrame(found)
+    table = pd.DataFrame(found)
+    table.attrs["categorical"] = categorical
+    return table
 
 
 def _is_missing(value: Any) -> bool:
@@ -168,7 +175,12 @@ def _is_missing(value: Any) -> bool:
 
 def _text(text: str) -> str | None:
     """A field without spaces around it; None if it says that there is nothing."""
+    text = _stripped(text)
+    return None if text in SAY_NOTHING else text
+
+
+def _stripped(text: str) -> str:
     text = text.strip()
     if len(text) > LONGEST:
         raise ValueError(f"it holds a text of {len(text)} characters: at most {LONGEST} are read")
-    return None if text in SAY_NOTHING else text
+    return text

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ TRUTH = {"true": 1.0, "false": 0.0}
 LIKE_A_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d[\d.,'’\s]*([eE][-+]?\d+)?\s?[%$€£]?")
 WRITTEN = "write 1234.5, without a comma, a space or a sign"
 IMPUTE = ("refuse", "impute")
+READ = (str, bool, int, float, Decimal)  # what an entry can be
 
 
 class Column(NamedTuple):
@@ -77,7 +79,7 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
         ValueError: if there is no such column, or a label is missing or a real number.
     """
     column = _target(frame, path, target)
-    numbers = _as_numbers(column)
+    numbers = entries_as_numbers(column)
     real = np.isfinite(numbers) & (numbers != np.floor(numbers))
     says = "is {}, a real number"
     remedy = "classes are integers or text; to predict numbers, give --loss squared"
@@ -96,7 +98,7 @@ def targets_of(frame: Any, path: Path, targets: Sequence[str], labels: bool = Fa
     columns = []
     for name in targets:
         column = _target(frame, path, name)
-        if not np.isfinite(_as_numbers(column)).any():
+        if not np.isfinite(entries_as_numbers(column)).any():
             raise ValueError(
                 f"{path}, column {name!r} holds text, such as {column.iloc[0]!r}, and no numbers: "
                 "for classes, leave out --loss"
@@ -115,12 +117,22 @@ def _target(frame: Any, path: Path, target: str) -> Any:
         raise ValueError(
             f"{path} has no column {target!r}, the target: its columns are {listed(frame.columns)}"
         )
-    column = frame[target]
+    column = _column(frame, path, target, "give numbers or text")
     remedy = (
         "leave the row out; texts such as NA, None and null say so too, as in pandas: if one is a "
         "class, write another word"
     )
     _refuse_first(path, column.isna().to_numpy()[:, None], [target], "is missing", remedy)
+    return column
+
+
+def _column(frame: Any, path: Path, name: str, remedy: str) -> Any:
+    """A column of numbers or text."""
+    column = frame[name]
+    if column.dtype.kind not in "iufb":
+        kinds = {type(each) for each in column if each is not None}
+        if strange := sorted(kind.__name__ for kind in kinds if not issubclass(kind, READ)):
+            raise ValueError(f"{path}, column {name!r} holds {', '.join(strange)}: {remedy}")
     return column
 
 
@@ -143,40 +155,45 @@ def fit_schema(
     targets: Sequence[str],
     missing: str = "refuse",
     drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Schema:
     """The schema of a table: the texts and the medians of its training examples.
 
     Args:
         frame: the table.
         rows: of the training examples in it.
-        path, targets, missing, drop: as `load_table` takes them.
+        path, targets, missing, drop, categorical: as `load_table` takes them.
 
     Raises:
-        ValueError: if a column to drop is not there, or one can be no input.
+        ValueError: if a column that is named is not there, or one can be no input.
     """
     if missing not in IMPUTE:
         raise ValueError(f"missing is {missing!r}: give one of {', '.join(IMPUTE)}")
-    for name in drop:
-        if name not in frame.columns:
-            raise ValueError(f"{path} has no column {name!r}, which --drop names")
+    for flag, names in (("drop", drop), ("categorical", categorical)):
+        for name in names:
+            if name not in frame.columns:
+                raise ValueError(f"{path} has no column {name!r}, which --{flag} names")
+    of_texts = {*categorical, *frame.attrs.get("categorical", ())}
     columns, of_train = [], np.zeros(len(frame), bool)
     of_train[rows] = True
     for name in frame.columns:
         if name in targets or name in drop:
             continue
-        column, categories, fill = frame[name], (), None
+        column = _column(frame, path, name, "give numbers or text, or leave it out by --drop")
+        categories, fill = (), None
         there = column.notna().to_numpy() & of_train
         if not there.any():
             raise ValueError(
                 f"{path}, column {name!r} is empty in all training examples: leave it out by --drop"
             )
-        numbers = _as_numbers(column)
+        numbers = entries_as_numbers(column)
         number = np.isfinite(numbers) & there
-        if number[there].all():
+        if number[there].all() and name not in of_texts:
             fill = float(np.median(numbers[there])) if missing == "impute" else None
         else:
             truth = np.asarray([str(each).lower() in TRUTH for each in column])
-            if (number & ~truth).sum() > NEARLY_ALL * there.sum():
+            mostly = (number & ~truth).sum() > NEARLY_ALL * there.sum()
+            if mostly and name not in of_texts:
                 wrong = (there & ~number)[:, None]
                 says, remedy = "is {!r}, but most others are numbers", "correct it, or use --drop"
                 values = column.to_numpy(object)[:, None]
@@ -205,7 +222,7 @@ def numbers_of(frame: Any, path: Path, schema: Schema) -> np.ndarray:
     for name, categories, fill in schema.columns:
         if name not in frame.columns:
             raise ValueError(f"{path} has no column {name!r}, which the training examples have")
-        column = frame[name]
+        column = _column(frame, path, name, "give numbers or text, as the training examples have")
         absent = column.isna().to_numpy()[:, None]
         if schema.missing == "refuse":
             remedy = "fill it, leave the row out, or train with --missing impute"
@@ -234,14 +251,14 @@ def _one_hot(column: Any, path: Path, name: str, categories: tuple[str, ...]) ->
 
 def _as_float(column: Any, path: Path, name: str, fill: float | None) -> np.ndarray:
     """A column of numbers."""
-    numbers = _as_numbers(column)
+    numbers = entries_as_numbers(column)
     wrong = (~np.isfinite(numbers) & column.notna().to_numpy())[:, None]
     values = column.to_numpy(object)[:, None]
     _refuse_first(path, wrong, [name], "is {!r}, no finite number", "correct it", values)
     return numbers if fill is None else np.where(np.isnan(numbers), fill, numbers)
 
 
-def _as_numbers(column: Any) -> np.ndarray:
+def entries_as_numbers(column: Any) -> np.ndarray:
     """A column as numbers: true is 1 and false 0; NaN where there is none, or it is no number."""
     if column.dtype.kind in "iufb":
         return column.to_numpy(np.float64)
@@ -249,8 +266,11 @@ def _as_numbers(column: Any) -> np.ndarray:
 
 
 def _as_number(value: Any) -> float:
-    if isinstance(value, str) and value.lower() in TRUTH:
-        return TRUTH[value.lower()]
+    if isinstance(value, str):
+        if value.lower() in TRUTH:
+            return TRUTH[value.lower()]
+        if "_" in value or not value.isascii():  # numbers to Python alone
+            return np.nan
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

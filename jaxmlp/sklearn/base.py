@@ -332,7 +332,8 @@ class Perceptron(BaseEstimator):
         self.loss_curve_ = [*before, *map(float, fit.metrics.train_loss)]
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_) - len(before)
-        self.t_ = len(self.loss_curve_) * int(np.count_nonzero(job.examples.weights))
+        seen = self.n_iter_ * int(np.count_nonzero(job.examples.weights))
+        self.t_ = seen + (self.t_ if before else 0)
         self.n_layers_ = len(self.coefs_) + 1
         self.n_outputs_ = job.examples.n_out
         outputs = {"softmax": "softmax", "sigmoid": "logistic", "squared": "identity"}

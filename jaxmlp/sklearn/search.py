@@ -87,9 +87,11 @@ class SweepSearchCV(BaseSearchCV):
             self.estimator.steps[-1][1] if isinstance(self.estimator, Pipeline) else self.estimator
         )
         if not isinstance(last, Perceptron):
+            inner = "an inner " * isinstance(last, Pipeline) + type(last).__name__
             raise ValueError(
-                f"estimator is a {type(last).__name__}: give jaxmlp's MLPClassifier or "
-                "MLPRegressor, or a Pipeline that ends with one"
+                f"estimator ends with {type(last).__module__.partition('.')[0]}'s {inner}: give "
+                "jaxmlp's MLPClassifier or MLPRegressor, or one Pipeline that ends with it; others "
+                "are for scikit-learn's GridSearchCV"
             )
         if (self.param_grid is None) == (self.param_distributions is None):
             raise ValueError(
