@@ -481,7 +481,7 @@ WRONG = [
         "edge of the domain",
         slope(lambda x: x * jnp.sqrt(x), lambda t, ans, x: t * 1.5 * x / jnp.sqrt(x)),
         (0.7,),
-        "positive",
+        "nonnegative",
         "NaN or infinite where the derivative is finite",
     ),
 ]

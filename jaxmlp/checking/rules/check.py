@@ -51,10 +51,10 @@ def examine_rule(
     Args:
         function: takes the arguments; with a rule of its own, made of such, or without any.
         arguments: an example of each; floats and arrays of floats move, all else stays.
-        domain: where to look: "real", "positive", "unit", "symmetric", "positive definite",
-            "fixed", a pair (low, high), a list of values or a Hypothesis strategy; for several
-            arguments a dict of such by their names, or a list. Points that the function refuses
-            by NaN or infinity are left out.
+        domain: where to look: "real", "positive", "nonnegative", "unit", "symmetric",
+            "positive definite", "fixed", a pair (low, high), a list of values or a Hypothesis
+            strategy; for several arguments a dict of such by their names, or a list. Points that
+            the function refuses by NaN or infinity are left out.
         truth: a formula for the derivatives, in the place of differences: takes the arguments,
             and returns the derivative by each that moves (a tuple, if there are several), of the
             outputs' shape and then the argument's; mpmath's numbers will do.

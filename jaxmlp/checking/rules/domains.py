@@ -11,7 +11,8 @@ from jaxmlp.checking.arrays import Array
 
 NAMED = {
     "real": (-math.inf, math.inf),
-    "positive": (0.0, math.inf),
+    "positive": (0.0, math.inf),  # without 0
+    "nonnegative": (0.0, math.inf),
     "unit": (0.0, 1.0),
     "fixed": None,
 }
@@ -25,6 +26,7 @@ class Domain:
 
     Attributes:
         low, high: its numbers are between these, both included where the function has a value.
+        above: whether the lowest is not included.
         form: "", "symmetric" or "positive definite", for square matrices.
         given: arrays that are looked at, and no others.
         fixed: whether it stays as it is.
@@ -35,10 +37,11 @@ class Domain:
     form: str = ""
     given: tuple[Any, ...] = ()
     fixed: bool = False
+    above: bool = False
 
     def holds(self, number: float) -> bool:
         """Whether a number is inside, or at the edge."""
-        return self.low <= number <= self.high
+        return self.low <= number <= self.high and not (self.above and number == self.low)
 
     def draw(self, rng: np.random.Generator, like: Array) -> Array:
         """Dense ordinary numbers of the shape of an array."""
@@ -62,8 +65,9 @@ def domain_of(given: Any) -> Domain:
     """What a user wrote for one argument.
 
     Args:
-        given: None or "real"; "positive", "unit", "fixed", "symmetric", "positive definite"; a
-            pair (low, high); a list of values; a Hypothesis strategy; or a Domain.
+        given: None or "real"; "positive", "nonnegative", "unit", "fixed", "symmetric",
+            "positive definite"; a pair (low, high); a list of values; a Hypothesis strategy; or a
+            Domain.
 
     Raises:
         ValueError: if it is none of these.
@@ -77,7 +81,7 @@ def domain_of(given: Any) -> Domain:
             options = ", ".join([*NAMED, *MATRICES])
             raise ValueError(f"domain {given!r} is none of {options}, or a pair (low, high)")
         ends = NAMED[given]
-        return Domain(*ends) if ends else Domain(fixed=True)
+        return Domain(*ends, above=given == "positive") if ends else Domain(fixed=True)
     if hasattr(given, "example") and hasattr(given, "filter"):  # a strategy
         return Domain(given=tuple(_drawn(given)))
     if _is_pair(given):

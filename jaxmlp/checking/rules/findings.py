@@ -13,6 +13,7 @@ SIGN = "wrong sign"
 MISSING = "missing"
 CHANGED = "value changed by differentiation"
 INFINITE = "NaN or infinite where the derivative is finite"
+OVERFLOW = "overflow at tiny or huge numbers"
 RAISES = "rule missing or raising"
 MODES = "modes disagree"
 BATCHES = "another result under a transformation"
@@ -21,8 +22,9 @@ LOST = "precision lost"
 KINK = "convention at a kink"
 INTENDED = "on purpose"
 NUMBERS = (WRONG, SIGN, MISSING, LOST)  # of which one cause may look like several
-NOTES = (KINK, INTENDED)  # that do not fail
+NOTES = (KINK, INTENDED, OVERFLOW)  # that do not fail
 
+WITHIN = 1e100  # numbers that are neither huge nor, as their inverses, tiny
 COARSE = 2e-2  # relative error up to which it may be rounding, to as few digits as bfloat16 has
 UNEVEN = 0.3  # of the largest such error, by which they have to differ
 

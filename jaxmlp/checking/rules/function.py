@@ -5,47 +5,25 @@ executed for many rows at once. A function that branches in Python is called row
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import as_array, is_floating
+from jaxmlp.checking.calls import is_floating
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import compiled, is_long
+from jaxmlp.checking.programs.random_rounding import rounding_spread
 from jaxmlp.checking.programs.rules import rules_in, without_rules
 from jaxmlp.checking.rules.names import name_of
+from jaxmlp.checking.rules.parts import Part, is_number, parts_of
+from jaxmlp.checking.truth.differences import EPSILON
 
 MOST_ROWS = 4_096  # executed at once
 FEWEST_ROWS = 16  # executed at once, so that few shapes have to be compiled
-
-
-class Part(NamedTuple):
-    """A floating leaf of the arguments, as a part of the row.
-
-    Attributes:
-        name: such as x, or params.W.
-        shape: of the leaf.
-        argument: the number of the argument that holds it.
-        start, stop: its place in the row.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    argument: int
-    start: int
-    stop: int
-
-    def entry(self, place: int) -> str:
-        """The name of one of its numbers, by the place in the row, such as x[0, 1]."""
-        if not self.shape:
-            return self.name
-        at = np.unravel_index(place - self.start, self.shape)
-        return f"{self.name}{[*map(int, at)]}"
 
 
 class Function:
@@ -78,23 +56,10 @@ class Function:
         self.name = name_of(function)
         self.leaves, self.structure = jax.tree.flatten(tuple(arguments))
         self.moving = [i for i, leaf in enumerate(self.leaves) if self.is_number(leaf)]
-        self.parts = self._parts(arguments)
+        self.parts = parts_of(arguments, self.names, self.is_number)
         self.size = self.parts[-1].stop if self.parts else 0
         self.wide = dtype == "float64"
         self._programs: dict[Any, Any] = {}
-
-    def _parts(self, arguments: Sequence[Any]) -> list[Part]:
-        parts, start = [], 0
-        for number, (name, argument) in enumerate(zip(self.names, arguments, strict=True)):
-            for path, leaf in jax.tree_util.tree_flatten_with_path(argument)[0]:
-                if self.is_number(leaf):
-                    inner = jax.tree_util.keystr(path, simple=True, separator=".")
-                    shape = tuple(np.shape(leaf))
-                    stop = start + math.prod(shape)
-                    called = f"{name}.{inner}" if inner else name
-                    parts.append(Part(called, shape, number, start, stop))
-                    start = stop
-        return parts
 
     def is_number(self, leaf: Any) -> bool:
         """Whether a leaf of the arguments moves."""
@@ -238,6 +203,16 @@ class Function:
         with jax.enable_x64(self.wide):
             return np.asarray(self.compiled(*self.split(row)), np.float64)
 
+    def noise(self, row: Array) -> Array:
+        """How far off the outputs (m,) of one row may be by rounding errors inside."""
+        value, leaves = np.abs(self.one(row)), self.split(row)
+        found = self._programs.get(("value", tuple(np.shape(leaf) for leaf in leaves)))
+        if found is None or not isinstance(found[1], Machine):
+            return EPSILON * value
+        with jax.enable_x64(self.wide), np.errstate(all="ignore"):
+            (spread,) = rounding_spread(found[0], leaves, EPSILON)
+        return np.maximum(EPSILON * value, spread)
+
     @functools.cached_property
     def compiled(self) -> Callable[..., Any]:
         """What JAX itself computes, of leaves; not compiled where it branches in Python."""
@@ -274,13 +249,6 @@ class Function:
     def _alone(self, leaves: Sequence[Any], part: int) -> Callable[[Any], Any]:
         """The outputs as a function of one leaf."""
         return lambda leaf: self.output_row(*leaves[:part], leaf, *leaves[part + 1 :])
-
-
-def is_number(leaf: Any) -> bool:
-    """Whether a leaf of the arguments is something that moves: a float, or an array of floats."""
-    if isinstance(leaf, (bool, int, str, type(None))):
-        return False
-    return isinstance(leaf, float) or (hasattr(leaf, "dtype") and is_floating(as_array(leaf)))
 
 
 def jnp_cast(array: Any, dtype: str) -> Any:

@@ -122,13 +122,15 @@ def confirmed(
 ) -> bool:
     """Whether JAX's own values, called one by one, are for the slope, too, and against the rule."""
     scale = max(float(np.abs(row * (direction != 0)).max(initial=0)), 1e-300)
-    near = 0
+    near, noise = 0, float(function.noise(row)[output])
     with np.errstate(all="ignore"):
         for step in (*CONFIRMING, *(scale * CONFIRMING if not 0.25 <= scale <= 4 else ())):
             ends = []
             for sign in (1, -1):
                 ends.append(float(function.by_itself(row + sign * step * direction)[output]))
             slope = (ends[0] - ends[1]) / (2 * step)
+            if 8 * noise > step * abs(got - value):
+                continue  # its rounding may be all of the difference
             near += (
                 bool(abs(slope - value) <= 0.25 * abs(got - value))
                 if np.isfinite(got)

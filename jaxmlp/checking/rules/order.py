@@ -157,6 +157,9 @@ class Order:
                 return
         says = verdict.says
         plain = got == 0 and not np.any((point.row != 0) & (np.abs(point.row) < TINY))
+        sizes = np.abs(point.row[point.row != 0])
+        if kind == kinds.INFINITE and np.any((sizes > kinds.WITHIN) | (sizes * kinds.WITHIN < 1)):
+            kind = kinds.OVERFLOW
         numbers = kind in (kinds.WRONG, kinds.MISSING, kinds.SIGN)
         if numbers and not plain and self._is_noise(point, part, mode, at, got - value):
             kind, says = kinds.LOST, "its error changes with the rounding of the arguments"

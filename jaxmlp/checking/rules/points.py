@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.rules.domains import Domain
-from jaxmlp.checking.rules.function import Function, Part
+from jaxmlp.checking.rules.function import Function
+from jaxmlp.checking.rules.parts import Part
 
 ORDINARY = 3  # points drawn for each function
 SPECIAL = (

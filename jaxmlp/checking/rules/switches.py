@@ -15,7 +15,8 @@ import numpy as np
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.rules.domains import Domain
-from jaxmlp.checking.rules.function import Function, Part
+from jaxmlp.checking.rules.function import Function
+from jaxmlp.checking.rules.parts import Part
 from jaxmlp.checking.rules.points import Point, special_numbers
 
 COMPARING = ("eq", "ne", "lt", "le", "gt", "ge", "max", "min")

@@ -13,6 +13,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.rules.function import Function
 from jaxmlp.checking.rules.names import name_of
 from jaxmlp.checking.rules.transforms import Difference, compared
+from jaxmlp.checking.truth.differences import EPSILON
 
 
 def is_of_torch(function: Any, arguments: Sequence[Any]) -> bool:
@@ -86,6 +87,10 @@ class TorchFunction(Function):
             return self._array(self.output_row(*self.split(row)))
 
     by_itself = one
+
+    def noise(self, row: Array) -> Array:
+        """Rounding errors inside are not known: one of the outputs (m,)."""
+        return EPSILON * np.abs(self.one(row))
 
     def rules(self) -> list[str]:
         """The names of the rules in the graph of the function's derivative."""
