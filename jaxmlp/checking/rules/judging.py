@@ -17,6 +17,7 @@ ROUNDED = 1e-4  # relative difference up to which only digits are lost
 FLOOR = 1e-5  # of the largest slope at ordinary points, beside which others count
 LEAST = 1e-200  # below which nothing is looked at
 FEW = 64.0  # roundings, which every formula may make
+SHRINKS = 0.75  # of the distance of both sides' slopes, if steps are halved
 CONFIRMING = 2.0 ** -np.arange(5, 21)
 
 
@@ -122,20 +123,35 @@ def confirmed(
 ) -> bool:
     """Whether JAX's own values, called one by one, are for the slope, too, and against the rule."""
     scale = max(float(np.abs(row * (direction != 0)).max(initial=0)), 1e-300)
-    near, noise = 0, float(function.noise(row)[output])
-    with np.errstate(all="ignore"):
-        for step in (*CONFIRMING, *(scale * CONFIRMING if not 0.25 <= scale <= 4 else ())):
-            ends = []
-            for sign in (1, -1):
-                ends.append(float(function.by_itself(row + sign * step * direction)[output]))
-            slope = (ends[0] - ends[1]) / (2 * step)
-            if 8 * noise > step * abs(got - value):
-                continue  # its rounding may be all of the difference
-            near += (
-                bool(abs(slope - value) <= 0.25 * abs(got - value))
-                if np.isfinite(got)
-                else (bool(abs(slope - value) <= 1e-2 * abs(value) + 1e-9))
-            )
-            if near > 1:
-                return True
+    noise, middle = float(function.noise(row)[output]), float(function.by_itself(row)[output])
+    sizes = [1.0, *([scale] if not 0.25 <= scale <= 4 else [])]
+    return any(
+        _by_steps(function, row, direction, output, got, value, size * CONFIRMING, middle, noise)
+        for size in sizes
+    )
+
+
+@np.errstate(all="ignore")
+def _by_steps(
+    function: Function, row: Array, direction: Array, output: int, got: float, value: float,
+    steps: Array, middle: float, noise: float,
+) -> bool:  # fmt: skip
+    """Whether two of some steps are for the slope, and on both sides alike."""
+    near, before = 0, np.inf
+    for step in steps:
+        ahead, behind = (
+            float(function.by_itself(row + sign * step * direction)[output]) for sign in (1, -1)
+        )
+        slope, gap = (ahead - behind) / (2 * step), abs(ahead - 2 * middle + behind) / step
+        # the sides come nearer with the step, but where a kink is within the step
+        smooth = gap <= max(SHRINKS * before, 0.25 * abs(got - value), 8 * noise / step)
+        before = gap
+        if 8 * noise > step * abs(got - value):
+            continue  # its rounding may be all of the difference
+        if np.isfinite(got):
+            near += bool(abs(slope - value) <= 0.25 * abs(got - value)) and smooth
+        else:
+            near += bool(abs(slope - value) <= 1e-2 * abs(value) + 1e-9)
+        if near > 1:
+            return True
     return False

@@ -18,6 +18,7 @@ from jaxmlp.checking.rules.points import Point
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
 NOISE = 1e-12  # relative moves of the arguments, with which rounding errors change
+NEAR = 2.0**-20  # from an edge, beyond which a function has no values
 FORMULA = 1e-8  # relative error of a formula that is taken for the truth
 SAID = 4  # entries of a part at a point, of which something is said
 RESOLVED = 1e100  # the largest number at which slopes are compared
@@ -149,11 +150,12 @@ class Order:
         got, value = float(received[at]), float(truth.value[at])
         if kind != kinds.INFINITE and np.abs(point.row).max() > RESOLVED:
             return  # where no differences are small beside what the function does
-        central = not (truth.edge[at] or truth.kink[at] or self.formula)
-        if central and self.jacobian.whole:
+        if self.jacobian.whole and not (truth.kink[at] or self.formula):
             along = self.jacobian.along(part)[verdict.direction]
             function = self.jacobian.function
-            if not confirmed(function, point.row, along, verdict.output, got, value):
+            beside = (function.by_itself(point.row + sign * NEAR * along) for sign in (1, -1))
+            inside = not truth.edge[at] or all(np.isfinite(e[verdict.output]) for e in beside)
+            if inside and not confirmed(function, point.row, along, verdict.output, got, value):
                 return
         says = verdict.says
         plain = got == 0 and not np.any((point.row != 0) & (np.abs(point.row) < TINY))
