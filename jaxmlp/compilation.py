@@ -8,6 +8,11 @@ from pathlib import Path
 CACHE = 2**29  # bytes of compiled programs that are kept
 
 
+def cache_folder() -> Path:
+    """Where what would only have to be computed again is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxmlp"
+
+
 def keep_programs() -> None:
     """Let JAX find again what it compiled in an earlier process, on this very machine.
 
@@ -21,8 +26,7 @@ def keep_programs() -> None:
     if told or not getattr(jax.config, "jax_enable_compilation_cache", True):
         return
     try:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = caches / "jaxmlp" / platform.node()
+        folder = cache_folder() / platform.node()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".written").touch()  # by root too, whom a read-only disk stops
     except (RuntimeError, OSError):  # no home or no place; it would only have saved time

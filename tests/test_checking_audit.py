@@ -86,6 +86,7 @@ def package(tmp_path):
 
 def audit(package, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(package), "COLUMNS": "200"}
+    environment["XDG_CACHE_HOME"] = str(package / "cache")
     command = [sys.executable, "-c", "from jaxmlp.cli import run; run()", "audit", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=package, check=False
@@ -126,6 +127,28 @@ def test_what_authors_declare(package):
     assert "not covered: it never ends" in text
     assert "| waves:wrong | wrong |" in text
     assert "note: on purpose: " in text
+
+
+def test_what_has_not_changed_is_not_checked_again(package):
+    limits = ("--time-limit", "15", "--report", "out.json")
+
+    def row():
+        assert audit(package, "waves:wrong", *limits).returncode == 1
+        return json.loads((package / "out.json").read_text())["functions"][0]
+
+    seconds = row()["seconds"]
+    (kept,) = (package / "cache/jaxmlp/audits").rglob("*.json")
+    kept.write_text(kept.read_text().replace('"wrong sign"', '"as it was"'))
+    assert row()["findings"][0]["kind"] == "as it was"
+    assert audit(package, "waves:wrong", *limits, "--no-cache").returncode == 1
+    assert "as it was" not in (package / "out.json").read_text()
+    (package / "waves/inner.py").write_text(INNER + "# changed\n")
+    assert row()["findings"][0]["kind"] == "wrong sign"
+    assert len([*(package / "cache/jaxmlp/audits").rglob("*.json")]) == 1
+    kept = next((package / "cache/jaxmlp/audits").rglob("*.json"))
+    kept.write_text("[")  # damaged
+    assert row()["findings"][0]["kind"] == "wrong sign"
+    assert seconds > 0
 
 
 @pytest.mark.parametrize(

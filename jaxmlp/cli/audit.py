@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jaxmlp.checking.audit import table
-from jaxmlp.checking.audit.discovery import targets
+from jaxmlp.checking.audit.cache import Kept
+from jaxmlp.checking.audit.discovery import Target, targets
 from jaxmlp.checking.audit.processes import rows
-from jaxmlp.checking.audit.settings import read
+from jaxmlp.checking.audit.settings import Says, read
+from jaxmlp.compilation import cache_folder
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.settings import check_integer
 
@@ -30,6 +32,8 @@ class Audit:
             functions, in tables such as ["mylib.special:erfinv"].
         time_limit: seconds for each function.
         processes: how many work at once; by default one for each core.
+        cache: take what an earlier audit found of a function, if neither the package, nor jaxmlp,
+            nor anything that is installed beside them has changed.
     """
 
     target: Annotated[str, tyro.conf.Positional]
@@ -37,6 +41,7 @@ class Audit:
     settings: Path | None = None
     time_limit: float = 120.0
     processes: int | None = None
+    cache: bool = True
 
     def run(self) -> int:
         """Check, print, write; the exit code."""
@@ -67,14 +72,22 @@ class Audit:
 
     def _audited(self) -> list[dict]:
         """The rows of all functions; progress is shown."""
-        every = targets(self.target)
+        every, settings = targets(self.target), read(self.settings) if self.settings else {}
+        package = self.target.partition(":")[0].partition(".")[0]
+        kept = Kept(cache_folder() / "audits", package) if self.cache else None
+        says = {target: settings.get(str(target), Says()) for target in every}
+        known = {target: kept.row(target, says[target]) for target in every} if kept else {}
+        found = [row for row in known.values() if row]
+        left = [target for target in every if not known.get(target)]
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
         cores = self.processes or len(os.sched_getaffinity(0))
-        found = []
         with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(f"auditing {self.target}", total=len(every))
-            for row in rows(every, self.settings, self.time_limit, cores):
+            task = progress.add_task(f"auditing {self.target}", total=len(left))
+            for row in rows(left, self.settings, self.time_limit, cores):
                 found.append(row)
+                if kept:
+                    target = Target(row["module"], row["name"])
+                    kept.keep(target, says[target], row)
                 progress.update(task, advance=1, description=f"audited {row['name']}")
         return found

@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxmlp.checking.audit.discovery import Target
 
+STOPPED, ENDED = "stopped after", "it ended the process"
 START = 60.0  # seconds for a process to import what it audits
 
 
@@ -56,7 +57,7 @@ def _work(waiting: Any, done: Any, settings: Path | None, time_limit: float) -> 
         fresh = row is None
         if row is None:
             ended = process.poll()
-            says = f"stopped after {time_limit:g} s" if ended is None else "it ended the process"
+            says = f"{STOPPED} {time_limit:g} s" if ended is None else ENDED
             row = {"module": target.module, "name": target.name, "findings": []}
             row |= {"uncovered": says, "seconds": time_limit}
             _end(process)
