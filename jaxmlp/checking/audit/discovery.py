@@ -66,7 +66,7 @@ def targets(name: str) -> list[Target]:
         if not callable(found):
             raise ValueError(f"{name} is a {type(found).__name__}: give a function")
         return [target]
-    public = {each.key: each for each in _public(module)}
+    public = {each.key: each for shown in _shown(module) for each in _public(shown)}
     rules = {key: each for key, each in _rules(module).items() if key not in public}
     if not public and not rules:
         raise ValueError(f"{where} has no functions to audit: give a module that has some")
@@ -98,6 +98,21 @@ def _public(module: ModuleType) -> Iterator[Target]:
             yield Target(module.__name__, name)
         for method in methods(found):
             yield Target(module.__name__, f"{name}.{method}")
+
+
+def _shown(module: ModuleType) -> Iterator[ModuleType]:
+    """A module, and those inside of it that it shows, such as jax.scipy.stats and its norm."""
+    seen, waiting = set(), [module]
+    while waiting:
+        each = waiting.pop(0)
+        if each.__name__ in seen:
+            continue
+        seen.add(each.__name__)
+        yield each
+        for name, found in sorted(vars(each).items()):
+            inside = inspect.ismodule(found) and found.__name__ == f"{each.__name__}.{name}"
+            if inside and not name.startswith("_") and name not in TESTS:
+                waiting.append(found)
 
 
 def _is_function(found: Any) -> bool:
