@@ -136,8 +136,11 @@ def _by_steps(
     function: Function, row: Array, direction: Array, output: int, got: float, value: float,
     steps: Array, middle: float, noise: float,
 ) -> bool:  # fmt: skip
-    """Whether two of some steps are for the slope, and on both sides alike."""
-    near, before = 0, np.inf
+    """Whether two of some steps are for the slope, and on both sides alike.
+
+    Where two larger steps are for the rule, the values have a plateau by rounding errors inside.
+    """
+    near, against, before = 0, 0, np.inf
     for step in steps:
         ahead, behind = (
             float(function.by_itself(row + sign * step * direction)[output]) for sign in (1, -1)
@@ -150,6 +153,9 @@ def _by_steps(
             continue  # its rounding may be all of the difference
         if np.isfinite(got):
             near += bool(abs(slope - value) <= 0.25 * abs(got - value)) and smooth
+            against += bool(abs(slope - got) <= 0.25 * abs(got - value))
+            if against > 1:
+                return False
         else:
             near += bool(abs(slope - value) <= 1e-2 * abs(value) + 1e-9)
         if near > 1:

@@ -1,0 +1,95 @@
+"""What does `jaxmlp audit` find in released libraries?
+
+    pip install -r experiments/audit_requirements.txt
+    python experiments/audit.py               # an hour on two cores
+    python experiments/audit.py quadax ott.math
+
+What an earlier run found is taken over, if nothing has changed. What is known of a finding is in
+`audit_notes.toml`, by function.
+Results: audit.md and audit.html in `experiments/results`, if everything is audited.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import io
+import json
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from jaxmlp.checking.audit import table
+from jaxmlp.cli.audit import Audit
+from jaxmlp.files import write_text
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+LIMIT = 40.0  # seconds for a function
+DISTRIBUTIONS = {  # of packages, by the names of their modules
+    "jax": "jax", "tensorflow_probability": "tfp-nightly", "ott": "ott-jax",
+}  # fmt: skip
+TARGETS = (
+    "jax.nn", "jax.scipy.special", "jax.scipy.stats", "jax.numpy.linalg", "jax.random", "optax",
+    "quadax", "interpax", "lineax", "optimistix", "jaxlie", "ott.math", "jaxopt", "rlax",
+    "tensorflow_probability.substrates.jax.math", "distrax", "numpyro.distributions",
+)  # fmt: skip
+
+
+def audited(target: str) -> list[dict[str, Any]]:
+    """The rows of one package or module."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "rows.json"
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            Audit(target, report=report, time_limit=LIMIT).run()
+        print(said.getvalue().strip().splitlines()[-2], flush=True)
+        return json.loads(report.read_text(encoding="utf-8"))["functions"]
+
+
+def version(target: str) -> str:
+    """The distribution that has a module, with its version."""
+    package = target.partition(".")[0]
+    name = DISTRIBUTIONS.get(package, package)
+    return f"{name} {importlib.metadata.version(name)}"
+
+
+def main() -> None:
+    """Audit everything; print the yield, and write the table and the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("targets", nargs="*", default=TARGETS)
+    given = parser.parse_args().targets
+    notes = tomllib.loads((HERE / "audit_notes.toml").read_text(encoding="utf-8"))
+    heads = [
+        "module",
+        "version",
+        "functions",
+        "checked",
+        "rules met",
+        "with findings",
+        "not covered",
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    every = []
+    for target in given:
+        rows = audited(target)
+        uncovered = sum("uncovered" in row for row in rows)
+        rules = {rule for row in rows for rule in row.get("rules", ())}
+        counts = [len(rows), len(rows) - uncovered, len(rules), len(table.new(rows)), uncovered]
+        lines.append(f"| {' | '.join([target, version(target), *map(str, counts)])} |")
+        for row in rows:
+            if note := notes.get(f"{row['module']}:{row['name']}"):
+                for each in row["findings"]:
+                    each["says"] += f" ({note})"
+        every += rows
+    if tuple(given) == TARGETS:
+        found = table.new(every)
+        text = table.markdown("released libraries", found)
+        yielded = "\n".join(["", "## What was covered", "", *lines, ""])
+        RESULTS.mkdir(exist_ok=True)
+        write_text(RESULTS / "audit.md", text + yielded)
+        write_text(RESULTS / "audit.html", table.page("released libraries", every))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
