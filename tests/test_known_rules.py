@@ -6,7 +6,6 @@ Needs the libraries in `experiments/audit_requirements.txt`; each test is skippe
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -117,18 +116,3 @@ def test_is_found(known):
     report = examine_rule(function, *known.arguments, domain=known.domain)
     found = {(each.kind, each.argument.partition("[")[0]) for each in report.findings}
     assert found & {(kind, known.argument) for kind in known.kinds}, report
-
-
-def test_gamma_samples_of_small_shapes():
-    """jax.random.loggamma, beside implicit differentiation of scipy's distribution function."""
-    special = pytest.importorskip("scipy.special")
-    keys = jax.random.split(jax.random.key(0), 4)
-
-    def samples(a):
-        return jnp.stack([jax.random.loggamma(key, a) for key in keys])
-
-    def cdf(x, a):
-        return special.gammainc(a, np.exp(x))
-
-    report = examine_rule(samples, 0.3, domain=[0.05, 0.3, 1.3], cdf=cdf, dtypes=("float32",))
-    assert not report.passed, report
