@@ -55,7 +55,7 @@ def version(target: str) -> str:
 
 def main() -> None:
     """Audit everything; print the yield, and write the table and the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="What does `jaxmlp audit` find in libraries?")
     parser.add_argument("targets", nargs="*", default=TARGETS)
     given = parser.parse_args().targets
     notes = tomllib.loads((HERE / "audit_notes.toml").read_text(encoding="utf-8"))

@@ -58,6 +58,10 @@ class Power:
     def mean(self):
         return self.power / (self.power + 1)
 
+    @classmethod
+    def from_odds(cls, odds):
+        return odds / (1 + odds)
+
     def quantile(self, p):
         raise NotImplementedError
 
@@ -109,6 +113,7 @@ def test_a_package_from_the_command_line(package):
     assert "no sample of its arguments" in rows["by_words"]["uncovered"]
     assert rows["nothing"]["uncovered"] == "it takes no arguments"
     assert kinds["Power.mean"] == []
+    assert kinds["Power.from_odds"] == []
     assert kinds["Power.log_prob"] == ["missing"]  # at power 1, where a fit may start
     assert rows["Power.quantile"]["uncovered"] == "it is not implemented"
 

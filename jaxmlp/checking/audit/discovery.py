@@ -38,7 +38,9 @@ class Target(NamedTuple):
     def key(self) -> Any:
         """The same for two names of one function."""
         found = self.load()
-        return (found.owner, found.name) if isinstance(found, Method) else id(found)
+        if isinstance(found, Method):
+            return found.owner, found.name
+        return self if "." in self.name else id(found)  # what is bound to a class is made anew
 
     def load(self) -> Any:
         """The function itself."""
@@ -96,7 +98,7 @@ def _public(module: ModuleType) -> Iterator[Target]:
             continue
         if _is_function(found):
             yield Target(module.__name__, name)
-        for method in methods(found):
+        for method in (*methods(found), *_makers(found)):
             yield Target(module.__name__, f"{name}.{method}")
 
 
@@ -113,6 +115,15 @@ def _shown(module: ModuleType) -> Iterator[ModuleType]:
             inside = inspect.ismodule(found) and found.__name__ == f"{each.__name__}.{name}"
             if inside and not name.startswith("_") and name not in TESTS:
                 waiting.append(found)
+
+
+def _makers(found: Any) -> list[str]:
+    """The public methods of a class that need no object of it, such as SE3.exp."""
+    if not inspect.isclass(found):
+        return []
+    names = [name for name in dir(found) if not name.startswith("_")]
+    kinds = (classmethod, staticmethod)
+    return [name for name in names if isinstance(inspect.getattr_static(found, name), kinds)]
 
 
 def _is_function(found: Any) -> bool:

@@ -26,8 +26,9 @@ NUMBERS = {"unit": 0.3, "positive": 1.3, "real": 0.7}
 WHOLE = {"n", "k", "m", "d", "order", "num_classes", "n_iter"}
 KEYS = {"key", "rng", "rng_key", "seed"}
 MOST = 4  # arguments without a default
-FORMS = ("number", "vector", "matrix")
+FORMS = ("number", "vector", "matrix", "long vector")
 VECTOR = np.array([0.35, 0.6, 1.2])
+LONG = np.array([0.3, 0.2, 0.1, 0.4, 0.5, 0.6])
 MATRIX = np.array([[2.0, 0.3, -0.4], [0.3, 1.5, 0.2], [-0.4, 0.2, 1.1]])
 
 
@@ -114,6 +115,8 @@ def _value(parameter: inspect.Parameter, form: str, known: Any) -> tuple[Any, An
         return NUMBERS.get(where, 0.7), where
     if form == "vector":
         return VECTOR / (2 if where == "unit" else 1), where
+    if form == "long vector":
+        return LONG, where
     return MATRIX, where
 
 
