@@ -122,8 +122,14 @@ def _makers(found: Any) -> list[str]:
     if not inspect.isclass(found):
         return []
     names = [name for name in dir(found) if not name.startswith("_")]
-    kinds = (classmethod, staticmethod)
-    return [name for name in names if isinstance(inspect.getattr_static(found, name), kinds)]
+    return [name for name in names if _is_maker(inspect.getattr_static(found, name))]
+
+
+def _is_maker(attribute: Any) -> bool:
+    """Whether an attribute of a class is a class method or a static one, compiled or not."""
+    inner = inspect.unwrap(attribute) if callable(attribute) else attribute
+    bound = inspect.ismethod(inner) and inspect.isclass(inner.__self__)
+    return bound or isinstance(attribute, (classmethod, staticmethod))
 
 
 def _is_function(found: Any) -> bool:
