@@ -7,6 +7,7 @@ import pytest
 from hypothesis import strategies
 
 from jaxmlp.checking import RuleMismatch, check_rule
+from jaxmlp.checking.check import examine
 from jaxmlp.checking.rules.check import examine_rule
 from tests.rules import RIGHT, WRONG, slope
 
@@ -114,3 +115,50 @@ def test_samples_by_their_distribution(power):
         given, 1.3, domain=(0.5, 3), cdf=lambda x, scale: -np.expm1(-x / scale), dtypes=[]
     )
     assert report.passed == (power == 1)
+
+
+def test_primitives_of_a_user():
+    """Hijax primitives bring their rules along, and the program that they are rules for."""
+    hijax = pytest.importorskip("jax.experimental.hijax")
+
+    class Sine(hijax.VJPHiPrimitive):
+        factor = 1.0
+
+        def __init__(self, aval):
+            self.in_avals, self.out_aval, self.params = (aval,), aval, {}
+            super().__init__()
+
+        def expand(self, x):
+            return jnp.sin(x)
+
+        def vjp_fwd(self, _, x):
+            return self(x), x
+
+        def vjp_bwd_retval(self, x, g):
+            return (self.factor * g * jnp.cos(x),)
+
+        def batch_dim_rule(self, _, dims):
+            return dims[0]
+
+    class Wrong(Sine):
+        factor = 1.01
+
+    def applied(primitive):
+        return lambda x: primitive(jax.typeof(x))(x)
+
+    report = examine_rule(applied(Sine), 0.7)
+    assert report.passed, report
+    assert report.rules == ("Sine",)
+    report = examine_rule(applied(Wrong), 0.7)
+    (found,) = [each for each in report.findings if each.kind == "wrong"]
+    assert found.received == pytest.approx(1.01 * found.without)
+
+    def loss(x, batch):
+        return jnp.sum(applied(Wrong)(x) * batch)
+
+    def grad(x, batch):
+        return np.cos(x) * batch
+
+    cases = [(np.array([0.3, 0.7]), np.array([1.0, 2.0]))]
+    report = examine(grad, loss, cases=cases)
+    assert "the rule of Wrong" in str(report)

@@ -3,6 +3,7 @@
 All that depends on how JAX names and stores the parts of a program is here.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 Step = Callable[[Any, list[Any]], list[Any]]
 Round = Callable[[Any, list[Any]], tuple[list[Any], Any]]
-RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+HIJAX = "call_hi_primitive"  # a primitive that a user has made, which brings its rules along
+RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", HIJAX)
 CALLS = {
     "jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2", *RULES,
 }  # fmt: skip
@@ -38,6 +40,11 @@ def inside(equation: Any) -> tuple[Jaxpr, Any] | None:
     """The program that an operation calls, and its constants, if it is a call."""
     if equation.primitive.name not in CALLS:
         return None
+    if equation.primitive.name == HIJAX:
+        primitive = equation.params["_prim"]
+        given = jax.tree.map(lambda aval: jax.ShapeDtypeStruct(aval.shape, aval.dtype),
+                             tuple(primitive.in_avals))  # fmt: skip
+        return opened(jax.make_jaxpr(primitive.expand)(*given))
     return opened(next(equation.params[key] for key in INNER if key in equation.params))
 
 
@@ -59,6 +66,9 @@ def called(equation: Any, values: list[Any]) -> list[Any]:
         for variable, value in zip(equation.invars, values, strict=True)
         if not isinstance(variable, Literal)
     }
+    if equation.primitive.name == HIJAX:
+        primitive = equation.params["_prim"]
+        return jax.tree.leaves(primitive(*jax.tree.unflatten(primitive.in_tree, values)))
     jaxpr, _ = inside(equation) or (None, None)
     assert jaxpr is not None
     alone = {"constvars": (), "invars": list(given), "outvars": equation.outvars}
@@ -192,6 +202,10 @@ def is_stopped(equation: Any) -> bool:
 
 def _written(equation: Any) -> tuple[str, str]:
     """The name of the function that is called, and where it is written, as file:line."""
+    if equation.primitive.name == HIJAX:
+        primitive = type(equation.params["_prim"])
+        expand = inspect.unwrap(primitive.expand)
+        return primitive.__name__, f"{expand.__code__.co_filename}:{expand.__code__.co_firstlineno}"
     jaxpr, _ = inside(equation) or (None, None)
     about = getattr(getattr(jaxpr, "debug_info", None), "func_src_info", None) or ""
     name, _, place = str(about).partition(" at ")

@@ -19,7 +19,7 @@ from jaxmlp.checking.rules.function import Function, digits
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import lost
 from jaxmlp.checking.rules.names import argument_names, name_of
-from jaxmlp.checking.rules.order import Order
+from jaxmlp.checking.rules.order import ABSENT, Order
 from jaxmlp.checking.rules.points import Point, points
 from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
 from jaxmlp.checking.rules.switches import switch_points
@@ -197,6 +197,8 @@ class _Check:
             except Exception:  # which the first order tells
                 continue
             for each in every:
+                if any(absent in each.says for absent in ABSENT):
+                    continue
                 kind = kinds.RAISES if each.says else kinds.BATCHES
                 says = each.says or f"{each.received:.6g}, but {each.expected:.6g} without it"
                 yield first.found(point, kind, 0, 0, f"{mode} under {each.mode}", says=says)

@@ -27,7 +27,7 @@ MOVES = 3
 UNLIKE = 0.05  # of an error, by which it has to change, to be a rounding error
 ABSENT = (
     "custom_vjp", "does not support reverse-mode", "while_loop", "fori_loop",
-    "must implement the jvp function",
+    "must implement the jvp function", "for jvp support", "for linearize support",
 )  # fmt: skip
 
 
