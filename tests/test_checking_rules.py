@@ -162,3 +162,17 @@ def test_primitives_of_a_user():
     cases = [(np.array([0.3, 0.7]), np.array([1.0, 2.0]))]
     report = examine(grad, loss, cases=cases)
     assert "the rule of Wrong" in str(report)
+
+
+def test_a_line_that_repeats_a_finding():
+    def tripled(x, matrix):
+        return jnp.sum(matrix) * jnp.where(x == 1, 3.0, 3 * x)
+
+    report = examine_rule(tripled, 0.7, np.eye(2))
+    (found,) = [each for each in report.findings if each.kind == "missing"]
+    names = {"jax": jax, "jnp": jnp, "tripled": tripled}
+    with jax.enable_x64(True):
+        assert eval(found.repeat, names) == found.received == 0
+    assert found.repeat in str(report)
+    (found,) = examine_rule(lambda x: jnp.where(x == 1, 3.0, 3 * x), 0.7).findings
+    assert found.repeat == "jax.jacfwd(f, 0)(1.0)"

@@ -44,6 +44,7 @@ class Found:
         error: how far off that may be.
         without: what the program without its rules gives; NaN if there is nothing to say.
         says: more in a sentence.
+        repeat: a line of Python with this derivative, in float64 if JAX is told of that.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Found:
     error: float = np.nan
     without: float = np.nan
     says: str = ""
+    repeat: str = ""
 
     @property
     def fails(self) -> bool:
@@ -81,6 +83,7 @@ class Found:
         elif not np.isnan(self.received):
             numbers = f": it gives {self.received:.6g}"
         more = f"; {self.says}" if self.says else ""
+        more += f"; {self.repeat}" if self.repeat else ""
         where = f"at {self.point.about} ({self.mode}, {self.dtype})"
         return f"{self.kind}: {self.derivative} {where}{numbers}{more}"
 

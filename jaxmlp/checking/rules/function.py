@@ -6,7 +6,7 @@ executed for many rows at once. A function that branches in Python is called row
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -192,6 +192,7 @@ class Function:
                 self.batches = False
         return np.stack([self.one(row) for row in rows])
 
+    CALLS: ClassVar = {"forward": "jax.jacfwd", "reverse": "jax.jacrev"}
     batches = True  # whether many rows can be executed at once
 
     def one(self, row: Array) -> Array:

@@ -14,6 +14,7 @@ from jaxmlp.checking.rules.formulas import Formula
 from jaxmlp.checking.rules.function import Function
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import Verdict, confirmed, verdicts
+from jaxmlp.checking.rules.parts import written
 from jaxmlp.checking.rules.points import Point
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
@@ -202,5 +203,16 @@ class Order:
         """A finding, with what there is to say of where it is."""
         return Found(
             kind, self.name, self.jacobian.entry(part, direction), point, dtype, mode, received,
-            expected, error, without, says,
+            expected, error, without, says, self._repeat(point.row, part, mode),
         )  # fmt: skip
+
+    def _repeat(self, row: Array, part: int, mode: str) -> str:
+        """A line of Python with the derivative by a part, if it can be written in one."""
+        function = self.jacobian.function
+        calls = function.CALLS.get(mode)
+        texts = [written(each) for each in function.arguments(row)] if calls else [None]
+        if not calls or None in texts or not self.name.isidentifier():
+            return ""
+        return (
+            f"{calls}({self.name}, {function.parts[part].argument})({', '.join(map(str, texts))})"
+        )

@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxmlp.checking.calls import as_array, is_floating
 
+WRITTEN = 16  # numbers of an array that is written in one line
+
 
 class Part(NamedTuple):
     """A floating leaf of the arguments, as a part of the row.
@@ -62,3 +64,16 @@ def is_number(leaf: Any) -> bool:
     if isinstance(leaf, (bool, int, str, type(None))):
         return False
     return isinstance(leaf, float) or (hasattr(leaf, "dtype") and is_floating(as_array(leaf)))
+
+
+def written(value: Any) -> str | None:
+    """A value of an argument in Python; None if that would be long."""
+    if isinstance(value, (bool, int, str, type(None))):
+        return repr(value)
+    try:
+        array = np.asarray(value)
+    except Exception:  # a key of random numbers, or a tree
+        return None
+    if array.dtype.kind not in "iufb" or array.size > WRITTEN:
+        return None
+    return repr(array.item()) if array.ndim == 0 else f"jnp.array({array.tolist()!r})"

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -42,6 +42,7 @@ def signature_of(function: Any) -> Any:
 class TorchFunction(Function):
     """A function of tensors, which is called row by row; only tensors of floats move."""
 
+    CALLS: ClassVar = {}
     batches = False
 
     def __init__(self, function: Any, arguments: Sequence[Any], names: Sequence[str]) -> None:
