@@ -176,3 +176,19 @@ def test_a_line_that_repeats_a_finding():
     assert found.repeat in str(report)
     (found,) = examine_rule(lambda x: jnp.where(x == 1, 3.0, 3 * x), 0.7).findings
     assert found.repeat == "jax.jacfwd(f, 0)(1.0)"
+
+
+def test_infinite_values_stay_infinite():
+    """A rule may not return another value, where there is no derivative either."""
+    total = jax.custom_jvp(lambda w: jnp.log(jnp.sum(jnp.abs(w))))
+
+    def rule(primals, tangents):
+        (w,), (t,) = primals, tangents
+        size = jnp.sum(jnp.abs(w))
+        slope = jnp.sum(jnp.sign(w) * t) / jnp.where(size == 0, 1, size)
+        return jnp.where(size == 0, 0.0, jnp.log(size)), slope
+
+    total.defjvp(rule)
+    report = examine_rule(total, np.array([0.7, 0.2]))
+    assert report.kinds == ["value changed by differentiation"], report
+    assert "the value is -inf, and 0 when it is differentiated" in str(report)

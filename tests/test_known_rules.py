@@ -86,6 +86,14 @@ CASES = [
         {"gamma": "positive"}, (WRONG, SIGN, MISSING), "gamma",
     ),
     Known(
+        "ott.math.utils logsumexp",
+        lambda m: lambda x, b: m.logsumexp(x, None, False, b),
+        (jnp.array([1.0, 2.0]), jnp.array([0.5, 0.6])),
+        None,
+        (CHANGED,),
+        "x",
+    ),
+    Known(
         "tinygp SHO",
         lambda m: lambda w, q, s: m.GaussianProcess(
             m.kernels.quasisep.SHO(omega=w, quality=q, sigma=s),

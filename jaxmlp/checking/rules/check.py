@@ -27,6 +27,7 @@ from jaxmlp.checking.rules.torch_function import TorchFunction, is_of_torch, sig
 from jaxmlp.checking.rules.transforms import differences
 from jaxmlp.checking.truth.programs import rule_names
 
+INFINITE = 16  # points at which a value is infinite that are looked at
 FEW = 4  # points at which values are taken in a batch and singly
 ALIKE = 0.05  # of the largest value, by which those in fewer digits differ at the most
 CHANGED = 1e-9  # relative difference from which a value is another one
@@ -150,6 +151,8 @@ class _Check:
         distinct = list({each.row.tobytes(): each for each in reversed(every)}.values())[::-1]
         values = self.whole.value(np.stack([each.row for each in distinct]))
         finite = np.isfinite(values).all(axis=1)
+        infinite = np.isinf(values).any(axis=1) & ~np.isnan(values).any(axis=1)
+        self.infinite = [distinct[i] for i in np.flatnonzero(infinite)][:INFINITE]
         looked = [distinct[i] for i in np.flatnonzero(finite)]
         return looked, len(distinct) - len(looked)
 
@@ -161,6 +164,7 @@ class _Check:
         first = Order(self.jacobian, without, self.looked, name, formula)
         yield from (first.found(self.looked[0], *each) for each in batched)
         yield from first.findings()
+        yield from first.changed(self.infinite)
         self.remarks += first.remarks
         right = first.right
         yield from self._transformed(first, right or [each.row for each in self.looked])

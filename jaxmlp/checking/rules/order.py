@@ -108,6 +108,17 @@ class Order:
             if not any(each.fails or each.kind == kinds.KINK for each in here):
                 self.right.append(point.row)
 
+    def changed(self, points: Sequence[Point]) -> Iterator[Found]:
+        """What differentiation makes of values that are infinite, and so have no derivative."""
+        for point in points:
+            values = self.jacobian.function.one(point.row)
+            for mode in MODES:
+                try:
+                    primal, _ = self.jacobian.products(mode, point.row, 0)
+                except Exception:  # which is told of other points
+                    continue
+                yield from self._changed(point, 0, mode, values, primal)
+
     def _at(self, place: int, point: Point) -> Iterator[Found]:
         values = self.jacobian.function.one(point.row)
         for part in range(len(self.truths)):
@@ -135,7 +146,8 @@ class Order:
     ) -> Iterator[Found]:
         """Whether differentiating changes the value."""
         with np.errstate(all="ignore"):
-            same = (primal == values) | (np.abs(primal - values) <= CHANGED * np.abs(values))
+            near = np.abs(primal - values) <= CHANGED * np.abs(values)
+            same = (primal == values) | (near & np.isfinite(values))
         wrong = ~(same | (np.isnan(primal) & np.isnan(values)))
         for output in np.flatnonzero(wrong)[:1]:
             was, is_ = values[output], primal[output]
