@@ -693,3 +693,14 @@ def test_evaluate_tells_tables_from_other_data(capsys):
     assert "r was trained on a table with the target 'bought', but --data is 'digits': give" in line
     line = refused(capsys, "evaluate", "d", "--data", "shop.csv")
     assert "d was trained on no table, but shop.csv is one" in line
+
+
+def test_a_sweep_of_what_tables_have_by_default(capsys):
+    flags = ["--target", "bought", "--epochs", "1", "--dry-run"]
+    for swept in ("hidden=8,16", "batch_size=16,32"):
+        assert main(["sweep", "--data", "shop.csv", *flags, "--set", swept]) == 0
+    capsys.readouterr()
+    line = refused(
+        capsys, "sweep", "--data", "shop.csv", *flags, "--set", "hidden=8", "--hidden", "4"
+    )
+    assert "hidden is swept by --set: leave out --hidden (4,)" in line

@@ -33,9 +33,14 @@ FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
 def with_defaults(command: type, arguments: Sequence[str]) -> Any:
     """A command that trains, with a smaller network and batch if it is given a table."""
     values = itertools.pairwise((*itertools.chain(*(each.split("=", 1) for each in arguments)), ""))
-    table = any(name == "--data" and is_table(Path(value)) for name, value in values)
-    default = command(config=FOR_TABLES if table else Config())
+    data = next((value for name, value in values if name == "--data"), "")
+    default = command(config=default_config(data))
     return Annotated[command, tyro.conf.subcommand(command.__name__.lower(), default=default)]
+
+
+def default_config(data: str) -> Config:
+    """The settings of a training on what `--data` names, if no others are given."""
+    return FOR_TABLES if is_table(Path(data)) else Config()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from jaxmlp import sweeps
 from jaxmlp.cli import fail, interrupted, printable, say
-from jaxmlp.cli.common import DataOptions, load_data, stoppable
+from jaxmlp.cli.common import DataOptions, default_config, load_data, stoppable
 from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
@@ -137,7 +137,8 @@ class Sweep:
     def _check_flags(self, space: dict[str, list[Any] | Draw]) -> None:
         """Raise ValueError if a flag would be ignored."""
         plain, drawn = type(self)(), any(isinstance(values, Draw) for values in space.values())
-        pairs = (self, plain), (self.config, plain.config), (self.numbers, plain.numbers)
+        config = default_config(self.data)
+        pairs = (self, plain), (self.config, config), (self.numbers, plain.numbers)
         for part, default in pairs:
             for name in {*space}.intersection(vars(part)) - {SETTING}:
                 if (value := getattr(part, name)) != getattr(default, name):
