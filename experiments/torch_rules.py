@@ -7,6 +7,7 @@
 Results: torch_rules.md in `experiments/results`.
 """
 
+# pyright: reportMissingImports=false
 import sys
 import warnings
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Rules of PyTorch, right and wrong, with what is to be said of them."""
 
-# pyright: reportIncompatibleMethodOverride=false
+# pyright: reportIncompatibleMethodOverride=false, reportMissingImports=false
 
 from typing import Any, NamedTuple
 

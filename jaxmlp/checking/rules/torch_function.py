@@ -47,7 +47,7 @@ class TorchFunction(Function):
 
     def __init__(self, function: Any, arguments: Sequence[Any], names: Sequence[str]) -> None:
         """Get ready, as for a function of JAX."""
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         self.torch = torch
         self.is_rule = inspect.isclass(function)
