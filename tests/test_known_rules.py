@@ -12,7 +12,10 @@ import pytest
 
 from jaxmlp.checking.rules.check import examine_rule
 
-pytestmark = pytest.mark.usefixtures("as_people_run_it")
+pytestmark = [  # what the libraries warn of is theirs
+    pytest.mark.usefixtures("as_people_run_it"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 class Known(NamedTuple):
