@@ -1,6 +1,7 @@
 """`jaxmlp audit`: check the derivative rules of an installed package."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -54,9 +55,7 @@ class Audit:
                 options = ", ".join(table.WRITERS)
                 raise ValueError(f"report is {str(self.report)!r}: its name ends with {options}")
             check_writable(self.report)
-        if self.settings:
-            read(self.settings)
-        found = self._audited()
+        found = self._audited(read(self.settings) if self.settings else {})
         for row in table.new(found):
             print(f"✗ {row['module']}:{row['name']}")
             for each in row["findings"]:
@@ -70,9 +69,9 @@ class Audit:
             print(f"report written to {self.report}")
         return 1 if table.new(found) else 0
 
-    def _audited(self) -> list[dict]:
+    def _audited(self, settings: Mapping[str, Says]) -> list[dict]:
         """The rows of all functions; progress is shown."""
-        every, settings = targets(self.target), read(self.settings) if self.settings else {}
+        every = targets(self.target)
         package = self.target.partition(":")[0].partition(".")[0]
         kept = Kept(cache_folder() / "audits", package) if self.cache else None
         says = {target: settings.get(str(target), Says()) for target in every}

@@ -61,14 +61,14 @@ def bound(equation: Any, values: list[Any]) -> list[Any]:
 
 def called(equation: Any, values: list[Any]) -> list[Any]:
     """The results of a call as JAX does it, with a rule of its own for its derivative."""
+    if equation.primitive.name == HIJAX:
+        primitive = equation.params["_prim"]
+        return jax.tree.leaves(primitive(*jax.tree.unflatten(primitive.in_tree, values)))
     given = {
         variable: value
         for variable, value in zip(equation.invars, values, strict=True)
         if not isinstance(variable, Literal)
     }
-    if equation.primitive.name == HIJAX:
-        primitive = equation.params["_prim"]
-        return jax.tree.leaves(primitive(*jax.tree.unflatten(primitive.in_tree, values)))
     jaxpr, _ = inside(equation) or (None, None)
     assert jaxpr is not None
     alone = {"constvars": (), "invars": list(given), "outvars": equation.outvars}
