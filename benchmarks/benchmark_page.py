@@ -9,7 +9,7 @@ import numpy as np
 from measuring import middle, times_as_long
 from rates import BACKWARD, FORWARD, LARGE
 
-from jaxmlp.plots import GREY, INK, PALE, new_figure
+from jaxmlp.plots import GREY, INK, new_figure, open_axes
 from jaxmlp.sweeps.pictures import COLOURS
 
 GOALS = {  # of an epoch: how many times as long as ours it takes, at least; the floor is a share
@@ -270,8 +270,6 @@ def picture(found: dict[str, Any]) -> Any:
             axes.text(ratio, row, f" {ratio:.1f}", va="center", size=9)
         axes.set(title=name, xlim=(0, 1.15 * max(ratios)))
         axes.invert_yaxis()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="x", color=PALE)
-        axes.set_axisbelow(True)
+        open_axes(axes, "x")
     panels[-1].set_yticklabels([])
     return figure

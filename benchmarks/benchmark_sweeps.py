@@ -48,7 +48,7 @@ from sweep_contestants import (
 )
 
 from jaxmlp.cli.common import load_data
-from jaxmlp.plots import PALE, new_figure, save
+from jaxmlp.plots import new_figure, open_axes, save
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.plan import multiplications
 from jaxmlp.sweeps.run import place
@@ -159,8 +159,7 @@ def growth(seconds: dict[int, float]) -> Any:
     axes.loglog(counts, counts * total[0], "--", color=COLOURS[1], lw=1, label="one after another")
     axes.set(xlabel="trials", ylabel="seconds per epoch, all trials")
     axes.set_xticks(counts, map(str, counts))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=PALE)
+    open_axes(axes, "both")
     axes.minorticks_off()
     axes.legend(frameon=False)
     return figure

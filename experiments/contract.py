@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import jaxmlp
-from jaxmlp.plots import GREY, PALE, new_figure, save
+from jaxmlp.plots import GREY, new_figure, open_axes, save
 from jaxmlp.sweeps import loguniform, replay, sweep
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.reading import names_at, view
@@ -69,8 +69,7 @@ def picture(found: list[dict[str, Any]]) -> Any:
             axes.scatter(*zip(*some, strict=True), s=9, color=colour, label=activation)
         axes.set(xscale="log", yscale="log", xlabel="learning rate", title=optimizer)
         axes.axhline(BOUND, color=GREY, lw=1, ls="--")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=PALE)
+        open_axes(axes)
     panels[0].set(ylabel="relative difference")
     panels[0].legend(frameon=False)
     return figure

@@ -20,7 +20,7 @@ import numpy as np
 import jaxmlp
 from jaxmlp import Config, Hyperparams
 from jaxmlp.cli.common import load_data
-from jaxmlp.plots import GREY, PALE, new_figure, save
+from jaxmlp.plots import GREY, new_figure, open_axes, save
 from jaxmlp.sweeps import best, loguniform, uniform
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.ranking import Row, rows_of
@@ -84,8 +84,7 @@ def thousand(picture: Path) -> dict[str, Any]:
         if space[name].kind == "loguniform":
             axes.set_xscale("log")
         axes.set_xlabel(name.replace("_", " "))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=PALE)
+        open_axes(axes)
     figure.axes[0].set_ylabel("validation accuracy")
     save(figure, picture)
     top = {name: np.quantile([row.names[name] for row in rows[:50]], (0.1, 0.9)) for name in space}
@@ -142,8 +141,7 @@ def against_rate(
         f"mean ± deviation over seeds after {SGD.epochs} epochs; rings mark the best", loc="left",
         fontsize=10, color=GREY,
     )  # fmt: skip
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=PALE)
+    open_axes(axes)
     save(figure, picture)
     return {"best": chosen}
 

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -77,8 +77,7 @@ def learning_curves(
         axes.set_xlabel("epoch")
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color=PALE)
+        open_axes(axes)
     losses = np.array([train_loss, validation_loss], float)
     finite = losses[np.isfinite(losses)]
     if finite.size and finite.min() > 0 and finite.max() > 10 * finite.min():
@@ -172,6 +171,13 @@ def predictions(
         axes.set(xlabel="true", ylabel="predicted")
         axes.set_aspect("equal", adjustable="box")
     return figure
+
+
+def open_axes(axes: Axes, lines: Literal["x", "y", "both"] = "y") -> None:
+    """Take the upper and right borders away, and draw pale lines behind what is drawn."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=lines, color=PALE)
+    axes.set_axisbelow(True)
 
 
 def new_figure(width: float, height: float, title: str) -> Picture:

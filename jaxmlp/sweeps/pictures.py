@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jaxmlp.lettering import drawable
-from jaxmlp.plots import GREY, INK, PALE, new_figure
+from jaxmlp.plots import GREY, INK, new_figure, open_axes
 from jaxmlp.settings import spoken
 from jaxmlp.sweeps.ranking import Row, are_numbers, is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.ranking import figure as figure_of
@@ -110,7 +109,7 @@ def curves(rows: list[Row]) -> Figure:
         axes.plot(epochs, values, color=colour, label=name or "all seeds", linewidth=2)
         band = (100 if share else 1) * row.spread
         axes.fill_between(epochs, values - band, values + band, color=colour, alpha=0.15, lw=0)
-    _plain(axes)
+    open_axes(axes)
     axes.set(xlabel="epoch", ylabel=f"{what}{' (%)' * share}{_over(rows)}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finals = [100 * (1 - row.scores[-1]) for row in shown if share and len(row.scores)]
@@ -176,7 +175,7 @@ def score_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
         )
     if is_logarithmic(names[name]):
         axes.set_xscale("log")
-    _plain(axes)
+    open_axes(axes)
     axes.set(xlabel=_words(name), ylabel=f"{_measured(rows)}{_over(rows)}")
     if by:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -195,12 +194,6 @@ def _title(rows: list[Row]) -> str:
 def _over(rows: list[Row]) -> str:
     """What a point stands for, where a setting was run several times."""
     return f", mean ± deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=PALE)
-    axes.set_axisbelow(True)
 
 
 def _words(name: str) -> str:

@@ -24,7 +24,7 @@ from jaxmlp.checking.rules.points import Point, points
 from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
 from jaxmlp.checking.rules.switches import switch_points
 from jaxmlp.checking.rules.torch_function import TorchFunction, is_of_torch, signature_of
-from jaxmlp.checking.rules.transforms import differences
+from jaxmlp.checking.rules.transforms import Difference, differences
 from jaxmlp.checking.truth.programs import rule_names
 
 INFINITE = 16  # points at which a value is infinite that are looked at
@@ -77,9 +77,16 @@ def examine_rule(
     start = time.perf_counter()
     of_torch = is_of_torch(function, arguments)
     names = argument_names(signature_of(function) if of_torch else function, arguments)
-    whole = (TorchFunction if of_torch else Function)(function, arguments, names)
+    whole: Function
+    changes: Callable[..., Iterator[Difference]]
+    if of_torch:
+        whole = TorchFunction(function, arguments, names)
+        changes = whole.differences
+    else:
+        whole = Function(function, arguments, names)
+        changes = partial(differences, whole)
     _check(whole, function, dtypes)
-    check = _Check(whole, domains_of(domain, names), seed)
+    check = _Check(whole, changes, domains_of(domain, names), seed)
     if truth and cdf:
         raise ValueError("truth and cdf are both given: one of them tells the derivative")
     formula = by_formula(whole, truth) if truth else by_distribution(whole, cdf) if cdf else None
@@ -128,8 +135,14 @@ def _check(whole: Function, function: Any, dtypes: Sequence[str]) -> None:
 class _Check:
     """One check on its way."""
 
-    def __init__(self, whole: Function, domains: list[Domain], seed: int) -> None:
-        self.whole, self.domains, self.seed = whole, domains, seed
+    def __init__(
+        self,
+        whole: Function,
+        changes: Callable[..., Iterator[Difference]],
+        domains: list[Domain],
+        seed: int,
+    ) -> None:
+        self.whole, self.changes, self.domains, self.seed = whole, changes, domains, seed
         self.remarks: list[str] = []
         rules = whole.rules()
         if rules is None:
@@ -190,14 +203,10 @@ class _Check:
     def _transformed(self, first: Order, rows: Sequence[Array]) -> Iterator[Found]:
         """What changes under jit, vmap, scan, cond and remat."""
         point = Point(rows[0], GIVEN)
-        whole = self.whole
-        differences_of = (
-            whole.differences if isinstance(whole, TorchFunction) else partial(differences, whole)
-        )
         for mode in MODES:
             try:
                 pairs = (rows[0], rows[-1], self.jacobian.weights, mode == "forward")
-                every = list(differences_of(*pairs))
+                every = list(self.changes(*pairs))
             except Exception:  # which the first order tells
                 continue
             for each in every:

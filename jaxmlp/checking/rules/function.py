@@ -60,6 +60,7 @@ class Function:
         self.size = self.parts[-1].stop if self.parts else 0
         self.wide = dtype == "float64"
         self._programs: dict[Any, Any] = {}
+        self._noises: dict[bytes, Array] = {}
 
     def is_number(self, leaf: Any) -> bool:
         """Whether a leaf of the arguments moves."""
@@ -68,7 +69,7 @@ class Function:
     def with_function(self, function: Callable[..., Any]) -> "Function":
         """Another function of the same arguments."""
         other = type(self).__new__(type(self))
-        other.__dict__ = self.__dict__ | {"function": function, "_programs": {}}
+        other.__dict__ = self.__dict__ | {"function": function, "_programs": {}, "_noises": {}}
         other.__dict__.pop("compiled", None)
         return other
 
@@ -206,6 +207,11 @@ class Function:
 
     def noise(self, row: Array) -> Array:
         """How far off the outputs (m,) of one row may be by rounding errors inside."""
+        if (known := row.tobytes()) not in self._noises:
+            self._noises[known] = self._noise(row)
+        return self._noises[known]
+
+    def _noise(self, row: Array) -> Array:
         value, leaves = np.abs(self.one(row)), self.split(row)
         found = self._programs.get(("value", tuple(np.shape(leaf) for leaf in leaves)))
         if found is None or not isinstance(found[1], Machine):
