@@ -23,6 +23,7 @@ from jaxmlp.checking.diagnosis.steps import find_step
 from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.programs.execution import Traced
 from jaxmlp.checking.programs.tape import Spot, Tape
+from jaxmlp.checking.slicing import sliced
 from jaxmlp.checking.trials import run
 from tests.models import Mistake, build, models
 from tests.strategies import LONG
@@ -156,9 +157,66 @@ def test_a_loss_that_has_forward_derivatives_only():
     assert not examine(lambda p, b: 1.01 * grad(p, b), loss, cases=cases).passed
 
 
-def test_a_large_model_is_not_placed_but_named():
+def test_a_mistake_in_a_model_of_many_parameters_is_placed_in_a_small_one():
+    """Of 784 inputs, 128 hidden units and 10 classes a few are enough."""
+    report = examine(large_grad, large_loss, cases=[large_case()], dtypes=["float64"])
+    assert report.diagnosis is not None
+    assert report.diagnosis.kind == "mask missing", report
+    assert [place.text for place in report.diagnosis.places] == ["h = jnp.maximum(x @ w + b, 0)"]
+    assert report.example is not None
+    assert sum(map(np.size, jax.tree.leaves(report.example.case.params))) < 100
+
+
+def large_loss(params, batch):
+    (w, b, v), (x, classes) = params, batch
+    h = jnp.maximum(x @ w + b, 0)
+    log_p = jax.nn.log_softmax(h @ v)
+    return -jnp.mean(log_p[jnp.arange(len(x)), classes])
+
+
+def large_grad(params, batch):
+    (w, b, v), (x, classes) = params, batch
+    h = np.maximum(x @ w + b, 0)
+    e = np.exp(h @ v - np.max(h @ v, axis=1, keepdims=True))
+    d = (e / e.sum(axis=1, keepdims=True) - np.eye(v.shape[1])[classes]) / len(x)
+    below = d @ v.T  # without the mask
+    return x.T @ below, below.sum(axis=0), h.T @ d
+
+
+def large_case():
+    rng = np.random.default_rng(0)
+    params = (rng.normal(size=(784, 128)) / 20, np.zeros(128), rng.normal(size=(128, 10)) / 10)
+    return params, (rng.random((32, 784)), rng.integers(0, 10, 32))
+
+
+@pytest.mark.parametrize("labels", ["classes", "rows"])
+def test_slices_of_a_large_case_keep_what_a_loss_may_count_on(labels):
+    params, (x, classes) = large_case()
+    batch = (x, classes if labels == "classes" else np.eye(10)[classes])
+    slices = [*sliced(Case(params, batch, "large"))]
+    assert len({each.batch[0].tobytes() for each in slices}) == len(slices) > 1
+    for each in slices:
+        (w, b, v), (x, y) = each.params, each.batch
+        assert (len(w), len(v), v.shape[1], len(x)) == (x.shape[1], len(b), 3, 4)
+        rows = np.eye(3)[y] if labels == "classes" else y
+        np.testing.assert_allclose(rows.sum(axis=1), 1.0)
+    assert not [*sliced(slices[0])]  # which is small
+
+
+def test_a_model_that_takes_one_size_alone_is_not_placed():
     def loss(params, batch):
-        h = batch
+        return large_loss(params, (batch[0].reshape(-1, 784), batch[1]))
+
+    cases = [large_case()]
+    report = examine(large_grad, loss, cases=cases, dtypes=["float64"])
+    assert not report.passed
+    assert report.diagnosis is not None
+    assert report.diagnosis.lines == ("∂C/∂0", "∂C/∂1")
+
+
+def test_a_large_model_of_one_size_is_not_placed_but_named():
+    def loss(params, batch):
+        h = batch.reshape(-1, 32)  # or else a smaller one would do
         for weight in params:
             h = jax.nn.tanh(h @ weight)
         return jnp.mean(h**2)

@@ -141,13 +141,10 @@ class Custom:
         Right is what the convention says; or, if every slope will do, what is between the slopes
         on all sides.
         """
-        # the slope that a rule gives is right, but any other will do where every one does
-        loss = self.derivative.loss
-        loss = self.derivative.of(without_rules(loss) if every else loss)
         with jax.enable_x64(True):
             params, batch = as_float64((case.params, case.batch))
             try:
-                kinks = kinks_at(lambda params: loss(params, batch), params)
+                loss, kinks = self._kinks(params, batch, every)
             except Exception:  # a program that cannot be followed so
                 return expected
             if not any(np.any(kink.met) for kink in kinks):
@@ -172,6 +169,21 @@ class Custom:
                     others = map(on, changed(kinks, found[1], place))
                     found = min((found, *others), key=lambda each: each[0])
         return found[2] if found[0] < _distance(received, expected) else expected
+
+    def _kinks(self, params: Any, batch: Any, every: bool) -> tuple[Callable[..., Any], list[Kink]]:
+        """The loss and its kinks; the slope that a rule gives is right, unless every slope is."""
+        loss = self.derivative.loss
+        loss = self.derivative.of(without_rules(loss) if every else loss)
+        return loss, kinks_at(lambda params: loss(params, batch), params)
+
+    def at_a_kink(self, case: Case) -> bool:
+        """Whether the loss has a kink just here, or may have one, as it cannot be followed."""
+        with jax.enable_x64(True):
+            try:
+                _, kinks = self._kinks(*as_float64((case.params, case.batch)), every=True)
+            except Exception:  # it cannot be followed
+                return True
+            return any(bool(np.any(kink.met)) for kink in kinks)
 
     def _on_either_side(
         self, case: Case, received: Sequence[Array], expected: list[Array], every: bool

@@ -20,6 +20,7 @@ from jaxmlp.checking.network.inference import Located, Observation
 from jaxmlp.checking.network.locating import locate
 from jaxmlp.checking.report import Diagnosis, Example
 from jaxmlp.checking.shrinking import find_smallest
+from jaxmlp.checking.slicing import sliced
 from jaxmlp.checking.trials import Trial, largest
 from jaxmlp.checking.truth.trees import as_float64
 from jaxmlp.checking.verdict import clipped, exchanged
@@ -143,15 +144,26 @@ def by_line(seen: Seen) -> Told:
 
 def by_leaves(seen: Seen) -> Told:
     """What is wrong with every leaf, or the step of the loss to which it comes down."""
-    model, again = seen.model, seen.attempt(seen.model, seen.small.case, seen.small.dtype)
-    if again.leaves:  # which may have other sizes than all others
-        seen = seen._replace(tried=[*seen.tried, again])
+    model, small = seen.model, seen.small
+    cases = small.case, *(part for trial in seen.wrong[:1] for part in sliced(trial.case))
+    again = [_attempted(seen, cast(case, small.dtype)) for case in cases]
+    alike = {(), *(trial.wrong for trial in seen.wrong)}
+    same = [each for each in again if each and each.leaves and each.wrong in alike]
+    seen = seen._replace(tried=[*seen.tried, *same])  # which may have other sizes
     diagnosis = _by_leaves(seen)
     if model.traceable and not model.product:
         return Told(_at_a_step(diagnosis, find_step(model.steps, seen.tried), seen.tried))
     if diagnosis.kind == UNEXPLAINED:
         diagnosis = replace(diagnosis, says=diagnosis.says + HINT)
     return Told(diagnosis)
+
+
+def _attempted(seen: Seen, case: Case) -> Trial | None:
+    """The gradient on a case, which may be none for the loss."""
+    try:
+        return seen.attempt(seen.model, case, seen.small.dtype)
+    except Exception:  # whatever a loss does with sizes that it was not given
+        return None
 
 
 OF_LINES = (by_norm, by_step, by_exchange, by_line)  # the explainers of a known derivation

@@ -15,8 +15,8 @@ import numpy as np
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.models import AnyModel
 from jaxmlp.checking.network.numbers import RANGES, foreseen
-from jaxmlp.checking.network.reference import Line, as_problem, evaluate
 from jaxmlp.checking.network.shapes import Shape
+from jaxmlp.checking.slicing import sliced
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.verdict import within_a_kink
 from jaxmlp.data import Batch
@@ -88,11 +88,12 @@ def find_smallest(
     worst = max(np.max(leaf.excess, initial=0) for trial in wrong for leaf in trial.leaves)
     clear = max(1.0, min(CLEAR, worst / 4))
 
-    activation = model.activation
-    if activation:
+    if model.lines_known:
         smooth = kind in SMOOTH
+        beside = False
     else:
-        smooth = not all(within_a_kink(model, trial, attempt) for trial in wrong)
+        smooth = not all(model.at_a_kink(trial.case) for trial in wrong)
+        beside = not smooth and not all(within_a_kink(model, trial, attempt) for trial in wrong)
 
     finite = any(trial.finite for trial in wrong)  # or else NaN is the mistake
     seen = {trial.wrong for trial in wrong}
@@ -102,19 +103,19 @@ def find_smallest(
     def fails(case: Case) -> bool:
         if time.perf_counter() > end:
             return False
-        if smooth and activation and _at_a_kink(case, activation):
+        if smooth and model.at_a_kink(case):
             return False
         trial = attempt(case)
         if not any(np.max(leaf.excess, initial=0) > clear for leaf in trial.leaves):
             return False
         if finite and not trial.finite:
             return False
-        if activation is not None:
+        if model.lines_known:
             return True
-        return trial.wrong in seen and not (smooth and within_a_kink(model, trial, attempt))
+        return trial.wrong in seen and not (beside and within_a_kink(model, trial, attempt))
 
     failing = [trial.case for trial in sorted(wrong, key=numbers_of)]
-    if activation and cases is None:
+    if model.lines_known and cases is None:
         found = smallest_network(failing, kind, fails)
     else:
         found = smallest_given(cases, failing, fails)
@@ -180,9 +181,9 @@ def _without(labels: Any, output: int) -> Any:
 def smallest_given(cases: Any, failing: Sequence[Case], fails: Fails) -> Case | None:
     """The smallest case of one's own model that fails, from a strategy or the first of a list.
 
-    Of a case in a list, the batch is cut to a few rows, and the parameters get plain numbers: a
-    gradient has to be right at all of those, whereas the numbers of a batch may have to obey
-    something.
+    A case in a list is cut along its axes, or the batch to a few rows, and the parameters get
+    plain numbers: a gradient has to be right at all of those, whereas the numbers of a batch may
+    have to obey something.
     """
     if not isinstance(cases, Iterable):
         return _by_hypothesis(cases, fails)
@@ -193,7 +194,8 @@ def smallest_given(cases: Any, failing: Sequence[Case], fails: Fails) -> Case | 
         except Exception:  # what is cut may be no batch for this loss
             return False
 
-    found = next(filter(holds, (*_fewer_rows(failing[0]), failing[0])), None)
+    smaller = (*sliced(failing[0]), *_fewer_rows(failing[0]))
+    found = next(filter(holds, (*smaller, failing[0])), None)
     if found is None or _size(found.params) > PLAIN_ENOUGH:
         return found
     params = jax.tree.map(lambda leaf: np.array(leaf, np.float64), found.params)
@@ -213,13 +215,6 @@ def _fewer_rows(case: Case) -> Iterator[Case]:
             rows = slice(first, first + count)
             batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], case.batch)
             yield replace(case, batch=batch, about=f"{case.about}, {count} of {n[0]} rows")
-
-
-def _at_a_kink(case: Case, activation: str) -> bool:
-    """Whether some hidden unit of a network sits exactly at 0."""
-    problem = as_problem(case.params, case.batch, activation)
-    lines = evaluate(problem)
-    return any((lines[Line("z", l)] == 0).any() for l in range(1, problem.depth))
 
 
 def numbers_of(trial: Trial) -> int:

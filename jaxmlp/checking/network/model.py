@@ -70,6 +70,12 @@ class Network:
         batch = case.batch._replace(labels=self.problem(case).y)
         return replace(trial, case=replace(case, batch=batch))
 
+    def at_a_kink(self, case: Case) -> bool:
+        """Whether some hidden unit of a network sits exactly at 0."""
+        problem = self.problem(case)
+        lines = evaluate(problem)
+        return any((lines[Line("z", l)] == 0).any() for l in range(1, problem.depth))
+
     def problem(self, case: Case) -> Problem:
         """The network and batch of a case."""
         return as_problem(case.params, case.batch, self.activation)
