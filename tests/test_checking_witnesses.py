@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlp.checking import GradientMismatch, check_gradient, check_hvp
+from jaxmlp.checking import GradientMismatch, check, check_gradient, check_hvp
 from jaxmlp.checking.check import examine
 from jaxmlp.checking.hvp import examine_hvp
 from tests.strategies import LONG
@@ -247,6 +247,21 @@ def test_many_parameters_of_a_loss_that_is_not_jax(wrong):
     report = examine(grad, loss, cases=cases)
     assert report.passed != wrong
     assert "directions" in kinds(report)
+    said = "∂C/∂W along directions" if wrong else "is right: each leaf along random directions, on"
+    assert said in str(report)
+
+
+def test_cases_of_a_slow_loss_for_which_there_is_no_time(monkeypatch):
+    monkeypatch.setattr(check, "PATIENCE", 0.0)
+    cases = [({"w": RNG.normal(size=3)}, RNG.normal(size=3)) for _ in range(6)]
+    report = examine(lambda p, b: {"w": 2 * (p["w"] - b)}, of_numpy, cases=cases)
+    assert report.passed
+    assert report.cases == 2  # one of each dtype
+    assert "note: time: 6 of 8 cases are not looked at" in str(report)
+
+
+def of_numpy(params, batch):
+    return float(np.sum((np.asarray(params["w"]) - np.asarray(batch)) ** 2))
 
 
 @jax.custom_jvp

@@ -30,6 +30,9 @@ from jaxmlp.checking.verdict import (
 )
 
 DTYPES = ("float64", "float32")
+PATIENCE = (
+    20.0  # seconds for the cases of a loss that is not JAX, after which one of a dtype will do
+)
 
 
 def examine(
@@ -92,11 +95,16 @@ def examine(
     model = Custom(loss, intended, along) if along else recognise(loss, given, intended)
     settings = {"strict": False, "any_slope": at_kink == "any", "accepted": (rtol, atol)}
     attempt = functools.partial(run, caller, **settings)
-    trials = []
+    trials: list[Trial] = []
+    left = 0
     for dtype in dtypes or DTYPES:
         some = _some(shapes if given is None else given, dtype, dtypes)
         tried = network_cases(some, dtype, seed, labels) if given is None else _cast(some, dtype)
-        trials += [attempt(model, case, dtype, strict=dtypes is not None) for case in tried]
+        for number, case in enumerate(tried):
+            if number and not model.traceable and time.perf_counter() - start > PATIENCE:
+                left += 1
+            else:
+                trials.append(attempt(model, case, dtype, strict=dtypes is not None))
     caller.twice, caller.quick = False, True
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
     _check_compared(trials, findings)
@@ -110,7 +118,7 @@ def examine(
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     if diagnosis:  # which may be one of the findings
         findings = [finding for finding in findings if finding.says != diagnosis.says]
-    findings += _accepted(rtol, atol)
+    findings += [*_accepted(rtol, atol), *_left(left, len(trials))]
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -149,6 +157,15 @@ def _accepted(rtol: float, atol: float) -> list[Finding]:
     of = [f"{rtol:g} of a leaf's largest entry"] * bool(rtol) + [f"{atol:g}"] * bool(atol)
     says = f"beyond rounding, errors up to {' and '.join(of)} are accepted, as asked for"
     return [Finding("accepted", says, fails=False)] if of else []
+
+
+def _left(left: int, tried: int) -> list[Finding]:
+    """A note on cases for which there was no time, if there are any."""
+    says = (
+        f"{left} of {left + tried} cases are not looked at: the loss is not JAX, and takes longer "
+        f"than {PATIENCE:g} s; give smaller cases"
+    )
+    return [Finding("time", says, fails=False)] if left else []
 
 
 def _cast(cases: Sequence[Case], dtype: str) -> Iterator[Case]:

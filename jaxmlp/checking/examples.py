@@ -1,5 +1,6 @@
 """A small case worked through: every line of it, expected and received."""
 
+import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
@@ -11,11 +12,13 @@ from jaxmlp.checking.trials import Trial
 
 
 def leaf_rows(trial: Trial) -> tuple[Row, ...]:
-    """The leaves of a gradient."""
-    return tuple(
-        Row(each.name, None, "", each.expected, each.received, "right" if each.right else "wrong")
-        for each in trial.leaves
-    )
+    """The leaves of a gradient, or what they are along some directions."""
+    rows = []
+    for each, parameter in zip(trial.leaves, jax.tree.leaves(trial.case.params), strict=True):
+        name = each.name + " along directions" * (each.expected.shape != np.shape(parameter))
+        status = "right" if each.right else "wrong"
+        rows.append(Row(name, None, "", each.expected, each.received, status))
+    return tuple(rows)
 
 
 def line_rows(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import Finding, as_array
+from jaxmlp.checking.calls import ALONG, Finding, as_array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.programs.interpreter import Source
@@ -134,7 +134,9 @@ class Report:
         dtypes = " and ".join(self.dtypes)
         tried = f"{self.cases} cases in {dtypes}{some}, {self.seconds:.1f} s"
         if self.passed:
-            head = f"✓ {self.subject} is right: every entry, on {tried}"
+            some = any(finding.kind == ALONG for finding in self.findings)
+            what = "each leaf along random directions" if some else "every entry"
+            head = f"✓ {self.subject} is right: {what}, on {tried}"
             return "\n".join([head, *self.remarks()])
         parts = [f"✗ {self.subject} is wrong ({tried})"]
         if self.diagnosis:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import Finding, first_line, where
+from jaxmlp.checking.calls import ALONG, Finding, first_line, where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import is_random
@@ -25,7 +25,7 @@ from jaxmlp.checking.truth.trees import as_row, no_number, ravel
 from jaxmlp.checking.truth.witnesses import PATIENCE, SAME, Witnesses
 
 EVALUATIONS = 17  # of a loss for a slope, as a rule
-DIRECTIONS = 8  # for each leaf, where its entries are too many
+DIRECTIONS = 8  # for each leaf, where its entries are too many, and fewer if these take long, too
 
 
 class Derivative(Witnesses):
@@ -178,31 +178,37 @@ class Derivative(Witnesses):
             self.drawn_in(params, batch, "float64")
         except Exception:  # which `at` tells
             return False
-        if self.traceable:
-            return False
+        return not self.traceable and self._many(params, batch) > 0
+
+    def _many(self, params: Any, batch: Any) -> int:
+        """Along how many directions each leaf is looked at; 0 if every parameter is moved."""
         flat, _ = ravel(params)
-        if len(flat) not in self._slow:
+        if len(flat) not in self._directions:
             value, start = self.value(params, batch), time.perf_counter()
             value(flat)
-            seconds = (time.perf_counter() - start) * len(flat) * EVALUATIONS
-            self._slow[len(flat)] = seconds > PATIENCE
-        if slow := self._slow[len(flat)]:
+            slopes = PATIENCE / ((time.perf_counter() - start) * EVALUATIONS)
+            each = int(slopes / len(jax.tree.leaves(params)))
+            few = min(max(1, each), DIRECTIONS)
+            self._directions[len(flat)] = 0 if len(flat) <= slopes else few
+        if many := self._directions[len(flat)]:
+            along = "a random direction" if many == 1 else f"{many} random directions"
             says = (
                 f"the loss is not JAX, and takes too long to move each of {len(flat):,} parameters "
-                f"by itself: each leaf is compared along {DIRECTIONS} random directions, which "
-                "shows that it is wrong, but not where"
+                f"by itself: each leaf is compared along {along}, which shows that it is wrong, "
+                "but not where"
             )
-            self._note("directions", says, False)
-        return slow
+            self._note(ALONG, says, False)
+        return many
 
     def along_directions(self, params: Any, batch: Any) -> list[tuple[Array, list[Slope]]]:
         """For every leaf some random directions, and the slopes along them."""
         flat, _ = ravel(params)
         value, rng, start, found = self.value(params, batch), np.random.default_rng(0), 0, []
+        many = self._many(params, batch)
         for leaf in jax.tree.leaves(params):
-            rows = np.zeros((DIRECTIONS, len(flat)))
             size = np.size(leaf)
-            rows[:, start : start + size] = rng.normal(size=(DIRECTIONS, size)) / size**0.5
+            rows = np.zeros((min(many, size), len(flat)))
+            rows[:, start : start + size] = rng.normal(size=(len(rows), size)) / size**0.5
             slopes = [slope_along(value, flat, row, quick=True) for row in rows]
             found.append((rows[:, start : start + size], slopes))
             start += size

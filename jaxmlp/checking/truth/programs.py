@@ -86,7 +86,7 @@ class Programs:
         self.findings: dict[str, Finding] = {}
         self.seconds, self.looked = 0.0, 0
         self._programs: dict[Any, Any] = {}
-        self._slow: dict[int, bool] = {}
+        self._directions: dict[int, int] = {}
         self.misled = False  # by a rule, while the program without rules was right
         self._asked = False  # whether it gives the same value twice
 
