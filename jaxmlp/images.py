@@ -4,7 +4,7 @@ import io
 import math
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -48,8 +48,9 @@ def read_image(
     Args:
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
             real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape, or (n, …) of
-            several, is not looked at further: uint8 is brightness, real numbers are raw numbers
-            like the training examples', or from 0 to 1 where those were pixels.
+            several, holds raw numbers like the training examples'. But where those were pixels,
+            real numbers up to 1 are brightness, and so are 8-bit numbers beyond all of the
+            training examples', from 0 to 255.
         framing: of the images that the network was trained on.
         preprocessing: of the numbers that it was trained on.
 
@@ -76,13 +77,25 @@ def read_image(
 def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> Seen:
     """What an .npy file holds: inputs as they are, or a picture of another size."""
     shape = framing.image_shape
-    array, raw = _read_npy(path, shape)
+    array = _read_npy(path, shape)
+    white = 255 if array.dtype == np.uint8 else 1
     if not _are_inputs(array.shape, shape):
-        return _of_picture(Image.fromarray(array), framing, preprocessing)
+        return _of_picture(_as_picture(array, white), framing, preprocessing)
     rows = array.reshape(-1, math.prod(shape))
-    if raw and preprocessing.kind != "pixels":
+    if not _is_brightness(rows, preprocessing):
         return Seen(preprocessing(rows), AS_IT_IS)
-    return Seen(np.stack([preprocessing.of_brightness(row) for row in rows]), AS_IT_IS)
+    brightness = rows.astype(np.float32) / white
+    inputs = np.stack([preprocessing.of_brightness(row) for row in brightness])
+    return Seen(inputs, AS_IT_IS if white == 1 else f"{AS_IT_IS}, with 255 as white")
+
+
+def _is_brightness(array: np.ndarray, preprocessing: Preprocessing) -> bool:
+    """Whether an array of the training examples' shape cannot hold numbers like theirs."""
+    white = float(1 / preprocessing.scale) if preprocessing.kind == "pixels" else None
+    if array.dtype == np.uint8:
+        return bool(array.max() > preprocessing.high) or (white is not None and white > 255)
+    real = array.dtype.kind in "fb"
+    return white is not None and white > 1 and real and bool(array.max() <= 1)
 
 
 def _are_inputs(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:
@@ -119,8 +132,8 @@ def _has_paper(bright: np.ndarray, most: float) -> bool:
     return bool(np.median(border(bright)) < min(most, bright.max() - FAINTEST))
 
 
-def _read_npy(path: Path, image_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
-    """The array of an .npy file as float32, checked, and whether it holds real numbers."""
+def _read_npy(path: Path, image_shape: tuple[int, ...]) -> np.ndarray:
+    """The array of an .npy file, checked: raw numbers of examples, or a picture's brightness."""
     n_in = math.prod(image_shape)
     check_regular(path)
     with path.open("rb") as file:
@@ -132,18 +145,20 @@ def _read_npy(path: Path, image_shape: tuple[int, ...]) -> tuple[np.ndarray, boo
             raise ValueError(f"it has shape {shape}: give ({n_in},), {image_shape} or (n, {n_in})")
         if not 1 <= size <= MAX_PIXELS:
             raise ValueError(f"it has {size} pixels: give at least 1, at most {MAX_PIXELS}")
-        if dtype != np.uint8 and not np.issubdtype(dtype, np.floating):
-            raise ValueError(f"it has dtype {dtype}: give uint8 from 0 to 255, or real numbers")
-        numbers = read_npy(file, "the array", header)
-    if dtype == np.uint8:
-        return numbers.astype(np.float32) / 255, False
+        if dtype.kind not in ("buif" if ready else "f") and dtype != np.uint8:
+            wanted = "numbers" if ready else "uint8 from 0 to 255, or real numbers"
+            raise ValueError(f"it has dtype {dtype}: give {wanted}")
+        array = read_npy(file, "the array", header)
     with np.errstate(over="ignore"):
-        array = numbers.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError("it holds NaN, an infinity or a number beyond float32")
-    if not ready and (array.min() < 0 or array.max() > 1):
-        raise ValueError(f"it runs from {array.min():g} to {array.max():g}: scale it to [0, 1]")
-    return array, True
+        if not np.isfinite(array.astype(np.float32)).all():
+            raise ValueError("it holds NaN, an infinity or a number beyond float32")
+    low, high = float(array.min()), float(array.max())
+    if not ready and dtype != np.uint8 and (low < 0 or high > 1):
+        raise ValueError(
+            f"it has shape {shape}, as a picture of another size has, but runs from {low:g} to "
+            f"{high:g}: scale it to [0, 1]; or give examples of {n_in} numbers"
+        )
+    return array
 
 
 def _open(path: Path, image_shape: tuple[int, ...]) -> Image.Image:
@@ -163,19 +178,19 @@ def _open(path: Path, image_shape: tuple[int, ...]) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     deep = upright.mode.startswith("I")  # 16 bits
     if deep and len(image_shape) == 2:
-        return _brightness(upright, 65535)
+        return _as_picture(upright, 65535)
     if deep:
         upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
     if upright.has_transparency_data:
         colours = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
     return (
-        upright.convert("RGB") if len(image_shape) > 2 else _brightness(upright.convert("L"), 255)
+        upright.convert("RGB") if len(image_shape) > 2 else _as_picture(upright.convert("L"), 255)
     )
 
 
-def _brightness(image: Image.Image, white: int) -> Image.Image:
-    """A picture whose pixels run from 0 to 1."""
+def _as_picture(image: Any, white: int) -> Image.Image:
+    """A picture of an image or an array, whose pixels run from 0 to 1."""
     array = np.array(image, np.float32)
     array /= white  # in place: there may be 64 million
     return Image.fromarray(array)

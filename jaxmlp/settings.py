@@ -25,7 +25,8 @@ class Config:
     """Static settings: hashable, so that each compiles one program.
 
     Attributes:
-        hidden: widths of the hidden layers, from the input on; none makes a linear classifier.
+        hidden: widths of the hidden layers, from the input on; none makes a linear classifier. The
+            command takes 64 for a table.
         activation: of the hidden layers.
         bias: whether the layers have a bias.
         loss: softmax, for classes; squared, for real targets; sigmoid, for several labels at once.
@@ -34,7 +35,7 @@ class Config:
         schedule: of the learning rate over the whole run: constant; cosine down to zero; or
             a linear warm-up over the first twentieth and then cosine.
         batch_size: examples per step, or all of them if there are fewer; the last step of an
-            epoch takes what is left over.
+            epoch takes what is left over. The command takes 32 for a table.
         epochs: passes over the training examples.
         augmentation: mixup trains on λx + (1−λ)x', with the labels mixed alike, where x' is
             another example of the batch (Zhang et al. 2018).

@@ -368,6 +368,30 @@ def test_the_command_for_text(capsys):
     np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_printed_code_reads_codes_with_gaps_as_predict_does(ending, capsys):
+    """Integers become real numbers where something is missing; true and false may be texts."""
+    zone = pd.array([101, 205, None, 999] * 15, "Int64")
+    table = pd.DataFrame({"zone": zone, "member": ["true", "False"] * 30, "a": zone})
+    table["group"] = pd.Categorical([7, 8, None] * 20)
+    table["flag"] = pd.array([True, None, False] * 20, "boolean")
+    table["y"] = ["k", "l"] * 30
+    for name, frame in (("t", table), ("new", table.dropna())):
+        if ending == "parquet":
+            frame.to_parquet(f"{name}.parquet")
+        else:
+            frame.astype({"zone": float}).to_csv(f"{name}.csv", index=False)
+    flags = ["--target", "y", "--epochs", "2", "--missing", "impute", "--categorical", "zone"]
+    assert main(["train", "--data", f"t.{ending}", *flags, "--out", "r"]) == 0
+    assert main(["export", "r", "--to", "sklearn"]) == 0
+    code = printed_code(capsys.readouterr().out.partition("wrote ")[2])
+    for name in ("t", "new"):
+        assert main(["predict", "r", f"{name}.{ending}", "--out", "said.csv"]) == 0
+        names: dict[str, Any] = {}
+        exec(code.replace(f"'t.{ending}'", f"'{name}.{ending}'"), names)
+        np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
 def test_the_printed_code_reads_text_as_predict_does(ending, capsys):
     """Numbers that are texts, spaces around them, and all that pandas takes for missing."""

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from jaxmlp import images
 from jaxmlp.cli import main
+from jaxmlp.data.preprocessing import fit
 from jaxmlp.images import AS_IT_IS, MAX_PIXELS
 from jaxmlp.ink import Framing, framing
 
@@ -235,6 +236,27 @@ def test_arrays_of_several_examples(shape: tuple[int, ...], tmp_path: Path) -> N
     np.testing.assert_array_equal(found, x.reshape(3, 784).astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+def test_arrays_of_features_are_what_they_are_whatever_their_dtype(dtype, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (9, 784)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    found = images.read_image(tmp_path / "x.npy", FRAME).inputs
+    np.testing.assert_array_equal(found, x)
+
+
+@pytest.mark.parametrize("white", [16, 255, 65535])
+def test_arrays_of_pixels_are_raw_numbers_or_brightness(white: int, tmp_path: Path) -> None:
+    """As in training; what cannot be such is brightness from 0 to 1, or from 0 to 255."""
+    x = np.random.default_rng(0).integers(0, white + 1, (9, 28, 28))
+    x[0, 0, 0] = white
+    of_pixels = fit(x, "pixels", pixel_max=white)
+    raw = x.astype(np.uint16 if white > 255 else np.uint8)
+    for array in (raw, x, x.astype(float), x / white, np.uint8(np.round(x / white * 255))):
+        np.save(tmp_path / "x.npy", array)
+        found = images.read_image(tmp_path / "x.npy", FRAME, of_pixels).inputs
+        np.testing.assert_allclose(found, x.reshape(9, 784) / white, atol=0.002)
+
+
 def test_an_array_of_another_size_is_a_picture(tmp_path: Path) -> None:
     expected = read_image(write(tmp_path / "l.png", 1 - page()), FRAME)
     for array in (1 - page(), np.uint8(255 * (1 - page()))):
@@ -302,9 +324,10 @@ NOISE = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
         ("a.npy", npy(np.zeros((0, 28, 28))), "has 0 pixels"),
         ("a.npy", npy(np.array(0.5)), r"shape \(\)"),
         ("a.npy", npy(np.zeros((0, 28))), "has 0 pixels"),
-        ("a.npy", npy(np.zeros(784, int)), "dtype int64: give uint8"),
+        ("a.npy", npy(np.zeros((50, 50), int)), "dtype int64: give uint8"),
         ("a.npy", npy(np.zeros(784, complex)), "dtype complex128"),
-        ("a.npy", npy(255 * np.ones((50, 50))), r"from 255 to 255: scale it to \[0, 1\]"),
+        ("a.npy", npy(255 * np.ones((50, 50))), r"from 255 to 255: scale it to \[0, 1\]; or give"),
+        ("a.npy", npy(np.zeros(784, "U1")), "dtype <U1: give numbers"),
         ("a.npy", npy(np.ones((50, 50))), "no ink"),
     ],
 )

@@ -234,7 +234,7 @@ def test_other_rows_that_do_not_fit(capsys):
     shop().replace("yes", "maybe").to_csv("new.csv", index=False)
     assert "which no training example is" in refused(capsys, "evaluate", "r", "--data", "new.csv")
     assert "give it alone" in refused(capsys, "predict", "r", "new.csv", "shop.csv")
-    assert "give one, not pictures" in refused(capsys, "predict", "r", "a.png")
+    assert "a.png is none: give a file ending in .csv" in refused(capsys, "predict", "r", "a.png")
 
 
 def write(name, **columns):
@@ -409,8 +409,49 @@ def test_numbers_that_are_names(capsys):
         dataset = load_table(name, "y", **flags, inputs="as is")
         assert titles(dataset) == ("zone=10", "zone=20", "zone=30", "zone=40", "a")
     assert load_table("t.csv", "y").n_in == 2
-    line = refused(capsys, "train", "--data", "t.csv", "--target", "y", "--categorical", "b")
+    train = ("train", "--data", "t.csv", "--target", "y")
+    line = refused(capsys, *train, "--categorical", "b")
     assert "t.csv has no column 'b', which --categorical names" in line
+    line = refused(capsys, *train, "--categorical", "zone", "--drop", "zone")
+    assert "--categorical names 'zone', and so does --drop: give one" in line
+    line = refused(capsys, *train, "--drop", "y")
+    assert "--drop names 'y', and so does --target: give one" in line
+
+
+def test_a_code_has_one_name_whatever_is_missing_beside_it():
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"zone": pd.array([10, 20] * 30, "Int64"), "y": ["u", "v"] * 30})
+    gaps = frame.copy()
+    gaps.loc[::7, "zone"] = None
+    for category in (False, True):
+        for name, each in (("t", frame), ("gaps", gaps)):
+            values = each.zone.astype("category") if category else each.zone
+            each.assign(zone=values).to_parquet(f"{name}.parquet")
+            each.astype({"zone": float}).to_csv(f"{name}.csv", index=False)
+        flags = {"categorical": ["zone"], "missing": "impute", "validation": "v.csv"}
+        frame.to_csv("v.csv", index=False)
+        for name in ("t.parquet", "gaps.parquet", "t.csv", "gaps.csv"):
+            for other in {"t.csv", "t.parquet"} - {name}:
+                dataset = load_table(name, "y", test=other, **flags, inputs="as is")
+                assert titles(dataset) == ("zone=10", "zone=20", "zone=")
+                np.testing.assert_array_equal(dataset.test.x[:, 0], [1, 0] * 30)
+
+
+def test_truth_with_gaps():
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": pd.array([True, None, False, True] * 15, "boolean")})
+    frame.assign(y=["u", "v"] * 30).to_parquet("t.parquet")
+    dataset = load_table("t.parquet", "y", missing="impute", inputs="as is")
+    assert {*dataset.train.x[:, 0].tolist()} == {0.0, 1.0}
+    with pytest.raises(ValueError, match=r"row 2, column 'a': it is missing \(15 such in all\)"):
+        load_table("t.parquet", "y")
+
+
+def test_a_part_that_is_the_training_file(capsys):
+    for flag in ("--test", "--validation"):
+        data = ("--data", "shop.csv", flag, "./shop.csv")
+        line = refused(capsys, "train", *data, "--target", "bought")
+        assert f"{flag} is shop.csv, which holds the training examples" in line
 
 
 def test_texts_that_python_alone_takes_for_numbers():

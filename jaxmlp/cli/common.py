@@ -33,7 +33,7 @@ FINISHING = b"jaxmlp: finishing the epoch; again to stop at once\n"
 def with_defaults(command: type, arguments: Sequence[str]) -> Any:
     """A command that trains, with a smaller network and batch if it is given a table."""
     values = itertools.pairwise((*itertools.chain(*(each.split("=", 1) for each in arguments)), ""))
-    data = next((value for name, value in values if name == "--data"), "")
+    data = next((value for name, value in [*values][::-1] if name == "--data"), "")
     default = command(config=default_config(data))
     return Annotated[command, tyro.conf.subcommand(command.__name__.lower(), default=default)]
 

@@ -203,13 +203,26 @@ def _read_table(run: Run) -> list[str]:
         return []
     text = [column.name for column in run.schema.columns if column.categories]
     missing = run.schema.missing == "impute"
+    numbers = [
+        f"text = {text!r}",
+        "numbers = [name for name in model.feature_names_in_ if name not in text]",
+        "truth = {'true': '1', 'false': '0'}",
+    ]
     if Path(run.data).suffix.lower() == ".parquet":
         lines = ["import pandas as pd", f"x = pd.read_parquet({run.data!r}).reset_index()"]
+        lines += ["x = x.astype(object).where(x.notna(), float('nan'))", *numbers]
         if text:
-            strip = 'map(lambda each: str(each).strip(), na_action="ignore")'
-            lines += [f"text = {text!r}", f"x[text] = x[text].astype(object).{strip}"]
+            lines.append(
+                "x[text] = x[text].map(lambda each: str(each).removesuffix('.0').strip() "
+                "if isinstance(each, float) else str(each).strip(), na_action='ignore')"
+            )
         if text and missing:
-            lines.append('x[text] = x[text].mask(x[text].isna() | (x[text] == ""), float("nan"))')
+            lines.append("x[text] = x[text].mask(x[text] == '', float('nan'))")
+        if len(text) < len(run.schema.columns):
+            lines.append(
+                "x[numbers] = x[numbers].map(lambda each: float("
+                "truth.get(each.strip().lower(), each) if isinstance(each, str) else each))"
+            )
         return lines
     tabs = ', sep="\\t"' if Path(run.data).suffix.lower() == ".tsv" else ""
     options = f"dtype=str, keep_default_na=False, skipinitialspace=True{tabs}"
@@ -220,11 +233,12 @@ def _read_table(run: Run) -> list[str]:
     ]
     if missing:
         lines.append(f"x = x.mask(x.isin({sorted(SAY_NOTHING)}), float('nan'))")
+    if codes := [name for name in run.options.get("categorical", ()) if name in text]:
+        pattern = "r'^(-?\\d+)\\.0+$', r'\\1', regex=True"
+        lines.append(f"x[{codes!r}] = x[{codes!r}].replace({pattern})")
     if len(text) < len(run.schema.columns):
         lines += [
-            f"text = {text!r}",
-            "numbers = [name for name in model.feature_names_in_ if name not in text]",
-            "truth = {'true': '1', 'false': '0'}",
+            *numbers,
             "x[numbers] = x[numbers].apply("
             "lambda column: pd.to_numeric(column.str.lower().replace(truth)))",
         ]

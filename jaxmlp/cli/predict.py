@@ -12,7 +12,7 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.data.preprocessing import undone
-from jaxmlp.data.table_files import is_table, read_table
+from jaxmlp.data.table_files import ENDINGS, is_table, read_table
 from jaxmlp.data.tables import numbers_of
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.images import read_image
@@ -42,19 +42,24 @@ class Predict:
         """Print a line for each picture, or write a table."""
         if not self.files:
             raise ValueError("no file given: name at least one PNG or .npy file, or a table")
+        first, *others = [*self.files]
         tables = [path for path in self.files if is_table(path)]
-        if tables and len(self.files) > 1:
+        if tables and others:
             raise ValueError(f"{tables[0]} is a table: give it alone")
         if self.out and not tables:
             raise ValueError(
-                f"--out is {self.out}, but only what is said of a table can be written"
+                f"--out is {self.out}, but only what is said of a table can be written, and "
+                f"{first} is none: tables are {', '.join(ENDINGS)} files, not packed"
             )
         run = trained(self.run_folder, to_stdout=not tables)
         if tables:
             self._table(run, tables[0])
             return
         if run.schema:
-            raise ValueError(f"{self.run_folder} was trained on a table: give one, not pictures")
+            raise ValueError(
+                f"{self.run_folder} was trained on a table, and {first} is none: give a "
+                f"file ending in {', '.join(ENDINGS)}, not packed"
+            )
         seen = [read_image(path, run.framing, run.preprocessing) for path in self.files]
         named = [
             (f"{path}[{number}]" if len(each.inputs) > 1 else f"{path}", each.how)

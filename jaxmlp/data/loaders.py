@@ -150,6 +150,9 @@ def load_table(
     files = {"train": Path(path)}
     files |= {name: Path(file) for name, file in (("test", test), ("validation", validation))
               if file is not None}  # fmt: skip
+    for name in ("test", "validation"):
+        if name in files and files[name].resolve() == files["train"].resolve():
+            raise ValueError(f"--{name} is {files[name]}, which holds the training examples")
     frames = {name: read_table(file) for name, file in files.items()}
     several = isinstance(target, Sequence) and not isinstance(target, str)
     targets: Any = tuple(target) if several else (target,)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.data.tables import code
 from jaxmlp.files import check_regular, free_memory
 
 ENDINGS = (".csv", ".tsv", ".parquet")
@@ -152,12 +153,13 @@ def _read_parquet(path: Path) -> Any:
         # pandas gives categories that are numbers back as plain numbers
         known = name in of_categories or isinstance(column.dtype, pd.CategoricalDtype)
         if column.dtype.kind in "iufb" and not known:
-            found[name] = column.to_numpy()
+            gaps = isinstance(column.dtype, pd.api.extensions.ExtensionDtype) and column.hasnans
+            found[name] = column.to_numpy(float, na_value=np.nan) if gaps else column.to_numpy()
             continue
         values = [None if _is_missing(each) else each for each in column.tolist()]
         if known:
             categorical.append(name)
-            values = [None if each is None else str(each) for each in values]
+            values = [None if each is None else code(each) for each in values]
         found[name] = pd.Series(
             [(_stripped(v) or None) if isinstance(v, str) else v for v in values], dtype=object
         )

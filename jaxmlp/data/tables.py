@@ -84,9 +84,15 @@ def labels_of(frame: Any, path: Path, target: str) -> np.ndarray:
     says = "is {}, a real number"
     remedy = "classes are integers or text; to predict numbers, give --loss squared"
     _refuse_first(path, real[:, None], [target], says, remedy, column.to_numpy(object)[:, None])
-    # 1.0 is the class 1: pandas writes integers so, if something was missing beside them
-    texts = (re.sub(r"^(-?\d+)\.0+$", r"\1", str(each)) for each in column)
-    return np.asarray([*texts], object)
+    return np.asarray([*map(code, column)], object)
+
+
+def code(value: Any) -> str:
+    """The text of a class or a category: 1.0 is the code 1.
+
+    pandas makes real numbers of integers, if something is missing beside them.
+    """
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", str(value))
 
 
 def targets_of(frame: Any, path: Path, targets: Sequence[str], labels: bool = False) -> np.ndarray:
@@ -101,7 +107,7 @@ def targets_of(frame: Any, path: Path, targets: Sequence[str], labels: bool = Fa
         if not np.isfinite(entries_as_numbers(column)).any():
             raise ValueError(
                 f"{path}, column {name!r} holds text, such as {column.iloc[0]!r}, and no numbers: "
-                "for classes, leave out --loss"
+                + ("write 1 or 0 for each label" if labels else "for classes, leave out --loss")
             )
         columns.append(_as_float(column, path, name, None))
         if labels:
@@ -173,6 +179,9 @@ def fit_schema(
         for name in names:
             if name not in frame.columns:
                 raise ValueError(f"{path} has no column {name!r}, which --{flag} names")
+            if name in targets or (flag == "categorical" and name in drop):
+                other = "target" if name in targets else "drop"
+                raise ValueError(f"--{flag} names {name!r}, and so does --{other}: give one")
     of_texts = {*categorical, *frame.attrs.get("categorical", ())}
     columns, of_train = [], np.zeros(len(frame), bool)
     of_train[rows] = True
@@ -198,7 +207,7 @@ def fit_schema(
                 says, remedy = "is {!r}, but most others are numbers", "correct it, or use --drop"
                 values = column.to_numpy(object)[:, None]
                 _refuse_first(path, wrong, [name], says, remedy, values)
-            texts = {str(each) for each in column[there]}
+            texts = {(code if name in of_texts else str)(each) for each in column[there]}
             if len(texts) > MOST:
                 raise ValueError(
                     f"{path}, column {name!r} holds {len(texts)} different texts, such as "
@@ -239,7 +248,7 @@ def _one_hot(column: Any, path: Path, name: str, categories: tuple[str, ...]) ->
     """A column of 0 and 1 for each category."""
     places = {text: place for place, text in enumerate(categories)}
     texts = [ABSENT if each is None or each != each else str(each) for each in column]
-    found = np.asarray([places.get(text, -1) for text in texts])
+    found = np.asarray([places.get(text, places.get(code(text), -1)) for text in texts])
     says = "is {!r}, which no training example has"
     remedy = "correct it, leave the row out, or train with it, or without the column by --drop"
     if any(map(LIKE_A_NUMBER.fullmatch, itertools.compress(texts, found < 0))):
