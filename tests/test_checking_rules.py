@@ -192,3 +192,21 @@ def test_infinite_values_stay_infinite():
     report = examine_rule(total, np.array([0.7, 0.2]))
     assert report.kinds == ["value changed by differentiation"], report
     assert "the value is -inf, and 0 when it is differentiated" in str(report)
+
+
+def test_stopped_gradients_are_named():
+    report = examine_rule(lambda x, y: jax.lax.stop_gradient(x) * y, 0.7, 0.3)
+    assert [each.kind for each in report.findings] == ["missing"]
+    assert "the function stops gradients" in str(report)
+
+
+def test_random_numbers_are_others_in_another_dtype():
+    """So nothing is lost where another one of equal numbers is chosen."""
+    chosen = lambda a: jax.random.choice(jax.random.key(0), a)  # noqa: E731
+    assert check_rule(chosen, np.array([0.35, 0.6, 1.2])).passed
+
+
+def test_rounding_at_a_kink():
+    """Singular values of a matrix whose entries are all 1e-6: two of them are 0."""
+    report = examine_rule(jnp.linalg.svdvals, np.full((3, 3), 1e-6), domain=[np.full((3, 3), 1e-6)])
+    assert not [each for each in report.findings if each.kind == "wrong"], report

@@ -4,7 +4,7 @@ All that depends on how JAX names and stores the parts of a program is here.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,19 +108,19 @@ def scan_counts(params: Any) -> tuple[int, int]:
     return params["num_consts"], params["num_carry"]
 
 
-def operations(jaxpr: Jaxpr) -> Iterator[Any]:
-    """Every operation of a program, those inside of others included."""
+def operations(jaxpr: Jaxpr, closed: Collection[str] = ()) -> Iterator[Any]:
+    """Every operation of a program, and those inside of others, but of some that stay closed."""
     for equation in jaxpr.eqns:
-        yield from with_those_inside(equation)
+        yield from with_those_inside(equation, closed)
 
 
-def with_those_inside(equation: Any) -> Iterator[Any]:
+def with_those_inside(equation: Any, closed: Collection[str] = ()) -> Iterator[Any]:
     """An operation, and those of the programs that it runs."""
     yield equation
-    for value in equation.params.values():
+    for value in equation.params.values() if equation.primitive.name not in closed else ():
         for each in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(each, (Jaxpr, ClosedJaxpr)):
-                yield from operations(opened(each)[0])
+                yield from operations(opened(each)[0], closed)
 
 
 def is_random(jaxpr: Jaxpr) -> bool:
@@ -128,12 +128,16 @@ def is_random(jaxpr: Jaxpr) -> bool:
     return any(equation.primitive.name in RANDOM for equation in operations(jaxpr))
 
 
+def stops_gradients(jaxpr: Jaxpr, closed: Collection[str] = ()) -> bool:
+    """Whether a program stops gradients, outside of what stays closed."""
+    return any(each.primitive.name == "stop_gradient" for each in operations(jaxpr, closed))
+
+
 def is_long(jaxpr: Jaxpr) -> bool:
     """Whether a program has a loop of many rounds, and stops no gradient."""
-    every = list(operations(jaxpr))
-    names = {equation.primitive.name for equation in every}
-    rounds = [each.params["length"] for each in every if each.primitive.name == "scan"]
-    return max(rounds, default=0) > MANY_ROUNDS and "stop_gradient" not in names
+    scans = (each for each in operations(jaxpr) if each.primitive.name == "scan")
+    rounds = max((each.params["length"] for each in scans), default=0)
+    return rounds > MANY_ROUNDS and not stops_gradients(jaxpr)
 
 
 def compiled(program: ClosedJaxpr) -> Callable[..., list[Any]]:

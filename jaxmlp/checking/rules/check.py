@@ -94,6 +94,8 @@ def examine_rule(
     found = told(list(check.findings(dtypes, formula)))
     if meant:
         found = [replace(each, kind=kinds.INTENDED) for each in found]
+    elif whole.stops:
+        found = [_stopped(each) if each.kind in kinds.NUMBERS else each for each in found]
     return RuleReport(
         subject=name_of(function),
         findings=tuple(found),
@@ -103,6 +105,11 @@ def examine_rule(
         remarks=tuple(dict.fromkeys(check.remarks)),
         seconds=time.perf_counter() - start,
     )
+
+
+def _stopped(found: Found) -> Found:
+    """A finding about a function that stops gradients, which may be what is meant."""
+    return replace(found, says=f"{found.says}{'; ' * bool(found.says)}the function stops gradients")
 
 
 def check_rule(function: Callable[..., Any], *arguments: Any, **settings: Any) -> RuleReport:
@@ -184,7 +191,7 @@ class _Check:
         if ordinary := [row for row in right if _is_ordinary(row)][:TWICE]:
             yield from self._second_order(ordinary, name)
         for dtype in dtypes:
-            if dtype != "float64":
+            if dtype != "float64" and not self.whole.draws:
                 yield from self._in_fewer_digits(first, dtype)
 
     def _batched(self) -> Iterator[tuple[Any, ...]]:

@@ -15,7 +15,13 @@ import numpy as np
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import is_floating
 from jaxmlp.checking.programs.execution import Machine
-from jaxmlp.checking.programs.interpreter import compiled, is_long
+from jaxmlp.checking.programs.interpreter import (
+    RULES,
+    compiled,
+    is_long,
+    is_random,
+    stops_gradients,
+)
 from jaxmlp.checking.programs.random_rounding import rounding_spread
 from jaxmlp.checking.programs.rules import rules_in, without_rules
 from jaxmlp.checking.rules.names import name_of
@@ -70,7 +76,8 @@ class Function:
         """Another function of the same arguments."""
         other = type(self).__new__(type(self))
         other.__dict__ = self.__dict__ | {"function": function, "_programs": {}, "_noises": {}}
-        other.__dict__.pop("compiled", None)
+        for cached in ("compiled", "trace"):
+            other.__dict__.pop(cached, None)
         return other
 
     def in_dtype(self, dtype: str) -> "Function":
@@ -115,14 +122,28 @@ class Function:
         """A row with its numbers rounded to the function's dtype."""
         return np.concatenate([np.ravel(leaf) for leaf in self.split(row)]).astype(np.float64)
 
-    def rules(self) -> list[str] | None:
-        """The names of the rules that the function's trace meets; None if it has no trace."""
+    @functools.cached_property
+    def trace(self) -> Any:
+        """The program of the function, in float64; None if it branches in Python."""
         try:
             with jax.enable_x64(True):
-                program = jax.make_jaxpr(self.output_row)(*self.split(self.row()))
-        except Exception:  # a function that branches in Python
+                return jax.make_jaxpr(self.output_row)(*self.split(self.row())).jaxpr
+        except Exception:
             return None
-        return rules_in(program.jaxpr)
+
+    def rules(self) -> list[str] | None:
+        """The names of the rules that the function's trace meets; None if it has no trace."""
+        return None if self.trace is None else rules_in(self.trace)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers, which are others in another dtype."""
+        return self.trace is not None and is_random(self.trace)
+
+    @property
+    def stops(self) -> bool:
+        """Whether it stops gradients, outside of rules."""
+        return self.trace is not None and stops_gradients(self.trace, RULES)
 
     def without_rules(self) -> "Function | None":
         """The same without the rules; None if they cannot be told from the function."""

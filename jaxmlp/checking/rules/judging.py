@@ -43,7 +43,8 @@ def verdicts(received: Array, truth: Slopes, ordinary: float) -> Iterator[Verdic
         got, at = float(received[direction, output]), (direction, output)
         value, error, size = (float(each[at]) for each in (truth.value, truth.error, truth.size))
         if truth.kink[at]:
-            verdict = _at_kink(got, float(truth.left[at]), float(truth.right[at]))
+            sides = float(truth.left[at]), float(truth.right[at])
+            verdict = _at_kink(got, *sides, max(scale, size, FLOOR * ordinary))
         elif not np.isfinite(value):
             continue
         elif not np.isfinite(got):
@@ -73,13 +74,13 @@ def _smooth(got: float, value: float, error: float, scale: float) -> tuple[str, 
     return WRONG, f"{got / value:.6g} times too large" if value else ""
 
 
-def _at_kink(got: float, left: float, right: float) -> tuple[str, str] | None:
+def _at_kink(got: float, left: float, right: float, scale: float) -> tuple[str, str] | None:
     """Between the slopes on both sides everything is a convention, and nothing else is."""
     sides = f"the slopes are {left:.6g} on the left and {right:.6g} on the right"
     if not np.isfinite(got):
         return INFINITE, sides
     low, high = sorted((left, right))
-    slack = JUDGED * max(abs(low), abs(high))
+    slack = max(JUDGED * max(abs(low), abs(high)), NOTHING * scale)
     if low - slack <= got <= high + slack:
         names = {"left": left, "right": right, "mean": (left + right) / 2}
         near = [name for name, each in names.items() if abs(got - each) <= slack]

@@ -1,6 +1,7 @@
 """A function of PyTorch by the row of its numbers: a `torch.autograd.Function`, or made of such."""
 
 import contextlib
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,10 @@ class TorchFunction(Function):
     def noise(self, row: Array) -> Array:
         """Rounding errors inside are not known: one of the outputs (m,)."""
         return EPSILON * np.abs(self.one(row))
+
+    @functools.cached_property
+    def trace(self) -> None:
+        """PyTorch has none."""
 
     def rules(self) -> list[str]:
         """The names of the rules in the graph of the function's derivative."""
