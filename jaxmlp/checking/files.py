@@ -1,9 +1,11 @@
 """Checking a function in someone's file: in a process of its own, under a time limit."""
 
+import ast
 import importlib.util
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from typing import Any, NamedTuple
 import jaxmlp
 from jaxmlp.checking.calls import first_line, where_in
 from jaxmlp.checking.check import examine
+from jaxmlp.checking.homework.check import examine_homework
+from jaxmlp.checking.homework.source import functions_in, read
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.network.shapes import Shape
 from jaxmlp.checking.report import Report, table
@@ -145,6 +149,12 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
 def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report:
     """The report on what a file holds; what it lacks for a loss of its own goes to `unfit`."""
     settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
+    flags = settings.pop("flags", ())
+    path, wanted = split(target)
+    if not wanted and is_homework(path):
+        if flags:
+            raise ValueError(f"--{flags[0]} is for a function of (params, batch): leave it out")
+        return examine_homework(path)
     function, module = load(target)
     given = ("loss", "cases", "intended")
     found = {name: getattr(module, name) for name in given if hasattr(module, name)}
@@ -156,6 +166,30 @@ def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report
         return examine_lines(function, **found, **settings)
     loss = found.pop("loss", jaxmlp.loss)
     return examine(function, loss, **found, **settings)
+
+
+def is_homework(path: Path) -> bool:
+    """Whether a file is homework as people write it, and has no function of (params, batch)."""
+    if path.suffix.lower() == ".ipynb":
+        return True
+    try:
+        tree = read(path).tree
+    except ValueError:  # which loading it tells
+        return False
+    for node in ast.walk(tree):
+        modules = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if any(each.partition(".")[0] in ("jax", "jaxmlp") for each in modules):
+            return False
+    every = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    functions = functions_in(tree)
+    taken = {name: [each.arg for each in node.args.args] for name, node in functions.items()}
+    adapted = [
+        name
+        for name, arguments in taken.items()
+        if re.search("grad|lines", name, re.I) and len(arguments) == 2 and arguments[1][0] == "b"
+    ]
+    return bool(every) and not adapted and "manual_grad" not in taken
 
 
 def split(target: str) -> tuple[Path, str]:

@@ -27,7 +27,8 @@ class Check:
     Exit code 0 if it is right, 1 if it is wrong, 2 if it could not be run.
 
     Attributes:
-        target: FILE.py, or FILE.py:function. The function takes (params, batch) and returns a
+        target: FILE.py or FILE.ipynb: a network in NumPy as people write it, a class or functions.
+            Or a file with a function, FILE.py:function, which takes (params, batch) and returns a
             tree like params; one with `lines` in its name returns the lines of a derivation by
             name, to be checked one by one. A `loss` in the file replaces ours; `cases`, a
             Hypothesis strategy of pairs (params, batch), replaces our networks; `intended`, a list
@@ -86,12 +87,19 @@ class Check:
                 rtol=self.rtol,
                 atol=self.atol,
                 seed=self.seed,
+                flags=self._given(),
             )
         _show(console, outcome)
         if self.report:
             write_text(self.report, outcome.markdown)
             console.print(f"report written to {self.report}", markup=False)
         return 0 if outcome.passed else 1
+
+    def _given(self) -> list[str]:
+        """The flags about our networks that are not as by default."""
+        names = ("activation", "layers", "bias", "labels", "at_kink", "rtol", "atol")
+        changed = (name for name in names if getattr(self, name) != getattr(Check, name))
+        return [name.replace("_", "-") for name in changed]
 
 
 def _show(console: Console, outcome: Outcome) -> None:

@@ -1,0 +1,318 @@
+"""Checking homework as it is written: is it right, and if not, which line of the file is wrong?"""
+
+import ast
+import contextlib
+import io
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.calls import Finding
+from jaxmlp.checking.cases import Case
+from jaxmlp.checking.homework.calling import RETURNED, Assignments
+from jaxmlp.checking.homework.mistakes import Mistake, explained
+from jaxmlp.checking.homework.source import Source, define, read
+from jaxmlp.checking.homework.understanding import (
+    CHANGE,
+    MANY,
+    Problem,
+    Ran,
+    Reading,
+    alike,
+    close,
+    drawn,
+    named,
+    nodes_of,
+    run,
+    understand,
+    widths,
+)
+from jaxmlp.checking.report import Diagnosis, Example, Report, Row
+
+SEEDS = range(2, 6)  # of the problems on which a reading is tried
+ALSO = 3  # other mistakes that are named
+FILLING = ("append", "insert")  # methods of lists
+LIKELY = 12  # readings of which the mistakes are looked for
+SYMBOLS = {"z": "z", "h": "h", "W": "W", "b": "b"}
+
+
+class Tried(NamedTuple):
+    """What a file gave on one problem."""
+
+    problem: Problem
+    ran: Ran
+    wrong: tuple[str, ...]
+
+
+def examine_homework(path: Path) -> Report:
+    """Check what a file computes against the derivative of the loss that it means.
+
+    Args:
+        path: a .py file or a notebook with a network of NumPy.
+
+    Raises:
+        ValueError: if it cannot be read, or is not understood, with the reason.
+    """
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return _examined(path, start)
+
+
+def _examined(path: Path, start: float) -> Report:
+    source = read(path)
+    found = define(source)
+    readings = understand(source, found)
+    if not readings:
+        skipped = f": {'; '.join(found.skipped[:2])}" if found.skipped else ""
+        raise ValueError(
+            f"{path} is not understood: no function gives gradients of a network that is known "
+            f"here{skipped}; write manual_grad(params, batch), as in README"
+        )
+    reading, tried, mistakes = _best(source, readings)
+    wrong = tuple(dict.fromkeys(name for each in tried for name in each.wrong))
+    findings = [Finding("understood as", understood(reading), fails=False)]
+    findings += _convention(reading, readings)
+    findings += [Finding("left out", each, fails=False) for each in found.skipped[:2]]
+    diagnosis = example = None
+    if wrong:
+        shown = next(each for each in tried if each.wrong)
+        findings.insert(0, _worst(reading, shown))
+        diagnosis = _diagnosis(source, reading, shown, wrong, mistakes)
+        example = _example(reading, shown, mistakes)
+    return Report(
+        path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
+        time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def _best(
+    source: Source, readings: Sequence[Reading]
+) -> tuple[Reading, list[Tried], list[Mistake]]:
+    """The likeliest reading; where something is wrong, rather one that a mistake explains."""
+    first = readings[0]
+    if not first.meaning.wrong:
+        tried = _tried(source, first)
+        shown = next((each for each in tried if each.wrong), None)
+        return first, tried, _mistakes(first, shown) if shown else []
+    for reading in readings[:LIKELY]:
+        tried = _tried(source, reading)
+        shown = next((each for each in tried if each.wrong), None)
+        if shown and (mistakes := _mistakes(reading, shown)):
+            return reading, tried, mistakes
+    return first, _tried(source, first), []
+
+
+def _mistakes(reading: Reading, shown: Tried) -> list[Mistake]:
+    return explained(shown.problem, reading.meaning, shown.ran.gradients)
+
+
+def _tried(source: Source, reading: Reading) -> list[Tried]:
+    """The reading on more problems, with other numbers of examples where there may be several."""
+    found = [Tried(reading.problem, reading.ran, reading.meaning.wrong)]
+    sizes, biases = widths(reading.layout), [each is not None for each in reading.layout.biases]
+    for seed in SEEDS:
+        n = reading.n + seed % 3 if reading.n == MANY else reading.n
+        problem = drawn(sizes, biases, n, seed)
+        given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
+        try:
+            ran = run(source, *given, problem)
+        except Exception:  # it takes other numbers of examples, perhaps, but not this one
+            continue
+        right = reading.meaning.expected(problem)
+        scale = reading.meaning.scale
+        wrong = tuple(k for k, v in ran.gradients.items() if not close(v, scale * right[f"d{k}"]))
+        found.append(Tried(problem, ran, wrong))
+    return found
+
+
+def understood(reading: Reading) -> str:
+    """In one line, how a file was read."""
+    meaning, layout = reading.meaning, reading.layout
+    names = " ".join(slot.place.name for slot in layout.slots.values())
+    shape = "n_out × n_in" if layout.weights[0].flipped else "n_in × n_out"
+    inputs = {
+        "rows": "one example a row", "columns": "one example a column", "vector": "a single example"
+    }[reading.form.inputs]  # fmt: skip
+    of = "" if reading.n == 1 else "mean " if meaning.mean else "sum of "
+    rate = "" if meaning.scale == 1 else f", a learning rate of {meaning.scale:.4g}"
+    hidden = f"{meaning.network.hidden} hidden, " if len(layout.weights) > 1 else ""
+    return (
+        f"{reading.style.about}, weights {names} ({shape}), {inputs}, labels "
+        f"{reading.form.labels}, {hidden}{meaning.network.output} output, {of}{meaning.loss.name}; "
+        f"gradients: {reading.ran.by}, by {reading.goal}{rate}"
+    )
+
+
+def _convention(reading: Reading, readings: Sequence[Reading]) -> list[Finding]:
+    """A note where the gradients are a multiple of those of the file's own loss."""
+    told = {(each.meaning.loss.name, each.meaning.mean) for each in readings if each.meaning.told}
+    used = reading.meaning
+    if not told or reading.n == 1 or (used.loss.name, used.mean) in told:
+        return []
+    name, mean = sorted(told)[0]
+    says = (
+        f"the file's own loss is the {'mean' if mean else 'sum of'} {name}, and its gradients are "
+        f"those of the {'mean' if used.mean else 'sum of'} {used.loss.name}: a multiple"
+    )
+    return [Finding("another factor", says, fails=False)]
+
+
+def _worst(reading: Reading, shown: Tried) -> Finding:
+    """The entry that is farthest off."""
+    right = reading.meaning.expected(shown.problem)
+    name = shown.wrong[0]
+    received, expected = shown.ran.gradients[name], reading.meaning.scale * right[f"d{name}"]
+    at = np.unravel_index(int(np.argmax(np.abs(received - expected))), expected.shape)
+    place = f"[{', '.join(map(str, at))}]"
+    called = _called(reading, name)
+    says = f"{called}{place} is {received[at]:.6g} and should be {expected[at]:.6g}"
+    return Finding("wrong numbers", says)
+
+
+def _called(reading: Reading, name: str) -> str:
+    """What the homework calls a gradient: by its own name, or as the change of a weight."""
+    own = reading.ran.names[name]
+    return f"the change of {own}" if reading.ran.by == CHANGE else own
+
+
+def _diagnosis(
+    source: Source,
+    reading: Reading,
+    shown: Tried,
+    wrong: Sequence[str],
+    mistakes: Sequence[Mistake],
+) -> Diagnosis:
+    names = tuple(_called(reading, name) for name in wrong)
+    if not mistakes:
+        line = _line_of_gradient(source, reading, wrong[-1])
+        where = f", such as at {source.where(line)}: {source.text(line)}" if line else ""
+        return Diagnosis(names, (), "unknown mistake", f"no known mistake explains it{where}")
+    first = mistakes[0]
+    symbol = symbol_of(first.line)
+    name, line = _place(source, reading, shown, first)
+    own = f" ({name})" if name else ""
+    where = f", at {source.where(line)}: {source.text(line)}" if line else ""
+    others = dict.fromkeys(
+        f"{symbol_of(each.line)}: {each.kind}: {each.says}" for each in mistakes[1:]
+    )
+    return Diagnosis(
+        (f"{symbol}{own}",), (), first.kind, f"{first.says}{where}", tuple(others)[:ALSO]
+    )
+
+
+def symbol_of(line: str) -> str:
+    """Such as ∂C/∂z2, of dz2."""
+    return f"∂C/∂{line[1:]}" if line.startswith("d") else line
+
+
+def _place(
+    source: Source, reading: Reading, shown: Tried, mistake: Mistake
+) -> tuple[str, int | None]:
+    """The homework's own name of a mistaken line, and the line of the file that computes it.
+
+    A line that has no name of its own is part of the next one.
+    """
+    right = reading.meaning.expected(shown.problem)
+    made = reading.meaning.expected(shown.problem, {mistake.line: mistake.value})
+    follows = f"dz{mistake.line[2:]}" if mistake.line.startswith("dh") else mistake.line
+    given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
+    with Assignments(str(source.path)) as assigned:
+        run(source, *given, shown.problem, losses=False)
+    for line in dict.fromkeys((mistake.line, follows)):
+        exact = [each for each in assigned if alike(made[line], each.value)]
+        found = exact or [each for each in assigned if _parallel(each.value, made[line])]
+        if found:  # where it is the value of another line too, that one stands before it
+            other = any(_parallel(v, made[line]) for name, v in right.items() if name != line)
+            return found[-1 if other else 0].name, found[-1 if other else 0].line
+    number = int(mistake.line[2:])
+    weight = f"{'b' if mistake.line[1] == 'b' else 'W'}{number}"
+    return "", _line_of_gradient(source, reading, weight)
+
+
+def _parallel(value: Array, mistaken: Array) -> bool:
+    """Whether numbers are the same but for a factor, as rows or columns."""
+    size, other = np.linalg.norm(value), np.linalg.norm(mistaken)
+    if not size or not other or mistaken.size == 1:
+        return False
+    return any(alike(mistaken / other, sign * value / size) for sign in (1, -1))
+
+
+def _line_of_gradient(source: Source, reading: Reading, weight: str) -> int | None:
+    """The line of the file in which a gradient, or else a weight, gets its value."""
+    slot = reading.layout.slots.get(weight)
+    own = reading.ran.names.get(weight, "")
+    names = [own, *([slot.place.name] if slot else [])]
+    nodes = nodes_of(source.tree)
+    first = [node for name, node in nodes.items() if name.rpartition(".")[2] == reading.goal]
+    for node in (*first, *nodes.values()):
+        if at := _assigned(node, [each for each in names if each]):
+            return at
+    return max((_last_filled(node) for node in first), default=0) or None
+
+
+def _last_filled(function: ast.FunctionDef) -> int:
+    """The last line of a function that adds to a list, or returns."""
+    lines = [
+        node.lineno
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        and node.func.attr in FILLING
+    ]  # fmt: skip
+    return max(lines, default=function.lineno)
+
+
+def _assigned(function: ast.FunctionDef, names: Sequence[str]) -> int | None:
+    """The last line of a function that gives one of some names a value, or returns it."""
+    last = {name.rpartition("].")[2] for name in names}
+    wanted = {*names, *last, *(f"self.{name}" for name in (*names, *last))}
+    bases = {name.partition("[")[0] for name in wanted}
+    exact, within = [], []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and RETURNED in names:
+            exact.append(node.lineno)
+        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+            for target in _targets(node):
+                text = ast.unparse(target)
+                exact += [node.lineno] * (text in wanted)
+                within += [node.lineno] * (text.partition("[")[0] in bases and "[" in text)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            filled = node.func.attr in FILLING and ast.unparse(node.func.value) in bases
+            within += [node.lineno] * filled
+    return max(exact or within, default=None)
+
+
+def _targets(node: Any) -> Iterator[ast.expr]:
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        yield from target.elts if isinstance(target, ast.Tuple) else [target]
+
+
+def _example(reading: Reading, shown: Tried, mistakes: Sequence[Mistake]) -> Example:
+    """Every line with its right numbers, and the gradients as they were received."""
+    problem, meaning = shown.problem, reading.meaning
+    right = meaning.expected(problem)
+    made = meaning.expected(problem, {mistakes[0].line: mistakes[0].value}) if mistakes else {}
+    rows = []
+    for line, expected in right.items():
+        received = shown.ran.gradients.get(line[1:]) if line.startswith("d") else None
+        inferred = received is None and line in made
+        value = made[line] if inferred else received
+        if value is not None and not inferred:
+            value = value / meaning.scale
+        status = _status(line, expected, value, mistakes)
+        rows.append(Row(symbol_of(line), None, "", expected, value, status, inferred))
+    slots = reading.layout.slots
+    params = {slots[name].place.name: array for name, array in named(problem.weights).items()}
+    case = Case(params, {"X": problem.x, "y": problem.t}, "the numbers that were tried")
+    return Example(case, None, tuple(rows))
+
+
+def _status(line: str, expected: Array, value: Array | None, mistakes: Sequence[Mistake]) -> str:
+    if value is None:
+        return "unknown"
+    if close(value, expected):
+        return "right"
+    return "wrong" if not mistakes or line == mistakes[0].line else "follows"

@@ -1,0 +1,157 @@
+"""The definitions in somebody's file, a script or a notebook, without what it does with them."""
+
+import ast
+import json
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+from jaxmlp.checking.calls import first_line
+
+NAME = "homework"  # of the module in which a file's definitions are run
+
+
+class Source(NamedTuple):
+    """A file, as Python.
+
+    Attributes:
+        path: of the file.
+        lines: its text; of a notebook, the lines of all code cells, one cell after another.
+        tree: of the text.
+        cells: of a notebook, the line before each cell's first one.
+    """
+
+    path: Path
+    lines: tuple[str, ...]
+    tree: ast.Module
+    cells: tuple[int, ...] = ()
+
+    def where(self, line: int) -> str:
+        """Such as homework.py line 12, or homework.ipynb cell 3 line 4; cells count from 1."""
+        before = [start for start in self.cells if start < line]
+        cell = f" cell {len(before)}" if before else ""
+        return f"{self.path.name}{cell} line {line - (before[-1] if before else 0)}"
+
+    def text(self, line: int) -> str:
+        """A line, without what is around it."""
+        return self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
+
+
+class Definitions(NamedTuple):
+    """What a file defines.
+
+    Attributes:
+        names: of its module.
+        skipped: a sentence for each statement that could not be run.
+    """
+
+    names: dict[str, Any]
+    skipped: tuple[str, ...]
+
+
+def read(path: Path) -> Source:
+    """A .py file or a notebook.
+
+    Raises:
+        ValueError: if it cannot be read, is no Python, or a notebook without code.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file: give FILE.py or FILE.ipynb") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {first_line(error)}") from None
+    cells: list[int] = []
+    if path.suffix.lower() == ".ipynb":
+        lines = []
+        for cell in _code_cells(path, text):
+            cells.append(len(lines))
+            lines += [_without_magic(line) for line in cell.splitlines()]
+    else:
+        lines = text.splitlines()
+    source = Source(path, tuple(lines), ast.Module([], []), tuple(cells))
+    try:
+        tree = ast.parse("\n".join(lines) + "\n")
+    except (SyntaxError, ValueError) as error:  # such as a zero byte
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        at = source.where(line) if line else str(path)
+        raise ValueError(f"{at}: it is no Python: {first_line(error)}") from None
+    if not tree.body:
+        raise ValueError(f"{path} is empty: there is no code in it")
+    return source._replace(tree=tree)
+
+
+def _code_cells(path: Path, text: str) -> list[str]:
+    try:
+        found = [
+            "".join(cell["source"])
+            for cell in json.loads(text)["cells"]
+            if cell["cell_type"] == "code"
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no notebook: {type(error).__name__}") from None
+    if not any(each.strip() for each in found):
+        raise ValueError(f"{path} is a notebook without code: give one with the functions in it")
+    return found
+
+
+def _without_magic(line: str) -> str:
+    """A line of a cell; a command to the notebook or to the shell becomes `pass`."""
+    bare = line.lstrip()
+    return f"{line[: len(line) - len(bare)]}pass" if bare[:1] in ("%", "!", "?") else line
+
+
+def define(source: Source) -> Definitions:
+    """Run the imports, functions, classes and assignments of a file, and nothing else.
+
+    So neither training nor pictures hold a check up. What fails is left out: a file that is missing
+    may be needed by other parts.
+    """
+    names: dict[str, Any] = {"__name__": NAME, "__file__": str(source.path)}
+    skipped = []
+    for node in source.tree.body:
+        if not _defines(node):
+            continue
+        code = compile(ast.Module([node], []), str(source.path), "exec")
+        try:
+            _run(code, names)
+        except Exception as error:
+            says = f"{type(error).__name__}: {first_line(error)}"
+            skipped.append(f"{source.where(node.lineno)} cannot be run: {says}")
+    return Definitions(names, tuple(skipped))
+
+
+def _run(code: CodeType, names: dict[str, Any]) -> None:
+    exec(code, names)
+
+
+def _defines(node: ast.stmt) -> bool:
+    """Whether a statement of a file defines something."""
+    imports, assigns = (ast.Import, ast.ImportFrom, ast.Try), (ast.Assign, ast.AnnAssign)
+    return isinstance(node, (*imports, *assigns, ast.FunctionDef, ast.ClassDef))
+
+
+def returned_names(function: ast.FunctionDef) -> list[str]:
+    """The names of what a function returns last, such as A2 and cache; "" where it has none."""
+    returns = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return) and node.value is not None
+    ]
+    if not returns:
+        return []
+    value = max(returns, key=lambda node: node.lineno).value
+    parts = value.elts if isinstance(value, ast.Tuple) else [value]
+    return [_name(part) for part in parts]
+
+
+def _name(node: Any) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def functions_in(tree: ast.AST) -> dict[str, ast.FunctionDef]:
+    """The functions of a file or class, by name."""
+    body = getattr(tree, "body", [])
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}

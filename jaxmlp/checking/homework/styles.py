@@ -1,0 +1,319 @@
+"""The ways in which homework holds its weights: a class, functions with arguments, global names."""
+
+import ast
+import contextlib
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxmlp.checking.homework.calling import Caller
+from jaxmlp.checking.homework.names import (
+    FORWARD,
+    INITIAL,
+    NO_GOAL,
+    NO_WEIGHT,
+    Role,
+    goals,
+    plain,
+    roles_of,
+)
+from jaxmlp.checking.homework.source import NAME, Definitions, Source, functions_in, returned_names
+from jaxmlp.checking.homework.weights import Layout, Place, Slot, arrays_in
+
+OPTIONS = (Role.RATE, Role.PENALTY, Role.ONCE, Role.QUIET, Role.SEED)
+
+
+class Begun:
+    """Homework that is ready to be called.
+
+    Attributes:
+        caller: of its functions.
+        root: where its weights are.
+        layouts: what is known of them; else they are looked for.
+    """
+
+    layouts: Sequence[Layout] = ()
+
+    def __init__(self, caller: Caller, root: Any, spread: bool = False) -> None:
+        """Get ready; `spread`: whether what is in the root is handed over by name, too."""
+        self.caller, self.root, self.spread = caller, root, spread
+
+    def ready(self) -> Caller:
+        """The caller, which knows the weights as they are now."""
+        self.caller.roles[Role.WEIGHTS] = self.root
+        if self.spread and isinstance(self.root, dict):
+            self.caller.known |= self.root
+        return self.caller
+
+    def rate(self) -> float | None:
+        """The learning rate by which weights are moved; None if nothing tells it."""
+        for name, value in getattr(self.root, "__dict__", {}).items():
+            if Role.RATE in roles_of(name) and isinstance(value, (int, float)) and value > 0:
+                return float(value)
+        return 1.0 if self.caller.rated else None
+
+    def named(self, goal: str, result: Any) -> list[tuple[str, Any]]:
+        """The arrays that a function returned, by its own names for them."""
+        node = self.caller.nodes.get(goal)
+        names = returned_names(node) if node else []
+        if isinstance(result, tuple) and len(names) == len(result):
+            parts = zip(names, result, strict=True)
+            return [
+                (f"{name}{place.after}", array)
+                for name, part in parts
+                for place, array in arrays_in(part)
+            ]
+        return [(place.name, array) for place, array in arrays_in(result)]
+
+
+class Style:
+    """A way in which homework holds its weights.
+
+    Attributes:
+        about: in words, such as class NeuralNetwork.
+    """
+
+    about = ""
+
+    def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
+        """Make a network with weights of its own."""
+        raise NotImplementedError
+
+    def before(self, caller: Caller, goal: str) -> None:
+        """Call what has to be called before a function."""
+
+
+class ObjectStyle(Style):
+    """A class with the weights in its attributes."""
+
+    def __init__(self, source: Source, found: Definitions, node: ast.ClassDef) -> None:
+        """Get ready."""
+        self.found, self.cls = found, found.names[node.name]
+        self.nodes = functions_in(source.tree) | functions_in(node)
+        self.about = f"class {node.name}"
+
+    def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
+        """Make an instance."""
+        made = self.cls(*_arguments(self.cls, x, y, sizes))
+        methods = {
+            name: value
+            for name, value in inspect.getmembers(made, inspect.ismethod)
+            if name in self.nodes and not name.startswith("__")
+        }
+        caller = Caller(
+            methods, self.nodes, {}, {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: np.size(y)}
+        )
+        if not any(array.ndim == 2 for _, array in arrays_in(made) if array is not x):
+            self._made_by_a_method(caller)
+        return Begun(Caller(methods, self.nodes, {}, {}), made)
+
+    def _made_by_a_method(self, caller: Caller) -> None:
+        """Let a method make the weights, as the first one that fits to examples does."""
+        for name in caller.functions:
+            if name in goals([*caller.functions]) or re.search(INITIAL, name.strip("_")):
+                with contextlib.suppress(Exception):
+                    caller.call(name)
+                    return
+
+    def before(self, caller: Caller, goal: str) -> None:
+        """Call the forward pass, which leaves its values in the attributes."""
+        for name in caller.functions:
+            if (
+                name != goal
+                and re.search(FORWARD, name, re.I)
+                and not re.search(NO_GOAL, name, re.I)
+            ):
+                try:
+                    caller.call(name)
+                except Exception:  # not every one is a forward pass
+                    continue
+                return
+
+
+class FunctionStyle(Style):
+    """Functions that get the weights as arguments: in a dict, a list, or each by its name."""
+
+    def __init__(
+        self, source: Source, found: Definitions, make: Callable[..., Any] | None, about: str
+    ) -> None:
+        """Get ready; `make` gives weights of sizes, a root, and perhaps layouts."""
+        self.nodes, self.make, self.about = functions_in(source.tree), make, about
+        self.functions = {
+            name: value
+            for name, value in found.names.items()
+            if inspect.isfunction(value) and value.__module__ == NAME and name in self.nodes
+        }
+
+    def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
+        """Make weights."""
+        caller = Caller(self.functions, self.nodes, {}, {})
+        assert self.make is not None
+        root, some = self.make(x, y, sizes)
+        begun = Begun(caller, root, spread=isinstance(root, dict))
+        begun.layouts = some
+        return begun
+
+
+def styles(source: Source, found: Definitions) -> Iterator[Style]:
+    """Every way in which the weights may be held, the likeliest first."""
+    for node in source.tree.body:
+        if not isinstance(node, ast.ClassDef) or not goals([*functions_in(node)]):
+            continue
+        if inspect.isclass(found.names.get(node.name)):
+            yield ObjectStyle(source, found, node)
+    nodes = functions_in(source.tree)
+    if not goals([*nodes]):
+        return
+    for name in nodes:
+        if re.search(INITIAL, name, re.I) and callable(found.names.get(name)):
+            yield FunctionStyle(
+                source, found, _initialised(found.names[name], nodes[name]), f"weights by {name}"
+            )
+    yield from _invented(source, found, nodes)
+    if any(True for _ in _global_arrays(found)):
+        names = found.names
+
+        def kept(x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, list[Layout]]:
+            return _Globals(names), []
+
+        yield GlobalStyle(source, found, kept, "global names")
+
+
+class GlobalStyle(FunctionStyle):
+    """Functions that use global names."""
+
+    def before(self, caller: Caller, goal: str) -> None:
+        """Call the forward pass, which leaves its values in global names."""
+        ObjectStyle.before(self, caller, goal)  # pyright: ignore[reportArgumentType]
+
+
+class _Globals(dict[str, Any]):
+    """A module's names, of which only arrays are looked at."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        super().__init__({key: value for key, value in names.items() if _is_weights(value)})
+        self.names = names
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.names[key] = value
+
+
+def _is_weights(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, dict, list)) and any(True for _ in arrays_in(value))
+
+
+def _global_arrays(found: Definitions) -> Iterator[Any]:
+    return (value for value in found.names.values() if _is_weights(value))
+
+
+def _arguments(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> list[Any]:
+    """What a constructor or an initialiser gets; what has a default keeps it, if it is no size."""
+    given: list[Any] = []
+    known = {
+        Role.INPUTS: x, Role.LABELS: y, Role.N_IN: sizes[0], Role.N_OUT: sizes[-1],
+        Role.N_HIDDEN: sizes[1], Role.SIZES: [*sizes],
+    }  # fmt: skip
+    options = {Role.RATE: 1.0, Role.PENALTY: 0.0, Role.ONCE: 1, Role.QUIET: False, Role.SEED: 0}
+    for parameter in inspect.signature(make).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        roles = roles_of(parameter.name)
+        fitting = [role for role in roles if role in known | options]
+        several = {Role.N_HIDDEN} & {*roles} and (
+            isinstance(parameter.default, (list, tuple)) or plain(parameter.name).endswith("layers")
+        )
+        if several:
+            given.append([sizes[1]])
+        elif fitting and (
+            fitting[0] in known or parameter.default is parameter.empty or fitting[0] in OPTIONS
+        ):
+            given.append((known | options)[fitting[0]])
+        elif parameter.default is not parameter.empty:
+            given.append(parameter.default)
+        else:
+            raise ValueError(f"nothing says what {parameter.name} is")
+    return given
+
+
+def _initialised(make: Callable[..., Any], node: ast.FunctionDef) -> Callable[..., Any]:
+    """Weights that a function of the file makes."""
+
+    def made(x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, list[Layout]]:
+        root = make(*_arguments(make, x, y, sizes))
+        names = returned_names(node)
+        if isinstance(root, tuple) and len(names) == len(root) and all(names):
+            root = dict(zip(names, root, strict=True))
+        return root, []
+
+    return made
+
+
+def _invented(
+    source: Source, found: Definitions, nodes: dict[str, ast.FunctionDef]
+) -> Iterator[Style]:
+    """Weights for functions whose arguments, or keys of a dict, say what they are called."""
+    arguments = [each.arg for name in [*goals([*nodes]), *nodes] for each in nodes[name].args.args]
+    keys = [
+        node.slice.value
+        for function in nodes.values()
+        for node in ast.walk(function)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+        and isinstance(node.value, ast.Name)
+        and Role.WEIGHTS in roles_of(node.value.id)
+    ]
+    for names, about in ((arguments, "weights as arguments"), (keys, "a dict of weights")):
+        weights = _ordered(dict.fromkeys(each for each in names if _is_weight(each)))
+        biases = _ordered(dict.fromkeys(each for each in names if _is_bias(each)))
+        if weights and len(biases) in (0, len(weights)):
+            for flipped, form in itertools.product(
+                (False, True), ("", "row", "column")[: 3 if biases else 1]
+            ):
+                make = _shaped(weights, biases, flipped, form)
+                yield FunctionStyle(source, found, make, about)
+
+
+def _ordered(names: dict[str, None]) -> list[str]:
+    """By the digits in them, or else as they came."""
+    digits = {name: re.findall(r"\d+", name) for name in names}
+    return sorted(names, key=lambda name: int(digits[name][-1]) if digits[name] else 0)
+
+
+def _is_weight(name: str) -> bool:
+    return bool(
+        re.fullmatch(r"w\d*|w_?[a-z]{1,2}\d?|weights?_?\w*\d?|theta_?\d|syn_?\d|v|u", name, re.I)
+    ) and not (NO_WEIGHT.match(name))
+
+
+def _is_bias(name: str) -> bool:
+    return bool(
+        re.fullmatch(r"b\d+|b_?[a-z]{1,2}\d?|bias_?\w*\d?|b", name, re.I)
+    ) and not re.search("batch", name)
+
+
+def _shaped(
+    weights: Sequence[str], biases: Sequence[str], flipped: bool, form: str
+) -> Callable[..., Any]:
+    """Weights of some names, in one orientation, with biases of one shape."""
+
+    def made(x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, list[Layout]]:
+        inner = [sizes[1]] * (len(weights) - 1)
+        every = [sizes[0], *inner, sizes[-1]]
+        pairs = [*itertools.pairwise(every)]
+        shapes = {
+            name: pair[::-1] if flipped else pair for name, pair in zip(weights, pairs, strict=True)
+        }
+        bias_shape = {"": lambda n: (n,), "row": lambda n: (1, n), "column": lambda n: (n, 1)}[form]
+        of_biases = {name: bias_shape(n) for name, (_, n) in zip(biases, pairs, strict=False)}
+        root = {name: np.zeros(shape) for name, shape in (shapes | of_biases).items()}
+        slots = tuple(Slot(Place((name,)), shape, flipped) for name, shape in shapes.items())
+        held = [Slot(Place((name,)), s, form == "column") for name, s in of_biases.items()]
+        return root, [Layout(slots, tuple(held) or (None,) * len(slots))]
+
+    return made

@@ -1,0 +1,121 @@
+"""Homework as people write it: understood without a flag, judged, and the wrong line named."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmlp.checking.homework.check import examine_homework
+from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network, backward, forward
+from jaxmlp.checking.homework.understanding import drawn
+from jaxmlp.cli import main
+from tests.homework_mistakes import MISTAKES
+
+pytestmark = pytest.mark.usefixtures("as_in_a_shell")
+HOMEWORK = sorted((Path(__file__).parent / "homework").glob("*.*"))
+FILES = [path for path in HOMEWORK if path.suffix in (".py", ".ipynb")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+def test_right_homework_passes_whatever_its_style(path):
+    report = examine_homework(path)
+    assert report.passed, report
+    assert "note: understood as: " in str(report)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: f"{each.file}:{each.new[:30]}")
+def test_the_wrong_line_is_named(mistake):
+    text = next(path for path in FILES if path.name == mistake.file).read_text("utf-8")
+    written = [mistake.old, mistake.new]
+    if mistake.file.endswith(".ipynb"):
+        written = [json.dumps(each)[1:-1] for each in written]
+    assert written[0] in text
+    Path(mistake.file).write_text(text.replace(*written, 1), "utf-8")
+    report = examine_homework(Path(mistake.file))
+    assert not report.passed
+    assert report.diagnosis is not None
+    assert report.diagnosis.kind in mistake.kinds
+    assert re.search(rf", at {mistake.file}( cell \d+)? line \d+: ", report.diagnosis.says)
+    assert mistake.line in report.diagnosis.says
+
+
+def test_there_are_enough_styles_and_mistakes():
+    assert len(FILES) >= 15
+    assert len(MISTAKES) >= 45
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_reference_is_the_derivative(loss):
+    """By JAX, of every network and loss that homework may mean."""
+    functions = {
+        "ReLU": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
+        "leaky ReLU": jax.nn.leaky_relu, "identity": lambda z: z, "softmax": jax.nn.softmax,
+    }  # fmt: skip
+    problem = drawn((4, 5, 3), [True, True], 7, 0)
+    for hidden in HIDDEN:
+        for output in (name for name in OUTPUTS if name in loss.outputs):
+
+            def value(weights, output=output, hidden=hidden):
+                (v, b), (w, c) = weights
+                h = functions[hidden](problem.x @ v + b[None, :])
+                p = functions[output](h @ w + c[None, :])
+                t = problem.t
+                if loss.name == "cross-entropy":
+                    return -jnp.sum(t * jnp.log(p)) / len(t)
+                if loss.name == "binary cross-entropy":
+                    return -jnp.sum(t * jnp.log(p) + (1 - t) * jnp.log(1 - p)) / len(t)
+                factor = 0.5 if loss.name.startswith("½") else 1.0
+                factor /= t.shape[1] if loss.name.endswith("outputs") else 1
+                return factor * jnp.sum((p - t) ** 2) / len(t)
+
+            with jax.enable_x64(True):
+                expected = jax.grad(value)(problem.weights)
+            network = Network(hidden, output)
+            lines = forward(problem.weights, problem.x, network)
+            found = backward(problem.weights, problem.x, problem.t, lines, network, loss, mean=True)
+            for number, layer in enumerate(expected, 1):
+                for name, leaf in zip("Wb", layer, strict=True):
+                    np.testing.assert_allclose(
+                        found[f"d{name}{number}"], leaf, rtol=1e-9, atol=1e-12
+                    )
+
+
+def test_from_the_command_line(capsys):
+    assert main(["check", str(FILES[0])]) == 0
+    assert "✓ class_with_data.py is right" in capsys.readouterr().out
+    mistake = MISTAKES[0]
+    text = FILES[0].read_text("utf-8").replace(mistake.old, mistake.new)
+    Path("h.py").write_text(text, "utf-8")
+    assert main(["check", "h.py", "--report", "r.md"]) == 1
+    assert mistake.line in capsys.readouterr().out
+    assert "understood as" in Path("r.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("h.py", "def f(:", r"h.py line 1: SyntaxError"),
+        ("h.ipynb", "{}", r"h.ipynb is no notebook"),
+        ("h.ipynb", '{"cells": []}', r"h.ipynb is a notebook without code"),
+        ("h.py", "class A:\n    def backward(self, X, y):\n        return 1\n", "not understood"),
+        ("h.py", "import nowhere\nclass A:\n    def backward(self, X, y):\n        return 1\n",
+         "line 1 cannot be run: ModuleNotFoundError"),
+        ("h.py", "class A:\n    def __init__(self):\n        input()\n    def train(self, X, y):\n"
+         "        while True:\n            pass\n", "not understood|stopped after"),
+    ],
+)  # fmt: skip
+def test_what_is_no_homework(name, text, says, capsys):
+    Path(name).write_text(text, "utf-8")
+    assert main(["check", name, "--time-limit", "5"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(says, error), error
+    assert error.count("\n") == 1
+
+
+def test_flags_that_are_not_for_homework(capsys):
+    assert main(["check", str(FILES[0]), "--layers", "2"]) == 2
+    assert "--layers is for a function of (params, batch): leave it out" in capsys.readouterr().err
