@@ -256,8 +256,68 @@ def test_cases_of_a_slow_loss_for_which_there_is_no_time(monkeypatch):
     cases = [({"w": RNG.normal(size=3)}, RNG.normal(size=3)) for _ in range(6)]
     report = examine(lambda p, b: {"w": 2 * (p["w"] - b)}, of_numpy, cases=cases)
     assert report.passed
-    assert report.cases == 2  # one of each dtype
-    assert "note: time: 6 of 8 cases are not looked at" in str(report)
+    assert (report.cases, report.dtypes) == (1, ("float64",))
+    assert "note: time: 7 of 8 cases are not looked at" in str(report)
+
+
+def test_entries_without_a_derivative_hide_no_others():
+    """At a distance of 0, whose row has none, another row is wrong."""
+
+    def loss(p, b):
+        return jnp.sqrt(jnp.sum((p - b) ** 2, axis=1)).sum()
+
+    def grad(p, b, factor=1.0):
+        size = np.sqrt(((p - b) ** 2).sum(axis=1, keepdims=True))
+        found = (p - b) / np.where(size == 0, 1, size)
+        found[2] *= factor if (size == 0).any() else 1
+        return found
+
+    p, b = RNG.normal(size=(2, 4, 2))
+    b[1] = p[1]
+    cases = [(p, b), (p, b + 1)]
+    for some in (cases, cases[:1]):
+        right = examine(grad, loss, cases=some)
+        assert right.passed, right
+        assert "every entry that can be compared" in str(right)
+        assert not examine(functools.partial(grad, factor=5.0), loss, cases=some).passed
+
+
+def test_what_a_gradient_of_0_can_show():
+    report = examine(
+        lambda p, b: 0 * p, lambda p, b: jnp.sum(jnp.round(p)), cases=[(np.ones(3), 0)]
+    )
+    assert report.passed
+    assert "any size" not in str(report)
+    assert "all zero: the true gradient is 0 on every case" in str(report)
+
+
+@pytest.mark.parametrize("loss", [lambda p, b: jnp.sum(p) > 1, lambda p, b: bool(np.sum(p) > 1)])
+def test_a_loss_that_is_no_number(loss):
+    with pytest.raises(ValueError, match="it returns bool: return a real number"):
+        examine(lambda p, b: p, loss, cases=[(np.ones(3), 0)])
+
+
+def test_slopes_beyond_those_of_a_kink():
+    report = examine(
+        lambda p, b: np.array([1.5, 1, 0]), lambda p, b: jax.nn.relu(p).sum(),
+        cases=[(np.array([0.0, 1, -1]), 0)], at_kink="any", dtypes=["float64"],
+    )  # fmt: skip
+    assert "∂C/∂params[0] is 1.5 and should be 1" in str(report)
+
+
+def test_directions_are_no_entries():
+    """One of 30,000 entries is doubled; no kind is read from projections."""
+
+    def grad(p, b):
+        return 2 * p * np.where(np.arange(len(p)) == 3, 2, 1)
+
+    report = examine(
+        grad, lambda p, b: float(np.sum(np.asarray(p) ** 2)), cases=[(RNG.normal(size=30_000), 0)]
+    )
+    assert not report.passed
+    assert "along random direction" in str(report)
+    assert report.diagnosis is not None
+    assert "it differs along random directions" in report.diagnosis.says
 
 
 def of_numpy(params, batch):

@@ -18,6 +18,7 @@ from jaxmlp.checking.programs.execution import Traced
 
 STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
+NOT_COMPARED = {"undefined", "ill-conditioned"}  # of findings about entries
 ALONG = "directions"  # of a finding that not every entry was looked at
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
 

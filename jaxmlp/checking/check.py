@@ -22,6 +22,7 @@ from jaxmlp.checking.trials import Trial, run
 from jaxmlp.checking.verdict import (
     AT_A_KINK,
     ONLY_THERE,
+    all_zero,
     coarse,
     limits,
     merged,
@@ -30,8 +31,11 @@ from jaxmlp.checking.verdict import (
 )
 
 DTYPES = ("float64", "float32")
-PATIENCE = (
-    20.0  # seconds for the cases of a loss that is not JAX, after which one of a dtype will do
+PATIENCE = 20.0  # seconds for the cases of a loss that is not JAX, after which one will do
+
+
+NO_REASON = (
+    "the loss takes too long to look for the mistake by calling it again: give smaller cases"
 )
 
 
@@ -101,7 +105,8 @@ def examine(
         some = _some(shapes if given is None else given, dtype, dtypes)
         tried = network_cases(some, dtype, seed, labels) if given is None else _cast(some, dtype)
         for number, case in enumerate(tried):
-            if number and not model.traceable and time.perf_counter() - start > PATIENCE:
+            late = not model.traceable and time.perf_counter() - start > PATIENCE
+            if late and (number or any(trial.leaves for trial in trials)):
                 left += 1
             else:
                 trials.append(attempt(model, case, dtype, strict=dtypes is not None))
@@ -112,13 +117,16 @@ def examine(
     diagnosis = example = None
     if wrong := [trial for trial in trials if trial.wrong]:
         findings += wrong_numbers(model, wrong, trials, attempt)
-    if wrong and RANDOM not in caller.findings:  # what changes from call to call has no reason
+    late = not model.traceable and time.perf_counter() - start > PATIENCE
+    if wrong and late:
+        findings.append(Finding("no reason", NO_REASON, fails=False))
+    elif wrong and RANDOM not in caller.findings:  # what changes from call to call has none
         diagnosis, example = explain(attempt, model, trials, wrong, cases, known or {})
         if diagnosis and AT_A_KINK in findings and diagnosis.kind != AT_A_KINK.kind:
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
     if diagnosis:  # which may be one of the findings
         findings = [finding for finding in findings if finding.says != diagnosis.says]
-    findings += [*_accepted(rtol, atol), *_left(left, len(trials))]
+    findings += [*all_zero(trials), *_accepted(rtol, atol), *_left(left, len(trials))]
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
         findings=tuple(findings),
@@ -126,7 +134,7 @@ def examine(
         example=example,
         cases=len(trials),
         compared=sum(bool(trial.leaves) for trial in trials),
-        dtypes=tuple(dtypes or DTYPES),
+        dtypes=tuple(dict.fromkeys(trial.dtype for trial in trials)),
         missed=smallest_seen(model.bounded(trials), (rtol, atol)),
         oracles=tuple(oracles(model, trials)),
         seconds=time.perf_counter() - start,

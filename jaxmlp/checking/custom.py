@@ -280,13 +280,15 @@ def _between(
     heavy = float(np.abs(moves).max(initial=0)) or 1.0  # which they cannot do without
     wanted = np.concatenate([as_row(received) - start, np.full(len(members), heavy)])
     weights, _ = nnls(np.concatenate([moves, heavy * members]), wanted)
+    sums = members.T @ (members @ weights)  # not 1 where nothing between the slopes is received
+    weights = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
     _, unravel = ravel(base)
     return jax.tree.leaves(unravel(start + moves @ weights))
 
 
 def _rounded(value: Array, error: Array, spread: Array) -> Array:
     """What random rounding allows; little where differences know better than JAX's gradient."""
-    largest = float(np.abs(value).max(initial=0))
+    largest = _largest(value)
     return np.where(error > 0, np.minimum(SAFETY * spread, HALF * largest), SAFETY * spread)
 
 
@@ -298,7 +300,12 @@ def _within(received: Sequence[Array], expected: list[Array], allowed: list[Arra
 def least_bound(value: Array, error: Array, unit: float) -> Array:
     """What needs no closer look: few roundings of the largest entry, and the truth's own error."""
     tiny = float(np.finfo(np.float32).tiny)
-    return np.asarray(FLOOR * unit * np.abs(value).max(initial=0) + TRUST * error + tiny)
+    return np.asarray(FLOOR * unit * _largest(value) + TRUST * error + tiny)
+
+
+def _largest(value: Array) -> float:
+    """The largest entry that is finite, by its absolute value."""
+    return float(np.max(np.abs(value), initial=0, where=np.isfinite(value)))
 
 
 def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:

@@ -92,11 +92,23 @@ def explain(
         quick = model.quick(VISIBLE * min(map(_largest_error, wrong)))
         again = functools.partial(attempt, quick, dtype=dtype)
         small = find_smallest(lambda case: again(cast(case, dtype)), model, wrong, cases)
+        if small.along:
+            return _along(model, wrong), model.example(small, None, None)
+        tried, alike = (
+            [each for each in some if not each.along] or [small] for some in (tried, alike)
+        )
         seen = Seen(model, attempt, quick, tried, alike, small, known)
         explainers = OF_LINES if model.lines_known else OF_LEAVES
         told = next(told for explainer in explainers if (told := explainer(seen)))
         diagnosis = _by_its_rule(_by_its_size(told.diagnosis, seen), seen)
         return diagnosis, model.example(small, told.worked, told.located)
+
+
+def _along(model: AnyModel, wrong: Sequence[Trial]) -> Diagnosis:
+    """What is to be said of derivatives along directions, of which the entries are not known."""
+    names = tuple(dict.fromkeys(name for trial in wrong for name in trial.wrong))
+    says = "it differs along random directions; smaller cases show in which entries, and why"
+    return Diagnosis(names, model.equations(names), UNEXPLAINED, says)
 
 
 def by_norm(seen: Seen) -> Told | None:
@@ -226,7 +238,7 @@ def _at_a_step(diagnosis: Diagnosis, step: Step | None, tried: Sequence[Trial]) 
     if at_leaf and not vague:
         says = f"{diagnosis.says}, at {step.where}"
         return replace(diagnosis, says=says, places=step.sources)
-    says = f"{step.says}, at {step.where}"
+    says = f"{step.says}{f', at {step.where}' if step.where else ''}"
     return Diagnosis(names, (), step.kind, says, step.also, step.sources)
 
 
@@ -254,6 +266,10 @@ def _by_its_size(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
     What an ε that is added in a loss does is smooth; what rounding does is not.
     """
     trial = seen.wrong[0]
+    if not all(
+        largest(leaf.expected) for each in seen.wrong for leaf in each.leaves if not leaf.right
+    ):
+        return diagnosis  # beside 0 nothing is small
     share = max(
         largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
         for each in seen.wrong

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import ALONG, Finding, as_array
+from jaxmlp.checking.calls import ALONG, NOT_COMPARED, Finding, as_array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.oracles import Oracle
 from jaxmlp.checking.programs.interpreter import Source
@@ -134,8 +134,9 @@ class Report:
         dtypes = " and ".join(self.dtypes)
         tried = f"{self.cases} cases in {dtypes}{some}, {self.seconds:.1f} s"
         if self.passed:
-            some = any(finding.kind == ALONG for finding in self.findings)
-            what = "each leaf along random directions" if some else "every entry"
+            kinds = {finding.kind for finding in self.findings}
+            what = "every entry" + " that can be compared" * bool(kinds & NOT_COMPARED)
+            what = "each leaf along random directions" if ALONG in kinds else what
             head = f"✓ {self.subject} is right: {what}, on {tried}"
             return "\n".join([head, *self.remarks()])
         parts = [f"✗ {self.subject} is wrong ({tried})"]

@@ -46,10 +46,8 @@ def sliced(case: Case) -> Iterator[Case]:
 
 def _kept(batch: Any, cut: Mapping[int, int], rng: np.random.Generator) -> dict[int, Array]:
     """The entries of the axes of each size that stay: rather those at which the batch is not 0."""
-    leaves = [
-        np.abs(np.nan_to_num(leaf.astype(float)))
-        for leaf in map(np.asarray, jax.tree.leaves(batch))
-    ]
+    arrays = map(np.atleast_1d, jax.tree.leaves(batch))
+    leaves = [np.abs(np.nan_to_num(each.astype(float))) for each in arrays]
     found: dict[int, Array] = {}
     for size in sorted(cut, key=lambda size: not any(leaf.shape[:1] == (size,) for leaf in leaves)):
         # of the rows that stay, which come first

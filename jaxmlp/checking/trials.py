@@ -77,6 +77,12 @@ class Trial:
         return all(np.isfinite(leaf.received).all() for leaf in self.leaves)
 
     @property
+    def along(self) -> bool:
+        """Whether the leaves are derivatives along directions, not by every parameter."""
+        shapes = map(np.shape, jax.tree.leaves(self.case.params))
+        return [leaf.expected.shape for leaf in self.leaves] != [*shapes]
+
+    @property
     def about(self) -> str:
         """The case and the dtype in a few words."""
         return f"{self.case.about}, {self.dtype}"
@@ -149,20 +155,36 @@ def run(
         received, findings = _leaves(value, case.params, names, strict)
     if received is None:
         return Trial(case, dtype, (), tuple(findings))
+    leaves = tuple(model.judge(case, dtype, received, any_slope))
+    for part, kind, says in (
+        ("expected", "undefined", "not compared where the loss itself has no finite gradient"),
+        (
+            "allowed",
+            "ill-conditioned",
+            "not compared where rounding alone may change the true gradient by any amount",
+        ),
+    ):
+        there = [np.isfinite(getattr(leaf, part)) for leaf in leaves]
+        if not all(each.all() for each in there):
+            findings.append(Finding(kind, says, fails=False))
+            if not any(each.any() for each in there):
+                return Trial(case, dtype, (), tuple(findings))
+            leaves = tuple(map(_only, leaves, there))
     leaves = tuple(
         replace(leaf, allowed=leaf.allowed + accepted[0] * largest(leaf.expected) + accepted[1])
-        for leaf in model.judge(case, dtype, received, any_slope)
+        for leaf in leaves
     )
-    if not all(np.isfinite(leaf.expected).all() for leaf in leaves):
-        says = "not compared where the loss itself has no finite gradient"
-        return Trial(case, dtype, (), (*findings, Finding("undefined", says, fails=False)))
-    if not all(np.isfinite(leaf.allowed).all() for leaf in leaves):
-        says = "not compared where rounding alone may change the true gradient by any amount"
-        return Trial(case, dtype, (), (*findings, Finding("ill-conditioned", says, fails=False)))
     if not model.lines_known:
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
             leaves = _with_own_rounding(caller, model, case, dtype, leaves)
     return Trial(case, dtype, leaves, tuple(findings))
+
+
+def _only(leaf: Leaf, there: Array) -> Leaf:
+    """A leaf that counts as right wherever nothing can be compared."""
+    received = np.where(there | np.isfinite(leaf.received), leaf.received, 0.0)
+    expected = np.where(there, leaf.expected, received)
+    return Leaf(leaf.name, expected, received, np.where(there, leaf.allowed, 1.0))
 
 
 def _with_own_rounding(

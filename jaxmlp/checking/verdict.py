@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxmlp.checking.calls import Finding
@@ -106,8 +105,7 @@ def _all_of(some: Sequence[Trial], trials: Sequence[Trial]) -> str:
 def within_a_kink(model: Model, trial: Trial, attempt: Callable[[Case], Trial]) -> bool:
     """Whether a wrong gradient is within the slopes of a kink, and right a little beside it."""
     received = [leaf.received for leaf in trial.leaves]
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(trial.case.params)]
-    if [leaf.shape for leaf in received] != shapes:  # along directions, not by entries
+    if trial.along:
         return False
     beside = replace(trial.case, params=moved(trial.case.params, 0, BESIDE, BESIDE))
     if attempt(cast(beside, trial.dtype)).wrong:  # which is the cheaper question
@@ -123,6 +121,8 @@ def _worst(some: Sequence[Trial], wrong: int, count: int) -> Finding:
     )
     place = np.unravel_index(np.argmax(leaf.excess), leaf.excess.shape)
     at = f"{leaf.name}{[int(i) for i in place]}" if place else leaf.name
+    if trial.along:
+        at = f"{leaf.name} along random direction {int(place[0])}"
     digits = 6 if f"{leaf.received[place]:.6g}" != f"{leaf.expected[place]:.6g}" else 17
     says = (
         f"{at} is {leaf.received[place]:.{digits}g} and should be "
@@ -181,7 +181,8 @@ def smallest_seen(
     """For every dtype, the relative error of an entry above which it is sure to be seen.
 
     Relative to the largest entry of its leaf; in the leaf where that is largest, on the case
-    of its shape where it is smallest. What a user accepts is not seen either.
+    of its shape where it is smallest. What a user accepts is not seen either. A dtype in which
+    the gradient is 0 everywhere is left out.
     """
     shares: dict[tuple[object, ...], float] = {}
     for trial in trials:
@@ -191,11 +192,24 @@ def smallest_seen(
                 size = float(np.max(np.abs(leaf.expected)))
                 share = max(float(np.max(leaf.allowed)), accepted[0] * size + accepted[1]) / size
                 shares[key] = min(share, shares.get(key, np.inf))
-    dtypes = dict.fromkeys(trial.dtype for trial in trials)
+    dtypes = dict.fromkeys(key[0] for key in shares)
     return {
-        dtype: max((share for key, share in shares.items() if key[0] == dtype), default=np.inf)
+        str(dtype): max(share for key, share in shares.items() if key[0] == dtype)
         for dtype in dtypes
     }
+
+
+def all_zero(trials: Sequence[Trial]) -> list[Finding]:
+    """A note, if the true gradient is 0 on every case."""
+    leaves = [leaf for trial in trials for leaf in trial.leaves]
+    if not leaves or any(np.any(leaf.expected) for leaf in leaves):
+        return []
+    most = max(float(np.max(leaf.allowed, initial=0)) for leaf in leaves)
+    says = (
+        f"the true gradient is 0 on every case, up to {most:.0e}: no factor or sign can be seen; "
+        "give cases on which it is not"
+    )
+    return [Finding("all zero", says, fails=False)]
 
 
 def coarse(model: Any, trials: Sequence[Trial]) -> list[Finding]:

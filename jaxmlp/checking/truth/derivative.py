@@ -71,6 +71,8 @@ class Derivative(Witnesses):
             self.traceable = False
         elif (count := len(program.out_avals)) != 1:
             raise ValueError(f"it returns {count or 'no'} values, and has to return one number")
+        elif not jnp.issubdtype(program.out_avals[0].dtype, jnp.inexact):
+            raise ValueError(f"it returns {program.out_avals[0].dtype}: return a real number")
         elif jnp.issubdtype(program.out_avals[0].dtype, jnp.complexfloating):
             raise ValueError("it returns a complex number: take its real part, or its size")
         elif (shape := program.out_avals[0].shape) != ():

@@ -50,6 +50,8 @@ def as_number(value: Any) -> float:
         raise ValueError(f"it returns a {type(value).__name__}, and has to return one number")
     if (shape := np.shape(value)) != ():
         raise ValueError(f"it {no_number(shape)}")
+    if not np.issubdtype(np.asarray(value).dtype, np.inexact):
+        raise ValueError(f"it returns {np.asarray(value).dtype}: return a real number")
     if np.iscomplexobj(value):
         raise ValueError("it returns a complex number: take its real part, or its absolute value")
     return float(value)
