@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxmlp.checking.homework.check import examine_homework
+from jaxmlp.checking.homework.problems import drawn
 from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network, backward, forward
-from jaxmlp.checking.homework.understanding import drawn
 from jaxmlp.cli import main
 from tests.homework_mistakes import MISTAKES
 

@@ -171,9 +171,13 @@ class Custom:
         return found[2] if found[0] < _distance(received, expected) else expected
 
     def _kinks(self, params: Any, batch: Any, every: bool) -> tuple[Callable[..., Any], list[Kink]]:
-        """The loss and its kinks; the slope that a rule gives is right, unless every slope is."""
+        """The loss and its kinks.
+
+        The slope that a rule gives is right, unless every slope is, or rules are wrong.
+        """
         loss = self.derivative.loss
-        loss = self.derivative.of(without_rules(loss) if every else loss)
+        plain = every or self.derivative.misled
+        loss = self.derivative.of(without_rules(loss) if plain else loss)
         return loss, kinks_at(lambda params: loss(params, batch), params)
 
     def at_a_kink(self, case: Case) -> bool:

@@ -1,43 +1,28 @@
 """Checking homework as it is written: is it right, and if not, which line of the file is wrong?"""
 
-import ast
 import contextlib
 import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.homework.calling import RETURNED, Assignments
 from jaxmlp.checking.homework.mistakes import Mistake, explained
+from jaxmlp.checking.homework.places import line_of_gradient, place_of
+from jaxmlp.checking.homework.problems import MANY, Problem, close, drawn, named
+from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
 from jaxmlp.checking.homework.source import Source, define, read
-from jaxmlp.checking.homework.understanding import (
-    CHANGE,
-    MANY,
-    Problem,
-    Ran,
-    Reading,
-    alike,
-    close,
-    drawn,
-    named,
-    nodes_of,
-    run,
-    understand,
-    widths,
-)
+from jaxmlp.checking.homework.understanding import Reading, understand
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row
 
 SEEDS = range(2, 6)  # of the problems on which a reading is tried
 ALSO = 3  # other mistakes that are named
-FILLING = ("append", "insert")  # methods of lists
 LIKELY = 12  # readings of which the mistakes are looked for
-SYMBOLS = {"z": "z", "h": "h", "W": "W", "b": "b"}
 
 
 class Tried(NamedTuple):
@@ -188,12 +173,12 @@ def _diagnosis(
 ) -> Diagnosis:
     names = tuple(_called(reading, name) for name in wrong)
     if not mistakes:
-        line = _line_of_gradient(source, reading, wrong[-1])
+        line = line_of_gradient(source, reading, wrong[-1])
         where = f", such as at {source.where(line)}: {source.text(line)}" if line else ""
         return Diagnosis(names, (), "unknown mistake", f"no known mistake explains it{where}")
     first = mistakes[0]
     symbol = symbol_of(first.line)
-    name, line = _place(source, reading, shown, first)
+    name, line = place_of(source, reading, shown.problem, first)
     own = f" ({name})" if name else ""
     where = f", at {source.where(line)}: {source.text(line)}" if line else ""
     others = dict.fromkeys(
@@ -207,87 +192,6 @@ def _diagnosis(
 def symbol_of(line: str) -> str:
     """Such as ∂C/∂z2, of dz2."""
     return f"∂C/∂{line[1:]}" if line.startswith("d") else line
-
-
-def _place(
-    source: Source, reading: Reading, shown: Tried, mistake: Mistake
-) -> tuple[str, int | None]:
-    """The homework's own name of a mistaken line, and the line of the file that computes it.
-
-    A line that has no name of its own is part of the next one.
-    """
-    right = reading.meaning.expected(shown.problem)
-    made = reading.meaning.expected(shown.problem, {mistake.line: mistake.value})
-    follows = f"dz{mistake.line[2:]}" if mistake.line.startswith("dh") else mistake.line
-    given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
-    with Assignments(str(source.path)) as assigned:
-        run(source, *given, shown.problem, losses=False)
-    for line in dict.fromkeys((mistake.line, follows)):
-        exact = [each for each in assigned if alike(made[line], each.value)]
-        found = exact or [each for each in assigned if _parallel(each.value, made[line])]
-        if found:  # where it is the value of another line too, that one stands before it
-            other = any(_parallel(v, made[line]) for name, v in right.items() if name != line)
-            return found[-1 if other else 0].name, found[-1 if other else 0].line
-    number = int(mistake.line[2:])
-    weight = f"{'b' if mistake.line[1] == 'b' else 'W'}{number}"
-    return "", _line_of_gradient(source, reading, weight)
-
-
-def _parallel(value: Array, mistaken: Array) -> bool:
-    """Whether numbers are the same but for a factor, as rows or columns."""
-    size, other = np.linalg.norm(value), np.linalg.norm(mistaken)
-    if not size or not other or mistaken.size == 1:
-        return False
-    return any(alike(mistaken / other, sign * value / size) for sign in (1, -1))
-
-
-def _line_of_gradient(source: Source, reading: Reading, weight: str) -> int | None:
-    """The line of the file in which a gradient, or else a weight, gets its value."""
-    slot = reading.layout.slots.get(weight)
-    own = reading.ran.names.get(weight, "")
-    names = [own, *([slot.place.name] if slot else [])]
-    nodes = nodes_of(source.tree)
-    first = [node for name, node in nodes.items() if name.rpartition(".")[2] == reading.goal]
-    for node in (*first, *nodes.values()):
-        if at := _assigned(node, [each for each in names if each]):
-            return at
-    return max((_last_filled(node) for node in first), default=0) or None
-
-
-def _last_filled(function: ast.FunctionDef) -> int:
-    """The last line of a function that adds to a list, or returns."""
-    lines = [
-        node.lineno
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and node.func.attr in FILLING
-    ]  # fmt: skip
-    return max(lines, default=function.lineno)
-
-
-def _assigned(function: ast.FunctionDef, names: Sequence[str]) -> int | None:
-    """The last line of a function that gives one of some names a value, or returns it."""
-    last = {name.rpartition("].")[2] for name in names}
-    wanted = {*names, *last, *(f"self.{name}" for name in (*names, *last))}
-    bases = {name.partition("[")[0] for name in wanted}
-    exact, within = [], []
-    for node in ast.walk(function):
-        if isinstance(node, ast.Return) and RETURNED in names:
-            exact.append(node.lineno)
-        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
-            for target in _targets(node):
-                text = ast.unparse(target)
-                exact += [node.lineno] * (text in wanted)
-                within += [node.lineno] * (text.partition("[")[0] in bases and "[" in text)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            filled = node.func.attr in FILLING and ast.unparse(node.func.value) in bases
-            within += [node.lineno] * filled
-    return max(exact or within, default=None)
-
-
-def _targets(node: Any) -> Iterator[ast.expr]:
-    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-        yield from target.elts if isinstance(target, ast.Tuple) else [target]
 
 
 def _example(reading: Reading, shown: Tried, mistakes: Sequence[Mistake]) -> Example:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.homework.problems import Problem, close
 from jaxmlp.checking.homework.reference import HIDDEN, OUTPUTS, Function
-from jaxmlp.checking.homework.understanding import Meaning, Problem, close
+from jaxmlp.checking.homework.understanding import Meaning
 
 N = "the number of examples"
 

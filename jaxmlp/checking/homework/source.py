@@ -155,3 +155,14 @@ def functions_in(tree: ast.AST) -> dict[str, ast.FunctionDef]:
     """The functions of a file or class, by name."""
     body = getattr(tree, "body", [])
     return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def nodes_of(tree: ast.AST, before: str = "") -> dict[str, ast.FunctionDef]:
+    """Every function of a tree, by its name with its class."""
+    found: dict[str, ast.FunctionDef] = {}
+    for node in getattr(tree, "body", []):
+        if isinstance(node, ast.FunctionDef):
+            found[before + node.name] = node
+        elif isinstance(node, ast.ClassDef):
+            found |= nodes_of(node, f"{before}{node.name}.")
+    return found

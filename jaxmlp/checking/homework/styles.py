@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import inspect
-import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from jaxmlp.checking.homework.calling import Caller
+from jaxmlp.checking.homework.invented import invented
 from jaxmlp.checking.homework.names import (
     FORWARD,
     INITIAL,
     NO_GOAL,
-    NO_WEIGHT,
     Role,
     goals,
     plain,
     roles_of,
 )
 from jaxmlp.checking.homework.source import NAME, Definitions, Source, functions_in, returned_names
-from jaxmlp.checking.homework.weights import Layout, Place, Slot, arrays_in
+from jaxmlp.checking.homework.weights import Layout, arrays_in
 
 OPTIONS = (Role.RATE, Role.PENALTY, Role.ONCE, Role.QUIET, Role.SEED)
 
@@ -173,7 +172,8 @@ def styles(source: Source, found: Definitions) -> Iterator[Style]:
             yield FunctionStyle(
                 source, found, _initialised(found.names[name], nodes[name]), f"weights by {name}"
             )
-    yield from _invented(source, found, nodes)
+    for make, about in invented(nodes):
+        yield FunctionStyle(source, found, make, about)
     if any(True for _ in _global_arrays(found)):
         names = found.names
 
@@ -249,71 +249,5 @@ def _initialised(make: Callable[..., Any], node: ast.FunctionDef) -> Callable[..
         if isinstance(root, tuple) and len(names) == len(root) and all(names):
             root = dict(zip(names, root, strict=True))
         return root, []
-
-    return made
-
-
-def _invented(
-    source: Source, found: Definitions, nodes: dict[str, ast.FunctionDef]
-) -> Iterator[Style]:
-    """Weights for functions whose arguments, or keys of a dict, say what they are called."""
-    arguments = [each.arg for name in [*goals([*nodes]), *nodes] for each in nodes[name].args.args]
-    keys = [
-        node.slice.value
-        for function in nodes.values()
-        for node in ast.walk(function)
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.slice, ast.Constant)
-        and isinstance(node.slice.value, str)
-        and isinstance(node.value, ast.Name)
-        and Role.WEIGHTS in roles_of(node.value.id)
-    ]
-    for names, about in ((arguments, "weights as arguments"), (keys, "a dict of weights")):
-        weights = _ordered(dict.fromkeys(each for each in names if _is_weight(each)))
-        biases = _ordered(dict.fromkeys(each for each in names if _is_bias(each)))
-        if weights and len(biases) in (0, len(weights)):
-            for flipped, form in itertools.product(
-                (False, True), ("", "row", "column")[: 3 if biases else 1]
-            ):
-                make = _shaped(weights, biases, flipped, form)
-                yield FunctionStyle(source, found, make, about)
-
-
-def _ordered(names: dict[str, None]) -> list[str]:
-    """By the digits in them, or else as they came."""
-    digits = {name: re.findall(r"\d+", name) for name in names}
-    return sorted(names, key=lambda name: int(digits[name][-1]) if digits[name] else 0)
-
-
-def _is_weight(name: str) -> bool:
-    return bool(
-        re.fullmatch(r"w\d*|w_?[a-z]{1,2}\d?|weights?_?\w*\d?|theta_?\d|syn_?\d|v|u", name, re.I)
-    ) and not (NO_WEIGHT.match(name))
-
-
-def _is_bias(name: str) -> bool:
-    return bool(
-        re.fullmatch(r"b\d+|b_?[a-z]{1,2}\d?|bias_?\w*\d?|b", name, re.I)
-    ) and not re.search("batch", name)
-
-
-def _shaped(
-    weights: Sequence[str], biases: Sequence[str], flipped: bool, form: str
-) -> Callable[..., Any]:
-    """Weights of some names, in one orientation, with biases of one shape."""
-
-    def made(x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, list[Layout]]:
-        inner = [sizes[1]] * (len(weights) - 1)
-        every = [sizes[0], *inner, sizes[-1]]
-        pairs = [*itertools.pairwise(every)]
-        shapes = {
-            name: pair[::-1] if flipped else pair for name, pair in zip(weights, pairs, strict=True)
-        }
-        bias_shape = {"": lambda n: (n,), "row": lambda n: (1, n), "column": lambda n: (n, 1)}[form]
-        of_biases = {name: bias_shape(n) for name, (_, n) in zip(biases, pairs, strict=False)}
-        root = {name: np.zeros(shape) for name, shape in (shapes | of_biases).items()}
-        slots = tuple(Slot(Place((name,)), shape, flipped) for name, shape in shapes.items())
-        held = [Slot(Place((name,)), s, form == "column") for name, s in of_biases.items()]
-        return root, [Layout(slots, tuple(held) or (None,) * len(slots))]
 
     return made

@@ -5,19 +5,17 @@ numbers: the forward pass is found among all arrays that its functions hold, and
 one whose derivatives most of its gradients are.
 """
 
-import ast
 import contextlib
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.homework.calling import Call, Caller, calls_of
-from jaxmlp.checking.homework.names import GRADIENT, LOSS, Role, goals, plain, stem
+from jaxmlp.checking.homework.names import goals
+from jaxmlp.checking.homework.problems import CLOSE, FORMS, MANY, Form, Problem, alike, close, drawn
 from jaxmlp.checking.homework.reference import (
     HIDDEN,
     LOSSES,
@@ -27,91 +25,12 @@ from jaxmlp.checking.homework.reference import (
     backward,
     forward,
 )
+from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
 from jaxmlp.checking.homework.source import Definitions, Source
 from jaxmlp.checking.homework.styles import Begun, Style, styles
-from jaxmlp.checking.homework.weights import (
-    Layout,
-    arrays_in,
-    last_name,
-    layouts,
-    layouts_of_any_size,
-)
+from jaxmlp.checking.homework.weights import Layout, arrays_in, layouts, layouts_of_any_size
 
-CLOSE = 1e-7  # relative difference of numbers that are the same but for rounding
 SIZES = ((4, 5, 3), (4, 5, 1))  # inputs, hidden units and outputs that are tried
-MANY, ONE = 7, 1  # examples
-CHANGE = "the change of the weights"
-Weights = list[tuple[Array, Array | None]]
-
-
-class Problem(NamedTuple):
-    """Numbers for a network.
-
-    Attributes:
-        weights: of every layer, (n_in, n_out) and (n_out,) or None.
-        x: inputs (n, n_in).
-        t: targets (n, n_out), one 1 in each row; of one output, 0 or 1.
-    """
-
-    weights: Weights
-    x: Array
-    t: Array
-
-
-class Form(NamedTuple):
-    """How examples are handed over.
-
-    Attributes:
-        inputs: rows, columns or vector, of a single example.
-        labels: one-hot, classes, or column: classes as a column or row.
-    """
-
-    inputs: str
-    labels: str
-
-    def given(self, problem: Problem) -> tuple[Any, Any]:
-        """The inputs and labels as the file wants them."""
-        x, t = problem.x.copy(), problem.t.copy()
-        classes = t.argmax(axis=1) if t.shape[1] > 1 else t[:, 0].astype(int)
-        if self.inputs == "vector":
-            return x[0], classes[0] if self.labels == "classes" else t[0]
-        rows = self.inputs == "rows"
-        if self.labels == "classes":
-            labels = classes
-        elif self.labels == "column":
-            labels = classes[:, None] if rows else classes[None, :]
-        else:
-            labels = t if rows else t.T
-        return (x if rows else x.T.copy()), labels.copy()
-
-
-FORMS = [
-    (n, Form(inputs, labels))
-    for n, kinds in ((MANY, ("rows", "columns")), (ONE, ("columns", "vector", "rows")))
-    for inputs, labels in itertools.product(kinds, ("one-hot", "classes", "column"))
-]
-
-
-class Ran(NamedTuple):
-    """What a file gave on a problem.
-
-    Attributes:
-        gradients: by W1, b1, W2 and so on; as the file's own arrays have them.
-        names: what the file calls these.
-        by: returned, kept in attributes, the change of the weights, or local names.
-        seen: all arrays and numbers that its functions held, by function and name.
-        goal: the function that was called for the gradients.
-        calls: of the functions of which `seen` tells.
-        rated: whether the learning rate is known.
-    """
-
-    gradients: dict[str, Array]
-    names: dict[str, str]
-    by: str
-    seen: list[Any]
-    goal: str
-    calls: Sequence[Call]
-    rated: bool
 
 
 class Meaning(NamedTuple):
@@ -172,19 +91,6 @@ class Reading(NamedTuple):
     problem: Problem
 
 
-def drawn(sizes: Sequence[int], biases: Sequence[bool], n: int, seed: int) -> Problem:
-    """Random numbers for a network; every class is there, if there are enough examples."""
-    rng = np.random.default_rng(seed)
-    weights: Weights = [
-        (rng.normal(size=(a, b)), rng.normal(size=b) / 2 if bias else None)
-        for (a, b), bias in zip(itertools.pairwise(sizes), biases, strict=True)
-    ]
-    x, k = rng.normal(size=(n, sizes[0])), sizes[-1]
-    classes = (np.arange(n) + seed) % max(k, 2)
-    t = np.eye(k)[classes] if k > 1 else classes[:, None].astype(float)
-    return Problem(weights, x, t)
-
-
 def understand(source: Source, found: Definitions) -> list[Reading]:
     """The readings under which most is right, the likeliest first; none if there are none.
 
@@ -242,142 +148,6 @@ def _read(
         yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
 
 
-def widths(layout: Layout) -> tuple[int, ...]:
-    """The sizes of a layout's layers."""
-    shapes = [slot.shape[::-1] if slot.flipped else slot.shape for slot in layout.weights]
-    return (shapes[0][0], *(shape[1] for shape in shapes))
-
-
-def run(
-    source: Source, style: Style, layout: Layout, form: Form, goal: str, sizes: Sequence[int],
-    problem: Problem, losses: bool = True,
-) -> Ran:  # fmt: skip
-    """Call a file on a problem, and then its losses, if they are asked for.
-
-    Raises:
-        Exception: whatever the file raises.
-        ValueError: if it gives no gradient.
-    """
-    np.random.seed(0)  # noqa: NPY002 (which is what homework draws from)
-    x, y = form.given(problem)
-    begun = style.begin(x, y, sizes)
-    values = {name: array.copy() for name, array in named(problem.weights).items()}
-    for name, slot in layout.slots.items():
-        begun.root = slot.place.put(begun.root, slot.written(values[name]).copy())
-    caller = begun.ready()
-    caller.roles |= {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: len(problem.x)}
-    with calls_of(str(source.path)) as calls, np.errstate(all="ignore"):
-        style.before(caller, goal)
-        result = caller.call(goal)
-        for other in caller.functions:
-            if losses and _is_loss(other) and other not in caller.called and other != goal:
-                _called(caller, other)
-    rate = begun.rate()
-    gradients, names, by = _gradients(result, calls, goal, begun, layout, values, rate or 1.0)
-    seen = [*_everything(calls), *(array for _, array in arrays_in(result))]
-    seen += [array for _, array in arrays_in(begun.root)]
-    if isinstance(result, (float, np.floating)):
-        seen.append(result)
-    return Ran(gradients, names, by, seen, goal, calls, rate is not None)
-
-
-def _is_loss(name: str) -> bool:
-    return bool(re.search(LOSS, name, re.I))
-
-
-def _called(caller: Caller, name: str) -> None:
-    try:
-        caller.call(name)
-    except Exception:  # it is only asked for what it says of the loss
-        return
-
-
-def named(weights: Weights) -> dict[str, Array]:
-    """Weights and biases by W1, b1, W2 and so on."""
-    pairs = [((f"W{i}", w), (f"b{i}", b)) for i, (w, b) in enumerate(weights, 1)]
-    return {name: array for name, array in itertools.chain(*pairs) if array is not None}
-
-
-def _everything(calls: Sequence[Call]) -> Iterator[Any]:
-    """All arrays and numbers among local names."""
-    for call in calls:
-        for value in call.values.values():
-            if isinstance(value, (float, np.floating)):
-                yield float(value)
-            elif isinstance(value, (np.ndarray, dict, list, tuple)):
-                for _, array in arrays_in(value):
-                    yield array
-
-
-def _gradients(
-    result: Any, calls: Sequence[Call], goal: str, begun: Begun, layout: Layout,
-    before: Mapping[str, Array], rate: float,
-) -> tuple[dict[str, Array], dict[str, str], str]:  # fmt: skip
-    """The gradient by every weight, what it is called, and where it was found.
-
-    Raises:
-        ValueError: if it is nowhere.
-    """
-    slots = layout.slots
-    after = {
-        name: slot.read(slot.place.of(begun.root), before[name]) for name, slot in slots.items()
-    }
-    changed = {
-        name
-        for name, array in after.items()
-        if array is None or not np.array_equal(array, before[name])
-    }
-    own = {id(slot.place.of(begun.root)) for slot in slots.values()}
-    returned = [] if result is begun.root else begun.named(goal, result)
-    returned = [(name, array) for name, array in returned if id(array) not in own]
-    if found := _matched(returned, layout, before):
-        return *found, "returned"
-    if changed and all(array is not None for array in after.values()):
-        moved = {name: (before[name] - after[name]) / rate for name in slots}
-        return moved, {name: slots[name].place.name for name in slots}, CHANGE
-    kept = [
-        (place.name, array)
-        for place, array in arrays_in(begun.root)
-        if GRADIENT.search(last_name(place))
-    ]
-    if found := _matched(kept, layout, before):
-        return *found, "kept in attributes"
-    held = [
-        (name, value)
-        for call in calls
-        if call.name.rpartition(".")[2] == goal
-        for name, value in call.values.items()
-        if isinstance(value, np.ndarray) and GRADIENT.search(name)
-    ]
-    if found := _matched(held, layout, before):
-        return *found, "local names"
-    raise ValueError(f"{goal} gives no gradient")
-
-
-def _matched(
-    some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array]
-) -> tuple[dict[str, Array], dict[str, str]] | None:
-    """Of named arrays, one for every weight: by the names, or else by the shapes, in order."""
-    found, names, used = {}, {}, set()
-    for by_name in (True, False):
-        for name, slot in layout.slots.items():
-            if name in found:
-                continue
-            own = {plain(stem(slot.place.name)), plain(slot.place.name.split(".")[-1])}
-            for number, (called, array) in enumerate(some):
-                fits = slot.read(array, like[name])
-                if fits is None and by_name and name[0] == "b" and np.size(array) == 1:
-                    fits = np.full_like(like[name], array)  # it was summed over everything
-                if number in used or fits is None or np.array_equal(fits, like[name]):
-                    continue
-                if by_name and stem(called) not in own:
-                    continue
-                found[name], names[name] = fits, called
-                used.add(number)
-                break
-    return (found, names) if len(found) == len(layout.slots) else None
-
-
 def _meanings(problem: Problem, ran: Ran) -> Iterator[Meaning]:
     """Networks whose forward pass is among what was seen, with every loss."""
     for network in _networks(problem, ran):
@@ -431,33 +201,3 @@ def _networks(problem: Problem, ran: Ran) -> Iterator[Network]:
     plain_ = [each for each in found if each.output == "identity"]
     others = [each for each in found if each.output != "identity"]
     yield from others or plain_
-
-
-def alike(right: Array, seen: Any) -> bool:
-    """Whether an array is the same numbers, as rows or as columns."""
-    if not isinstance(seen, np.ndarray) or seen.size != right.size:
-        return False
-    array = np.asarray(seen, float)
-    if array.ndim == 2 and array.shape != right.shape and array.shape == right.T.shape:
-        return close(array.T, right)
-    fits = [n for n in array.shape if n > 1] == [n for n in right.shape if n > 1]
-    return (fits and close(array.reshape(right.shape), right)) or (
-        array.shape == right.shape[::-1] and close(array.T, right)
-    )
-
-
-def close(received: Array, expected: Array) -> bool:
-    """Whether numbers are the same but for rounding."""
-    size = float(np.max(np.abs(expected), initial=0))
-    return bool(np.all(np.abs(received - expected) <= CLOSE * size + 1e-12))
-
-
-def nodes_of(tree: ast.AST, before: str = "") -> dict[str, ast.FunctionDef]:
-    """Every function of a tree, by its name with its class."""
-    found: dict[str, ast.FunctionDef] = {}
-    for node in getattr(tree, "body", []):
-        if isinstance(node, ast.FunctionDef):
-            found[before + node.name] = node
-        elif isinstance(node, ast.ClassDef):
-            found |= nodes_of(node, f"{before}{node.name}.")
-    return found

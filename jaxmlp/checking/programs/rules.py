@@ -97,6 +97,9 @@ def inner_program(equation: Any) -> ClosedJaxpr:
     return ClosedJaxpr(*inner)
 
 
+MOVED = 1e-2  # by which arguments are moved off a kink
+
+
 class Rule(NamedTuple):
     """A rule that a program meets.
 
@@ -105,11 +108,13 @@ class Rule(NamedTuple):
         source: where that is written, or called.
         off: by how much its derivative differs from that of what it computes, relative to the
             largest entry; NaN if one of both cannot be had.
+        beside: the same a little beside what it was given.
     """
 
     name: str
     source: Source
     off: float
+    beside: float
 
     def __str__(self) -> str:
         """Such as mv (loss.py line 7)."""
@@ -140,11 +145,23 @@ def rules_met(
         name, source = rule_name(equation)
         if name in intended:
             continue
-        off = _difference(equation, values)
+        off, beside = (_difference(equation, each) for each in (values, _beside(values)))
         known = found.get((name, source))
         if known is None or not off <= known.off:
-            found[name, source] = Rule(name, source, off)
+            found[name, source] = Rule(name, source, off, beside)
     return list(found.values())
+
+
+def _beside(values: Sequence[Any]) -> list[Any]:
+    """Arguments whose real numbers are moved a little, each by another step."""
+    rng = np.random.default_rng(0)
+
+    def moved(value: Any) -> Any:
+        if getattr(value, "dtype", None) != np.float64:
+            return value
+        return np.asarray(value + MOVED * rng.uniform(0.5, 1, np.shape(value)))
+
+    return [*map(moved, values)]
 
 
 def _difference(equation: Any, values: list[Any]) -> float:

@@ -1,0 +1,169 @@
+"""Running a file on a problem: its gradients, and all that its functions held on the way."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxmlp.checking.arrays import Array
+from jaxmlp.checking.homework.calling import Call, Caller, calls_of
+from jaxmlp.checking.homework.names import GRADIENT, LOSS, Role, plain, stem
+from jaxmlp.checking.homework.problems import Form, Problem, named
+from jaxmlp.checking.homework.source import Source
+from jaxmlp.checking.homework.styles import Begun, Style
+from jaxmlp.checking.homework.weights import Layout, arrays_in, last_name
+
+CHANGE = "the change of the weights"
+
+
+class Ran(NamedTuple):
+    """What a file gave on a problem.
+
+    Attributes:
+        gradients: by W1, b1, W2 and so on; as the file's own arrays have them.
+        names: what the file calls these.
+        by: returned, kept in attributes, the change of the weights, or local names.
+        seen: all arrays and numbers that its functions held, by function and name.
+        goal: the function that was called for the gradients.
+        calls: of the functions of which `seen` tells.
+        rated: whether the learning rate is known.
+    """
+
+    gradients: dict[str, Array]
+    names: dict[str, str]
+    by: str
+    seen: list[Any]
+    goal: str
+    calls: Sequence[Call]
+    rated: bool
+
+
+def run(
+    source: Source, style: Style, layout: Layout, form: Form, goal: str, sizes: Sequence[int],
+    problem: Problem, losses: bool = True,
+) -> Ran:  # fmt: skip
+    """Call a file on a problem, and then its losses, if they are asked for.
+
+    Raises:
+        Exception: whatever the file raises.
+        ValueError: if it gives no gradient.
+    """
+    np.random.seed(0)  # noqa: NPY002 (which is what homework draws from)
+    x, y = form.given(problem)
+    begun = style.begin(x, y, sizes)
+    values = {name: array.copy() for name, array in named(problem.weights).items()}
+    for name, slot in layout.slots.items():
+        begun.root = slot.place.put(begun.root, slot.written(values[name]).copy())
+    caller = begun.ready()
+    caller.roles |= {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: len(problem.x)}
+    with calls_of(str(source.path)) as calls, np.errstate(all="ignore"):
+        style.before(caller, goal)
+        result = caller.call(goal)
+        for other in caller.functions:
+            if losses and _is_loss(other) and other not in caller.called and other != goal:
+                _called(caller, other)
+    rate = begun.rate()
+    gradients, names, by = _gradients(result, calls, goal, begun, layout, values, rate or 1.0)
+    seen = [*_everything(calls), *(array for _, array in arrays_in(result))]
+    seen += [array for _, array in arrays_in(begun.root)]
+    if isinstance(result, (float, np.floating)):
+        seen.append(result)
+    return Ran(gradients, names, by, seen, goal, calls, rate is not None)
+
+
+def _is_loss(name: str) -> bool:
+    return bool(re.search(LOSS, name, re.I))
+
+
+def _called(caller: Caller, name: str) -> None:
+    try:
+        caller.call(name)
+    except Exception:  # it is only asked for what it says of the loss
+        return
+
+
+def _everything(calls: Sequence[Call]) -> Iterator[Any]:
+    """All arrays and numbers among local names."""
+    for call in calls:
+        for value in call.values.values():
+            if isinstance(value, (float, np.floating)):
+                yield float(value)
+            elif isinstance(value, (np.ndarray, dict, list, tuple)):
+                for _, array in arrays_in(value):
+                    yield array
+
+
+def _gradients(
+    result: Any, calls: Sequence[Call], goal: str, begun: Begun, layout: Layout,
+    before: Mapping[str, Array], rate: float,
+) -> tuple[dict[str, Array], dict[str, str], str]:  # fmt: skip
+    """The gradient by every weight, what it is called, and where it was found.
+
+    Raises:
+        ValueError: if it is nowhere.
+    """
+    slots = layout.slots
+    after = {
+        name: slot.read(slot.place.of(begun.root), before[name]) for name, slot in slots.items()
+    }
+    changed = {
+        name
+        for name, array in after.items()
+        if array is None or not np.array_equal(array, before[name])
+    }
+    own = {id(slot.place.of(begun.root)) for slot in slots.values()}
+    returned = [] if result is begun.root else begun.named(goal, result)
+    returned = [(name, array) for name, array in returned if id(array) not in own]
+    if found := _matched(returned, layout, before):
+        return *found, "returned"
+    if changed and all(array is not None for array in after.values()):
+        moved = {name: (before[name] - after[name]) / rate for name in slots}
+        return moved, {name: slots[name].place.name for name in slots}, CHANGE
+    kept = [
+        (place.name, array)
+        for place, array in arrays_in(begun.root)
+        if GRADIENT.search(last_name(place))
+    ]
+    if found := _matched(kept, layout, before):
+        return *found, "kept in attributes"
+    held = [
+        (name, value)
+        for call in calls
+        if call.name.rpartition(".")[2] == goal
+        for name, value in call.values.items()
+        if isinstance(value, np.ndarray) and GRADIENT.search(name)
+    ]
+    if found := _matched(held, layout, before):
+        return *found, "local names"
+    raise ValueError(f"{goal} gives no gradient")
+
+
+def _matched(
+    some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, str]] | None:
+    """Of named arrays, one for every weight: by the names, or else by the shapes, in order."""
+    found, names, used = {}, {}, set()
+    for by_name in (True, False):
+        for name, slot in layout.slots.items():
+            if name in found:
+                continue
+            own = {plain(stem(slot.place.name)), plain(slot.place.name.split(".")[-1])}
+            for number, (called, array) in enumerate(some):
+                fits = slot.read(array, like[name])
+                if fits is None and by_name and name[0] == "b" and np.size(array) == 1:
+                    fits = np.full_like(like[name], array)  # it was summed over everything
+                if number in used or fits is None or np.array_equal(fits, like[name]):
+                    continue
+                if by_name and stem(called) not in own:
+                    continue
+                found[name], names[name] = fits, called
+                used.add(number)
+                break
+    return (found, names) if len(found) == len(layout.slots) else None
+
+
+def widths(layout: Layout) -> tuple[int, ...]:
+    """The sizes of a layout's layers."""
+    shapes = [slot.shape[::-1] if slot.flipped else slot.shape for slot in layout.weights]
+    return (shapes[0][0], *(shape[1] for shape in shapes))
