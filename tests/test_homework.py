@@ -102,6 +102,7 @@ def test_from_the_command_line(capsys):
         ("h.ipynb", "{}", r"h.ipynb is no notebook"),
         ("h.ipynb", '{"cells": []}', r"h.ipynb is a notebook without code"),
         ("h.py", "class A:\n    def backward(self, X, y):\n        return 1\n", "not understood"),
+        ("h.py", "def f(x):\n    return x\n", "no function in it is called backward"),
         ("h.py", "import nowhere\nclass A:\n    def backward(self, X, y):\n        return 1\n",
          "line 1 cannot be run: ModuleNotFoundError"),
         ("h.py", "class A:\n    def __init__(self):\n        input()\n    def train(self, X, y):\n"

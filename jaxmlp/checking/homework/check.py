@@ -13,10 +13,11 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.homework.mistakes import Mistake, explained
+from jaxmlp.checking.homework.names import goals
 from jaxmlp.checking.homework.places import line_of_gradient, place_of
 from jaxmlp.checking.homework.problems import MANY, Problem, close, drawn, named
 from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
-from jaxmlp.checking.homework.source import Source, define, read
+from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, read
 from jaxmlp.checking.homework.understanding import Reading, understand
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row
 
@@ -52,11 +53,7 @@ def _examined(path: Path, start: float) -> Report:
     found = define(source)
     readings = understand(source, found)
     if not readings:
-        skipped = f": {'; '.join(found.skipped[:2])}" if found.skipped else ""
-        raise ValueError(
-            f"{path} is not understood: no function gives gradients of a network that is known "
-            f"here{skipped}; write manual_grad(params, batch), as in README"
-        )
+        raise ValueError(f"{path} is not understood: {_why(source, found)}")
     reading, tried, mistakes = _best(source, readings)
     wrong = tuple(dict.fromkeys(name for each in tried for name in each.wrong))
     findings = [Finding("understood as", understood(reading), fails=False)]
@@ -72,6 +69,21 @@ def _examined(path: Path, start: float) -> Report:
         path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
     )  # fmt: skip
+
+
+def _why(source: Source, found: Definitions) -> str:
+    """Why a file has no reading, and what to do."""
+    names = [name.rpartition(".")[2] for name in nodes_of(source.tree)]
+    if not goals(names):
+        return (
+            "no function in it is called backward, gradients, train or the like: put the forward "
+            "and the backward pass into functions, or into a class"
+        )
+    skipped = "".join(f"; {each}" for each in found.skipped[:2])
+    return (
+        "no function gives gradients of a network whose activations and loss are known here"
+        f"{skipped}; write manual_grad(params, batch), as in README"
+    )
 
 
 def _best(

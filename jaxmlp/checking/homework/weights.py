@@ -206,13 +206,19 @@ def _layouts(
 
 def last_name(place: Place) -> str:
     """The name that a place has, or the nearest one before it."""
-    names = [str(step).lstrip(".") for step in place.steps if isinstance(step, str)]
+    names = _names(place)
     return names[-1] if names else ""
 
 
 def _is_bias(place: Place) -> bool:
-    return bool(re.match(r"_*(b\d*$|bias|b_)", last_name(place), re.I))
+    """Whether a name on the way says so, as in biases['h']."""
+    return any(re.match(r"_*(b\d*$|bias|b_)", name, re.I) for name in _names(place))
 
 
 def _may_be_bias(place: Place) -> bool:
-    return not last_name(place) or bool(re.search(r"b", last_name(place), re.I))
+    names = _names(place)
+    return not names or any("b" in name.lower() for name in names)
+
+
+def _names(place: Place) -> list[str]:
+    return [str(step).lstrip(".") for step in place.steps if isinstance(step, str)]
