@@ -82,7 +82,7 @@ def main() -> None:
     if tuple(given) == TARGETS:
         found = [row | {"findings": _failing(row)} for row in table.new(every)]
         covered = ["# What an audit of released libraries covers", "", *lines, "", ""]
-        text = table.markdown("released libraries: the functions with findings", found)
+        text = table.markdown("released libraries", every, found)
         RESULTS.mkdir(exist_ok=True)
         write_text(RESULTS / "audit.md", "\n".join(covered) + text)
         write_text(RESULTS / "audit.html", table.page("released libraries", every))

@@ -443,3 +443,79 @@ def test_nothing_is_compiled_for_a_batch_norm_in_three_sizes():
     assert report.compared == 4
     programs = [name for name in compiled if name.endswith("backend_compile_duration")]
     assert len(programs) <= 12 or LONG  # conversions of arrays, each a program of its own
+
+
+@jax.custom_jvp
+def halved(x):
+    return x**2
+
+
+halved.defjvps(lambda t, answer, x: t * x)
+
+
+@jax.custom_jvp
+def norm(v):
+    return jnp.sqrt(jnp.sum(v**2))
+
+
+@norm.defjvp
+def _(primals, tangents):
+    size = norm(*primals)
+    slope = primals[0] / jnp.where(size > 0, size, 1.0)
+    return size, jnp.where(size > 0, jnp.sum(slope * tangents[0]), 0.0)
+
+
+def numbers_with_zeros(*shape):
+    found = np.random.default_rng(0).normal(size=shape)
+    found[::7] = 0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loss", "grad", "params"),
+    [
+        (lambda p, b: jnp.abs(p).sum(), np.sign, numbers_with_zeros(100)),
+        (lambda p, b: jax.nn.relu(p).sum(), lambda p: (p > 0) * 1.0, numbers_with_zeros(450)),
+        (
+            lambda p, b: jax.vmap(norm)(p).sum(),
+            lambda p: p / np.where(p.any(1), np.linalg.norm(p, axis=1), 1)[:, None],
+            numbers_with_zeros(150, 3),
+        ),
+    ],
+    ids=["abs", "relu", "a guard"],
+)
+def test_a_right_gradient_beside_a_wrong_rule_and_kinks(loss, grad, params):
+    """What is right at a kink is not what the wrong rule says there."""
+
+    def whole(p, b):
+        return loss(p["p"], b) + halved(p["q"]).sum()
+
+    cases = [({"p": params, "q": RNG.normal(size=4)}, 0)]
+    report = examine(lambda p, b: {"p": grad(p["p"]), "q": 2 * p["q"]}, whole, cases=cases)
+    assert report.passed, report
+    (says,) = (each.says for each in report.findings if each.kind == "wrong rule")
+    assert says.startswith("the rule of halved (")
+    assert " and " not in says.partition(" is not")[0]
+    assert not examine(lambda p, b: {"p": grad(p["p"]), "q": p["q"]}, whole, cases=cases).passed
+
+
+@pytest.mark.parametrize("dtypes", [None, ["float32"]])
+def test_a_rule_that_is_meant_beside_a_wrong_one(dtypes):
+    @jax.custom_jvp
+    def through(x):
+        return x**3
+
+    through.defjvps(lambda t, answer, x: 2.0 * t * x)
+
+    def loss(p, b):
+        return through(p["p"]).sum() + halved(p["q"]).sum()
+
+    cases = [({"p": RNG.normal(size=4), "q": RNG.normal(size=4)}, 0)]
+    settings = {"cases": cases, "intended": [through], "dtypes": dtypes}
+    right = examine(lambda p, b: {"p": 2 * p["p"], "q": 2 * p["q"]}, loss, **settings)
+    assert right.passed, right
+    wrong = examine(lambda p, b: {"p": 3 * p["p"] ** 2, "q": 2 * p["q"]}, loss, **settings)
+    assert not wrong.passed
+    assert wrong.diagnosis is not None
+    assert wrong.diagnosis.lines == ("∂C/∂p",)
+    assert wrong.diagnosis.kind != "kink"

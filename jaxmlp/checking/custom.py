@@ -177,7 +177,8 @@ class Custom:
         """
         loss = self.derivative.loss
         plain = every or self.derivative.misled
-        loss = self.derivative.of(without_rules(loss) if plain else loss)
+        meant = () if every else self.derivative.intended
+        loss = self.derivative.of(without_rules(loss, meant) if plain else loss)
         return loss, kinks_at(lambda params: loss(params, batch), params)
 
     def at_a_kink(self, case: Case) -> bool:

@@ -44,11 +44,13 @@ def _ordered(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
-def markdown(name: str, rows: Sequence[dict[str, Any]]) -> str:
-    """The table for people who read text."""
+def markdown(
+    name: str, rows: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]] | None = None
+) -> str:
+    """The table for people who read text; of all rows, or of those to be shown."""
     lines = [f"# Audit of {name}", "", f"{summary(name, rows)}.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|"]
-    for row in _ordered(rows):
+    for row in _ordered(rows if shown is None else shown):
         for cells in _cells(row):
             escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
             lines.append(f"| {' | '.join(escaped)} |")

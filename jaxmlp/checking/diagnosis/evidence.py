@@ -164,7 +164,7 @@ def tape_of(derivative: Derivative, case: Case, forward: Any = None) -> Tape:
     if program is None:
         raise ValueError("JAX cannot trace the loss")
     leaves, others = jax.tree.leaves(params), jax.tree.leaves(batch)
-    return Tape(program, leaves, others, forward, plain=derivative.misled)
+    return Tape(program, leaves, others, forward, derivative.misled, derivative.intended)
 
 
 def by_lines(evidence: Sequence[Evidence]) -> list[Evidence]:

@@ -1,6 +1,6 @@
 """Executing a loss once, and recording every operation with its own derivative."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -77,6 +77,7 @@ class Recorder:
         others: Sequence[Any],
         forward: Forward | None = None,
         plain: bool = False,
+        intended: Collection[str] = (),
     ) -> None:
         """Execute a program of (params, others), in float64.
 
@@ -87,6 +88,7 @@ class Recorder:
             forward: makes of the arguments and the value of some places another value, of the
                 same shape.
             plain: whether the rules in the program are disregarded.
+            intended: the names of functions whose rules are not.
 
         Raises:
             ValueError: if a Jacobian would be too large.
@@ -97,6 +99,7 @@ class Recorder:
         self.current: Mapping[Place, list[Array]] = {}
         self.origins: dict[Place, list[Place]] = {}
         self._machine, self._forward, self.plain = Machine(), forward or {}, plain
+        self.intended = intended
         self._caller: Source | None = None
         with np.errstate(all="ignore"), jax.enable_x64(True):
             self.leaves = [self._number(self._machine.taken(each)) for each in params]
@@ -185,7 +188,8 @@ class Recorder:
         sizes = [max(1, int(np.prod(v.aval.shape))) for v in equation.outvars]
         if max(sizes) * max(np.size(values[i]) for i in live) > LARGEST:
             raise ValueError("the Jacobian of a step is too large: use a smaller case")
-        program = jacobian_program(equation, values, tuple(live), self.plain)
+        meant = equation.primitive.name in RULES and rule_name(equation)[0] in self.intended
+        program = jacobian_program(equation, values, tuple(live), self.plain and not meant)
         found = iter(self._machine(program, *values))
         return [
             {i: np.reshape(next(found), (size, -1)).astype(float) for i in live} for size in sizes

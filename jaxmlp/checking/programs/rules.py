@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import (
@@ -145,28 +145,38 @@ def rules_met(
         name, source = rule_name(equation)
         if name in intended:
             continue
-        off, beside = (_difference(equation, each) for each in (values, _beside(values)))
+        off, beside = (_difference(equation, each) for each in (values, _beside(equation, values)))
         known = found.get((name, source))
         if known is None or not off <= known.off:
             found[name, source] = Rule(name, source, off, beside)
     return list(found.values())
 
 
-def _beside(values: Sequence[Any]) -> list[Any]:
-    """Arguments whose real numbers are moved a little, each by another step."""
-    rng = np.random.default_rng(0)
+def _beside(equation: Any, values: Sequence[Any]) -> list[Any]:
+    """Arguments of a rule that are moved a little, each number by another step."""
+    rng, found = np.random.default_rng(0), list(values)
+    for place in _moving(equation, values):
+        steps = rng.uniform(0.5, 1, np.shape(values[place]))
+        found[place] = np.asarray(values[place] + MOVED * steps)
+    return found
 
-    def moved(value: Any) -> Any:
-        if getattr(value, "dtype", None) != np.float64:
-            return value
-        return np.asarray(value + MOVED * rng.uniform(0.5, 1, np.shape(value)))
 
-    return [*map(moved, values)]
+def _moving(equation: Any, values: Sequence[Any]) -> list[int]:
+    """The real arguments of a rule, but those that are written as numbers.
+
+    Of such, as the 0 in logaddexp(x, 0), JAX keeps no derivative.
+    """
+    pairs = enumerate(zip(equation.invars, values, strict=True))
+    return [
+        i
+        for i, (variable, value) in pairs
+        if getattr(value, "dtype", None) == np.float64 and not isinstance(variable, Literal)
+    ]
 
 
 def _difference(equation: Any, values: list[Any]) -> float:
     """How far a rule's derivative is from that of the program, at the values that it was given."""
-    places = [i for i, each in enumerate(values) if getattr(each, "dtype", None) == np.float64]
+    places = _moving(equation, values)
     if not places:
         return 0.0
     shapes = [v.aval for v in equation.outvars]

@@ -162,7 +162,8 @@ class Derivative(Witnesses):
         estimate = Estimate(first.copy(), np.zeros_like(first))
         if not (self.intended and has_rules(loss.jaxpr) and not ruled):
             given, doubted = (params, batch, dtype), _doubted(voices)
-            refuted = not doubted.any() and self._is_refuted(given, first)
+            meant = any(name in self.intended for name in rules_in(loss.jaxpr))
+            refuted = not (meant or doubted.any()) and self._is_refuted(given, first)
             unknown = ~np.isfinite(list(voices.values())).any(axis=0)
             if (refuted or unknown.any()) and (forward := self._forward(given)) is not None:
                 voices["forward mode"] = forward

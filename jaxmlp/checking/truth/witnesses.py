@@ -100,7 +100,7 @@ class Witnesses(Programs):
         value, error = first.copy(), np.zeros_like(first)
         of, start, wrong = self.value(*given), time.process_time(), []
         places = np.random.default_rng(0).permutation(np.flatnonzero(doubted))
-        numbers = np.isfinite(list(voices.values())).all(axis=0)
+        numbers = np.asarray(np.isfinite([*voices.values()]).all(axis=0))
         places = places[np.argsort(numbers[places], kind="stable")]  # those without one come first
         trusted, left = dict(voices), doubted.copy()
         for place in places[:ENTRIES]:
