@@ -41,6 +41,8 @@ def test_the_wrong_line_is_named(mistake):
     assert report.diagnosis.kind in mistake.kinds
     assert re.search(rf", at {mistake.file}( cell \d+)? line \d+: ", report.diagnosis.says)
     assert mistake.line in report.diagnosis.says
+    assert report.example is not None
+    assert len(report.example.case.batch["X"]) <= 2
 
 
 def test_there_are_enough_styles_and_mistakes():

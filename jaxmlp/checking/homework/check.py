@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,14 @@ from jaxmlp.checking.cases import Case
 from jaxmlp.checking.homework.mistakes import Mistake, explained
 from jaxmlp.checking.homework.names import goals
 from jaxmlp.checking.homework.places import line_of_gradient, place_of
-from jaxmlp.checking.homework.problems import MANY, Problem, close, drawn, named
+from jaxmlp.checking.homework.problems import (
+    MANY,
+    Problem,
+    close,
+    drawn,
+    named,
+    of_whole_numbers,
+)
 from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
 from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, read
 from jaxmlp.checking.homework.understanding import Reading, understand
@@ -23,6 +31,7 @@ from jaxmlp.checking.report import Diagnosis, Example, Report, Row
 
 SEEDS = range(2, 6)  # of the problems on which a reading is tried
 ALSO = 3  # other mistakes that are named
+DRAWS = 3  # of small whole numbers for a network
 LIKELY = 12  # readings of which the mistakes are looked for
 
 
@@ -64,7 +73,7 @@ def _examined(path: Path, start: float) -> Report:
         shown = next(each for each in tried if each.wrong)
         findings.insert(0, _worst(reading, shown))
         diagnosis = _diagnosis(source, reading, shown, wrong, mistakes)
-        example = _example(reading, shown, mistakes)
+        example = _example(reading, *_smallest(source, reading, shown, mistakes))
     return Report(
         path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
@@ -113,17 +122,37 @@ def _tried(source: Source, reading: Reading) -> list[Tried]:
     sizes, biases = widths(reading.layout), [each is not None for each in reading.layout.biases]
     for seed in SEEDS:
         n = reading.n + seed % 3 if reading.n == MANY else reading.n
-        problem = drawn(sizes, biases, n, seed)
-        given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
-        try:
-            ran = run(source, *given, problem)
-        except Exception:  # it takes other numbers of examples, perhaps, but not this one
-            continue
-        right = reading.meaning.expected(problem)
-        scale = reading.meaning.scale
-        wrong = tuple(k for k, v in ran.gradients.items() if not close(v, scale * right[f"d{k}"]))
-        found.append(Tried(problem, ran, wrong))
+        # it takes other numbers of examples, perhaps, but not this one
+        with contextlib.suppress(Exception):
+            found.append(_on(source, reading, reading.sizes, drawn(sizes, biases, n, seed)))
     return found
+
+
+def _on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem) -> Tried:
+    """The reading on a problem, with a network of some sizes."""
+    ran = run(source, reading.style, reading.layout, reading.form, reading.goal, sizes, problem)
+    right, scale = reading.meaning.expected(problem), reading.meaning.scale
+    wrong = tuple(k for k, v in ran.gradients.items() if not close(v, scale * right[f"d{k}"]))
+    return Tried(problem, ran, wrong)
+
+
+def _smallest(
+    source: Source, reading: Reading, shown: Tried, mistakes: Sequence[Mistake]
+) -> tuple[Tried, Sequence[Mistake]]:
+    """The fewest whole numbers on which the same mistake shows, if there are such."""
+    own, biases = widths(reading.layout), [each is not None for each in reading.layout.biases]
+    small = [(*(min(size, 2) for size in own[:-1]), n_out) for n_out in (min(own[-1], 2), own[-1])]
+    told = [(each.line, each.kind, each.says) for each in mistakes[:1]]
+    for sizes, n, seed in itertools.product(dict.fromkeys((*small, own)), (1, 2), range(DRAWS)):
+        problem = of_whole_numbers(sizes, biases, n, seed)
+        with contextlib.suppress(Exception):  # not every network has any size
+            tried = _on(source, reading, sizes, problem)
+            same = [m for m in _mistakes(reading, tried) if (m.line, m.kind, m.says) in told]
+            lines = reading.meaning.expected(problem)
+            kinks = any(np.any(lines[name] == 0) for name in lines if name[0] == "z")
+            if tried.wrong and not kinks and len(same) == len(told):
+                return tried, same
+    return shown, mistakes
 
 
 def understood(reading: Reading) -> str:

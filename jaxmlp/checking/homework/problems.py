@@ -75,6 +75,17 @@ def drawn(sizes: Sequence[int], biases: Sequence[bool], n: int, seed: int) -> Pr
     return Problem(weights, x, t)
 
 
+def of_whole_numbers(sizes: Sequence[int], biases: Sequence[bool], n: int, seed: int) -> Problem:
+    """The same with small whole numbers, to be recomputed by hand."""
+    problem, rng = drawn(sizes, biases, n, seed), np.random.default_rng(seed)
+
+    def whole(array: Array) -> Array:
+        return rng.choice([-2.0, -1.0, 1.0, 2.0], size=array.shape)
+
+    weights = [(whole(w), None if b is None else whole(b)) for w, b in problem.weights]
+    return Problem(weights, whole(problem.x), problem.t)
+
+
 def named(weights: Weights) -> dict[str, Array]:
     """Weights and biases by W1, b1, W2 and so on."""
     pairs = [((f"W{i}", w), (f"b{i}", b)) for i, (w, b) in enumerate(weights, 1)]
