@@ -14,6 +14,7 @@ from jaxmlp.checking.homework.invented import invented
 from jaxmlp.checking.homework.names import (
     FORWARD,
     INITIAL,
+    LITERAL,
     NO_GOAL,
     Role,
     goals,
@@ -22,8 +23,6 @@ from jaxmlp.checking.homework.names import (
 )
 from jaxmlp.checking.homework.source import NAME, Definitions, Source, functions_in, returned_names
 from jaxmlp.checking.homework.weights import Layout, arrays_in
-
-OPTIONS = (Role.RATE, Role.PENALTY, Role.ONCE, Role.QUIET, Role.SEED)
 
 
 class Begun:
@@ -120,24 +119,14 @@ class ObjectStyle(Style):
 
     def before(self, caller: Caller, goal: str) -> None:
         """Call the forward pass, which leaves its values in the attributes."""
-        for name in caller.functions:
-            if (
-                name != goal
-                and re.search(FORWARD, name, re.I)
-                and not re.search(NO_GOAL, name, re.I)
-            ):
-                try:
-                    caller.call(name)
-                except Exception:  # not every one is a forward pass
-                    continue
-                return
+        _call_forward(caller, goal)
 
 
 class FunctionStyle(Style):
     """Functions that get the weights as arguments: in a dict, a list, or each by its name."""
 
     def __init__(
-        self, source: Source, found: Definitions, make: Callable[..., Any] | None, about: str
+        self, source: Source, found: Definitions, make: Callable[..., Any], about: str
     ) -> None:
         """Get ready; `make` gives weights of sizes, a root, and perhaps layouts."""
         self.nodes, self.make, self.about = functions_in(source.tree), make, about
@@ -150,7 +139,6 @@ class FunctionStyle(Style):
     def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
         """Make weights."""
         caller = Caller(self.functions, self.nodes, {}, {})
-        assert self.make is not None
         root, some = self.make(x, y, sizes)
         begun = Begun(caller, root, spread=isinstance(root, dict))
         begun.layouts = some
@@ -188,7 +176,19 @@ class GlobalStyle(FunctionStyle):
 
     def before(self, caller: Caller, goal: str) -> None:
         """Call the forward pass, which leaves its values in global names."""
-        ObjectStyle.before(self, caller, goal)  # pyright: ignore[reportArgumentType]
+        _call_forward(caller, goal)
+
+
+def _call_forward(caller: Caller, goal: str) -> None:
+    """Call the first function but one that is a forward pass."""
+    for name in caller.functions:
+        is_one = re.search(FORWARD, name, re.I) and not re.search(NO_GOAL, name, re.I)
+        if name != goal and is_one:
+            try:
+                caller.call(name)
+            except Exception:  # not every one is a forward pass
+                continue
+            return
 
 
 class _Globals(dict[str, Any]):
@@ -218,21 +218,20 @@ def _arguments(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> list[Any]:
         Role.INPUTS: x, Role.LABELS: y, Role.N_IN: sizes[0], Role.N_OUT: sizes[-1],
         Role.N_HIDDEN: sizes[1], Role.SIZES: [*sizes],
     }  # fmt: skip
-    options = {Role.RATE: 1.0, Role.PENALTY: 0.0, Role.ONCE: 1, Role.QUIET: False, Role.SEED: 0}
     for parameter in inspect.signature(make).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         roles = roles_of(parameter.name)
-        fitting = [role for role in roles if role in known | options]
+        fitting = [role for role in roles if role in known | LITERAL]
         several = {Role.N_HIDDEN} & {*roles} and (
             isinstance(parameter.default, (list, tuple)) or plain(parameter.name).endswith("layers")
         )
         if several:
             given.append([sizes[1]])
         elif fitting and (
-            fitting[0] in known or parameter.default is parameter.empty or fitting[0] in OPTIONS
+            fitting[0] in known or parameter.default is parameter.empty or fitting[0] in LITERAL
         ):
-            given.append((known | options)[fitting[0]])
+            given.append((known | LITERAL)[fitting[0]])
         elif parameter.default is not parameter.empty:
             given.append(parameter.default)
         else:
