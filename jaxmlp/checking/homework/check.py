@@ -164,7 +164,8 @@ def understood(reading: Reading) -> str:
         "rows": "one example a row", "columns": "one example a column", "vector": "a single example"
     }[reading.form.inputs]  # fmt: skip
     of = "" if reading.n == 1 else "mean " if meaning.mean else "sum of "
-    rate = "" if meaning.scale == 1 else f", a learning rate of {meaning.scale:.4g}"
+    rate = f"{meaning.scale:.4g}"
+    rate = "" if rate == "1" else f", a learning rate of {rate}"
     hidden = f"{meaning.network.hidden} hidden, " if len(layout.weights) > 1 else ""
     return (
         f"{reading.style.about}, weights {names} ({shape}), {inputs}, labels "
