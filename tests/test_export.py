@@ -368,6 +368,15 @@ def test_the_command_for_text(capsys):
     np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
 
 
+def predicts_alike(code, ending):
+    """The printed code, of the table that was trained on and of another, does as `predict`."""
+    for name in ("t", "new"):
+        assert main(["predict", "r", f"{name}.{ending}", "--out", "said.csv"]) == 0
+        names: dict[str, Any] = {}
+        exec(code.replace(f"'t.{ending}'", f"'{name}.{ending}'"), names)
+        np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_the_printed_code_reads_codes_with_gaps_as_predict_does(ending, capsys):
     """Integers become real numbers where something is missing; true and false may be texts."""
@@ -384,12 +393,7 @@ def test_the_printed_code_reads_codes_with_gaps_as_predict_does(ending, capsys):
     flags = ["--target", "y", "--epochs", "2", "--missing", "impute", "--categorical", "zone"]
     assert main(["train", "--data", f"t.{ending}", *flags, "--out", "r"]) == 0
     assert main(["export", "r", "--to", "sklearn"]) == 0
-    code = printed_code(capsys.readouterr().out.partition("wrote ")[2])
-    for name in ("t", "new"):
-        assert main(["predict", "r", f"{name}.{ending}", "--out", "said.csv"]) == 0
-        names: dict[str, Any] = {}
-        exec(code.replace(f"'t.{ending}'", f"'{name}.{ending}'"), names)
-        np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+    predicts_alike(printed_code(capsys.readouterr().out.partition("wrote ")[2]), ending)
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])
@@ -413,12 +417,7 @@ def test_the_printed_code_reads_text_as_predict_does(ending, capsys):
     flags = ["--target", "y", "--epochs", "2", "--hidden", "4", "--missing", "impute"]
     assert main(["train", "--data", f"t.{ending}", *flags, "--out", "r"]) == 0
     assert main(["export", "r", "--to", "sklearn"]) == 0
-    code = printed_code(capsys.readouterr().out.partition("wrote ")[2])
-    for name in ("t", "new"):
-        assert main(["predict", "r", f"{name}.{ending}", "--out", "said.csv"]) == 0
-        names: dict[str, Any] = {}
-        exec(code.replace(f"'t.{ending}'", f"'{name}.{ending}'"), names)
-        np.testing.assert_allclose(said(names), pd.read_csv("said.csv").iloc[:, 1:], atol=2e-6)
+    predicts_alike(printed_code(capsys.readouterr().out.partition("wrote ")[2]), ending)
 
 
 @pytest.mark.parametrize(

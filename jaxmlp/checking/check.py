@@ -32,8 +32,6 @@ from jaxmlp.checking.verdict import (
 
 DTYPES = ("float64", "float32")
 PATIENCE = 20.0  # seconds for the cases of a loss that is not JAX, after which one will do
-
-
 NO_REASON = (
     "the loss takes too long to look for the mistake by calling it again: give smaller cases"
 )
@@ -101,12 +99,15 @@ def examine(
     attempt = functools.partial(run, caller, **settings)
     trials: list[Trial] = []
     left = 0
+
+    def late() -> bool:
+        return not model.traceable and time.perf_counter() - start > PATIENCE
+
     for dtype in dtypes or DTYPES:
         some = _some(shapes if given is None else given, dtype, dtypes)
         tried = network_cases(some, dtype, seed, labels) if given is None else _cast(some, dtype)
         for number, case in enumerate(tried):
-            late = not model.traceable and time.perf_counter() - start > PATIENCE
-            if late and (number or any(trial.leaves for trial in trials)):
+            if late() and (number or any(trial.leaves for trial in trials)):
                 left += 1
             else:
                 trials.append(attempt(model, case, dtype, strict=dtypes is not None))
@@ -117,8 +118,7 @@ def examine(
     diagnosis = example = None
     if wrong := [trial for trial in trials if trial.wrong]:
         findings += wrong_numbers(model, wrong, trials, attempt)
-    late = not model.traceable and time.perf_counter() - start > PATIENCE
-    if wrong and late:
+    if wrong and late():
         findings.append(Finding("no reason", NO_REASON, fails=False))
     elif wrong and RANDOM not in caller.findings:  # what changes from call to call has none
         diagnosis, example = explain(attempt, model, trials, wrong, cases, known or {})

@@ -26,7 +26,7 @@ from jaxmlp.checking.programs.kinks import (
 from jaxmlp.checking.programs.random_rounding import SAFETY
 from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.report import Example
-from jaxmlp.checking.trials import Leaf, Trial, nonzero
+from jaxmlp.checking.trials import Leaf, Trial, largest, nonzero
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.differences import TRUST
 from jaxmlp.checking.truth.trees import as_float64, as_row, leaf_names, ravel
@@ -293,8 +293,8 @@ def _between(
 
 def _rounded(value: Array, error: Array, spread: Array) -> Array:
     """What random rounding allows; little where differences know better than JAX's gradient."""
-    largest = _largest(value)
-    return np.where(error > 0, np.minimum(SAFETY * spread, HALF * largest), SAFETY * spread)
+    most = HALF * _largest(value)
+    return np.where(error > 0, np.minimum(SAFETY * spread, most), SAFETY * spread)
 
 
 def _within(received: Sequence[Array], expected: list[Array], allowed: list[Array]) -> bool:
@@ -310,7 +310,7 @@ def least_bound(value: Array, error: Array, unit: float) -> Array:
 
 def _largest(value: Array) -> float:
     """The largest entry that is finite, by its absolute value."""
-    return float(np.max(np.abs(value), initial=0, where=np.isfinite(value)))
+    return largest(value[np.isfinite(value)])
 
 
 def _distance(received: Sequence[Array], expected: Sequence[Array]) -> float:

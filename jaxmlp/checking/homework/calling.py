@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.homework.names import FORWARD, LITERAL, NO_GOAL, Role, roles_of
+from jaxmlp.checking.homework.names import FORWARD, LITERAL, Role, is_forward, roles_of
 from jaxmlp.checking.homework.source import returned_names
 
 RETURNED = "return"  # stands for what a function returned, beside its local names
@@ -104,8 +104,7 @@ class Caller:
             r"[azhol]_?\d|cache\d?", name, re.I
         ):
             for other in self.functions:
-                fits = re.search(FORWARD, other, re.I) and not re.search(NO_GOAL, other, re.I)
-                if other != caller and fits:
+                if other != caller and is_forward(other):
                     yield other
 
     def _learn(self, name: str, result: Any) -> None:

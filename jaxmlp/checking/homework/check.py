@@ -20,11 +20,12 @@ from jaxmlp.checking.homework.problems import (
     MANY,
     Problem,
     close,
+    differing,
     drawn,
     named,
     of_whole_numbers,
 )
-from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
+from jaxmlp.checking.homework.running import CHANGE, Ran, run
 from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, read
 from jaxmlp.checking.homework.understanding import Reading, understand
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row
@@ -99,17 +100,14 @@ def _best(
     source: Source, readings: Sequence[Reading]
 ) -> tuple[Reading, list[Tried], list[Mistake]]:
     """The likeliest reading; where something is wrong, rather one that a mistake explains."""
-    first = readings[0]
-    if not first.meaning.wrong:
-        tried = _tried(source, first)
-        shown = next((each for each in tried if each.wrong), None)
-        return first, tried, _mistakes(first, shown) if shown else []
-    for reading in readings[:LIKELY]:
+    every = []
+    for reading in readings[: LIKELY if readings[0].meaning.wrong else 1]:
         tried = _tried(source, reading)
+        every.append(tried)
         shown = next((each for each in tried if each.wrong), None)
         if shown and (mistakes := _mistakes(reading, shown)):
             return reading, tried, mistakes
-    return first, _tried(source, first), []
+    return readings[0], every[0], []
 
 
 def _mistakes(reading: Reading, shown: Tried) -> list[Mistake]:
@@ -119,12 +117,12 @@ def _mistakes(reading: Reading, shown: Tried) -> list[Mistake]:
 def _tried(source: Source, reading: Reading) -> list[Tried]:
     """The reading on more problems, with other numbers of examples where there may be several."""
     found = [Tried(reading.problem, reading.ran, reading.meaning.wrong)]
-    sizes, biases = widths(reading.layout), [each is not None for each in reading.layout.biases]
+    sizes, biased = reading.layout.sizes, reading.layout.biased
     for seed in SEEDS:
         n = reading.n + seed % 3 if reading.n == MANY else reading.n
         # it takes other numbers of examples, perhaps, but not this one
         with contextlib.suppress(Exception):
-            found.append(_on(source, reading, reading.sizes, drawn(sizes, biases, n, seed)))
+            found.append(_on(source, reading, reading.sizes, drawn(sizes, biased, n, seed)))
     return found
 
 
@@ -132,19 +130,18 @@ def _on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem
     """The reading on a problem, with a network of some sizes."""
     ran = run(source, reading.style, reading.layout, reading.form, reading.goal, sizes, problem)
     right, scale = reading.meaning.expected(problem), reading.meaning.scale
-    wrong = tuple(k for k, v in ran.gradients.items() if not close(v, scale * right[f"d{k}"]))
-    return Tried(problem, ran, wrong)
+    return Tried(problem, ran, differing(ran.gradients, right, scale))
 
 
 def _smallest(
     source: Source, reading: Reading, shown: Tried, mistakes: Sequence[Mistake]
 ) -> tuple[Tried, Sequence[Mistake]]:
     """The fewest whole numbers on which the same mistake shows, if there are such."""
-    own, biases = widths(reading.layout), [each is not None for each in reading.layout.biases]
+    own = reading.layout.sizes
     small = [(*(min(size, 2) for size in own[:-1]), n_out) for n_out in (min(own[-1], 2), own[-1])]
     told = [(each.line, each.kind, each.says) for each in mistakes[:1]]
     for sizes, n, seed in itertools.product(dict.fromkeys((*small, own)), (1, 2), range(DRAWS)):
-        problem = of_whole_numbers(sizes, biases, n, seed)
+        problem = of_whole_numbers(sizes, reading.layout.biased, n, seed)
         with contextlib.suppress(Exception):  # not every network has any size
             tried = _on(source, reading, sizes, problem)
             same = [m for m in _mistakes(reading, tried) if (m.line, m.kind, m.says) in told]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.homework.problems import Problem, close
+from jaxmlp.checking.homework.problems import Problem, close, differing
 from jaxmlp.checking.homework.reference import HIDDEN, OUTPUTS, Function
 from jaxmlp.checking.homework.understanding import Meaning
 
@@ -52,7 +52,7 @@ def _explains(
 ) -> bool:
     """Whether some mistakes together make the gradients that were received."""
     wrong = meaning.expected(problem, {each.line: each.value for each in some})
-    return all(close(v, meaning.scale * wrong[f"d{name}"]) for name, v in received.items())
+    return not differing(received, wrong, meaning.scale)
 
 
 def _mistakes(
@@ -95,6 +95,7 @@ Made = Iterator[tuple[str, str, Array]]
 def _of_the_output(z: Array, p: Array, problem: Problem, meaning: Meaning) -> Made:
     """∂C/∂z of the last layer."""
     t, n = problem.t, len(problem.x) if meaning.mean else 1
+    squared = meaning.kind == "squared error"
     g: Function = OUTPUTS[meaning.network.output]
     slope = g.slope(z, p)
     name = meaning.network.output
@@ -102,7 +103,7 @@ def _of_the_output(z: Array, p: Array, problem: Problem, meaning: Meaning) -> Ma
     if not np.isnan(slope).any():
         with np.errstate(all="ignore"):
             bare = first / slope
-        if "squared" in meaning.loss.name:
+        if squared:
             yield "missing slope", f"the derivative of the {name} at the output is left out", bare
             yield "slope twice", f"the derivative of the {name} is taken twice", first * slope
             yield "half of the slope", "it is multiplied by 1 − p alone", bare * (1 - p)
@@ -124,7 +125,6 @@ def _of_the_output(z: Array, p: Array, problem: Problem, meaning: Meaning) -> Ma
                 f"it is multiplied by the derivative of the {name}, which the loss cancels",
                 first * slope,
             )
-    squared = "squared" in meaning.loss.name
     bare = meaning.loss.first(z, p, 0 * t, g) if squared else p
     yield "labels left out", "the labels are not subtracted", bare / n
     yield "z for p", "the logits are in the place of the probabilities", (z - t) / n

@@ -138,6 +138,11 @@ def goals(names: list[str]) -> list[str]:
     return [*dict.fromkeys(ranked)]
 
 
+def is_forward(name: str) -> bool:
+    """Whether a function of a name is a forward pass."""
+    return bool(re.search(FORWARD, name, re.I)) and not re.search(NO_GOAL, name, re.I)
+
+
 def stem(name: str) -> str:
     """The weight whose gradient has a name, as w1 of dW1, W1_grad or grads['W1']."""
     last = re.sub(r"[\[\]'\".]+", " ", name).split()[-1] if name else ""

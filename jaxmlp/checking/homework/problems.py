@@ -1,7 +1,7 @@
 """Random numbers for a network, and the forms in which homework takes them."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +103,13 @@ def alike(right: Array, seen: Any) -> bool:
     return (fits and close(array.reshape(right.shape), right)) or (
         array.shape == right.shape[::-1] and close(array.T, right)
     )
+
+
+def differing(
+    received: Mapping[str, Array], right: Mapping[str, Array], scale: float
+) -> tuple[str, ...]:
+    """The names of gradients that are not a multiple of the right lines dW1, db1 and so on."""
+    return tuple(k for k, v in received.items() if not close(v, scale * right[f"d{k}"]))
 
 
 def close(received: Array, expected: Array) -> bool:

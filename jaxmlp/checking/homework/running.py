@@ -161,9 +161,3 @@ def _matched(
                 used.add(number)
                 break
     return (found, names) if len(found) == len(layout.slots) else None
-
-
-def widths(layout: Layout) -> tuple[int, ...]:
-    """The sizes of a layout's layers."""
-    shapes = [slot.shape[::-1] if slot.flipped else slot.shape for slot in layout.weights]
-    return (shapes[0][0], *(shape[1] for shape in shapes))

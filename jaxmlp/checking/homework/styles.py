@@ -12,12 +12,11 @@ import numpy as np
 from jaxmlp.checking.homework.calling import Caller
 from jaxmlp.checking.homework.invented import invented
 from jaxmlp.checking.homework.names import (
-    FORWARD,
     INITIAL,
     LITERAL,
-    NO_GOAL,
     Role,
     goals,
+    is_forward,
     plain,
     roles_of,
 )
@@ -90,7 +89,7 @@ class ObjectStyle(Style):
 
     def __init__(self, source: Source, found: Definitions, node: ast.ClassDef) -> None:
         """Get ready."""
-        self.found, self.cls = found, found.names[node.name]
+        self.cls = found.names[node.name]
         self.nodes = functions_in(source.tree) | functions_in(node)
         self.about = f"class {node.name}"
 
@@ -182,8 +181,7 @@ class GlobalStyle(FunctionStyle):
 def _call_forward(caller: Caller, goal: str) -> None:
     """Call the first function but one that is a forward pass."""
     for name in caller.functions:
-        is_one = re.search(FORWARD, name, re.I) and not re.search(NO_GOAL, name, re.I)
-        if name != goal and is_one:
+        if name != goal and is_forward(name):
             try:
                 caller.call(name)
             except Exception:  # not every one is a forward pass

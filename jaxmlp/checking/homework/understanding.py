@@ -15,7 +15,16 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.names import goals
-from jaxmlp.checking.homework.problems import CLOSE, FORMS, MANY, Form, Problem, alike, close, drawn
+from jaxmlp.checking.homework.problems import (
+    CLOSE,
+    FORMS,
+    MANY,
+    Form,
+    Problem,
+    alike,
+    differing,
+    drawn,
+)
 from jaxmlp.checking.homework.reference import (
     HIDDEN,
     LOSSES,
@@ -25,7 +34,7 @@ from jaxmlp.checking.homework.reference import (
     backward,
     forward,
 )
-from jaxmlp.checking.homework.running import CHANGE, Ran, run, widths
+from jaxmlp.checking.homework.running import CHANGE, Ran, run
 from jaxmlp.checking.homework.source import Definitions, Source
 from jaxmlp.checking.homework.styles import Begun, Style, styles
 from jaxmlp.checking.homework.weights import Layout, arrays_in, layouts, layouts_of_any_size
@@ -142,7 +151,7 @@ def _read(
     n: int,
 ) -> Iterator[Reading]:  # fmt: skip
     """What a function gives, with every network and loss that may be meant."""
-    problem = drawn(widths(layout), [b is not None for b in layout.biases], n, 1)
+    problem = drawn(layout.sizes, layout.biased, n, 1)
     ran = run(source, style, layout, form, goal, sizes, problem)
     for meaning in _meanings(problem, ran):
         yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
@@ -159,11 +168,7 @@ def _meanings(problem: Problem, ran: Ran) -> Iterator[Meaning]:
                 continue  # of one example both are the same
             right = backward(problem.weights, problem.x, problem.t, lines, network, loss, mean)
             scale = _scale(ran, right)
-            wrong = tuple(
-                name
-                for name, received in ran.gradients.items()
-                if not close(received, scale * right[f"d{name}"])
-            )
+            wrong = differing(ran.gradients, right, scale)
             value = float(np.sum(loss.each(lines["p"], problem.t)))
             told = any(
                 isinstance(each, float) and math.isclose(each, value / n, rel_tol=CLOSE)

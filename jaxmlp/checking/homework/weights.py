@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +111,17 @@ class Layout(NamedTuple):
     biases: tuple[Slot | None, ...]
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the layers, from the inputs on."""
+        shapes = [slot.shape[::-1] if slot.flipped else slot.shape for slot in self.weights]
+        return (shapes[0][0], *(shape[1] for shape in shapes))
+
+    @property
+    def biased(self) -> list[bool]:
+        """Whether each layer has a bias."""
+        return [bias is not None for bias in self.biases]
+
+    @property
     def slots(self) -> dict[str, Slot]:
         """All of them, by W1, b1, W2 and so on."""
         pairs = zip(self.weights, self.biases, strict=True)
@@ -118,21 +129,12 @@ class Layout(NamedTuple):
         return {name: slot for name, slot in itertools.chain(*named) if slot is not None}
 
 
-def arrays_in(
-    root: Any, into: Callable[[Any], bool] = lambda _: True
-) -> Iterator[tuple[Place, Array]]:
-    """All floating arrays in an object, dict or list, in their order.
-
-    Args:
-        root: where to look.
-        into: whether to look into an object.
-    """
-    yield from _arrays(root, (), into, set())
+def arrays_in(root: Any) -> Iterator[tuple[Place, Array]]:
+    """All arrays of numbers in an object, dict or list, in their order."""
+    yield from _arrays(root, (), set())
 
 
-def _arrays(
-    root: Any, steps: tuple[Any, ...], into: Callable[[Any], bool], seen: set[int]
-) -> Iterator[tuple[Place, Array]]:
+def _arrays(root: Any, steps: tuple[Any, ...], seen: set[int]) -> Iterator[tuple[Place, Array]]:
     if isinstance(root, np.ndarray):
         if root.dtype.kind in "fiu" and root.ndim <= 2:
             yield Place(steps), root
@@ -149,12 +151,12 @@ def _arrays(
         inner = [(f".{name}", getattr(root, name)) for name in root._fields]
     elif isinstance(root, (list, tuple)):
         inner = enumerate(root)
-    elif into(root) and hasattr(root, "__dict__"):
+    elif hasattr(root, "__dict__"):
         inner = [(f".{name}", value) for name, value in vars(root).items()]
     else:
         return
     for step, value in inner:
-        yield from _arrays(value, (*steps, step), into, seen)
+        yield from _arrays(value, (*steps, step), seen)
 
 
 def layouts(arrays: Sequence[tuple[Place, Array]], n_in: int, n_out: int) -> Iterator[Layout]:
