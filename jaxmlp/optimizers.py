@@ -15,10 +15,13 @@ def make_optimizer(
     hyper: Hyperparams, config: Config, n: int
 ) -> optax.GradientTransformationExtraArgs:
     """The optax optimizer of a run over `n` examples; hyperparameters may be traced."""
-    steps = max(2, config.epochs * -(-n // config.batch_size))
+    in_epoch = -(-n // config.batch_size)
+    steps = max(2, config.epochs * in_epoch)
     warmup = -(-steps // 20)
     schedules = {
         "constant": optax.constant_schedule(1.0),
+        "adaptive": optax.constant_schedule(1.0),  # `training.fallen` makes it smaller
+        "invscaling": lambda count: (count // in_epoch * n + 1.0) ** -hyper.power,
         "cosine": optax.cosine_decay_schedule(1.0, steps),
         "warmup_cosine": optax.warmup_cosine_decay_schedule(1 / warmup, 1.0, warmup, steps),
     }
@@ -34,6 +37,6 @@ def make_optimizer(
     if config.optimizer in ("sgd", "nesterov"):
         ahead = config.optimizer == "nesterov"
         return optax.chain(decay, optax.sgd(learning_rate, hyper.momentum, nesterov=ahead))
-    adam = optax.scale_by_adam(b1=hyper.momentum)
+    adam = optax.scale_by_adam(hyper.momentum, hyper.beta2, hyper.epsilon)
     parts = (decay, adam) if config.optimizer == "adam" else (adam, decay)
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))

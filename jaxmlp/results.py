@@ -14,6 +14,10 @@ from jaxmlp.settings import Config, Hyperparams, spoken
 if TYPE_CHECKING:
     from jaxmlp.plots import Picture
 
+# of the learning rate, for `schedule="adaptive"`, by scikit-learn's numbers
+FALL = np.float32(5)
+SMALLEST = np.float32(1e-6)
+
 
 class Metrics(NamedTuple):
     """What is measured once an epoch; scalars for one epoch, shape (epochs,) for a run.
@@ -151,17 +155,20 @@ def best_epoch_of(metrics: Metrics, config: Config) -> int | None:
     return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
 
-def last_epoch(values: np.ndarray, patience: int, tolerance: float) -> int | None:
+def last_epoch(values: np.ndarray, config: Config, hyper: Hyperparams) -> int | None:
     """After which epoch, from 1, the patience is over, as `keep_best` counts; None if it is not.
 
     Args:
         values: of `decisive`, shape (epochs,).
-        patience, tolerance: as in the settings.
+        config, hyper: with a patience.
     """
+    tolerance, rate, share = map(np.float32, (hyper.tolerance, hyper.learning_rate, 1))
     highest, since = np.float32(-np.inf), 0
     for epoch, now in enumerate(values.astype(np.float32), 1):
-        since = 0 if now > highest + np.float32(tolerance) else since + 1
+        since = 0 if now > highest + tolerance else since + 1
         highest = np.fmax(highest, now)
-        if since >= patience:
-            return epoch
+        if since >= config.patience:
+            if config.schedule != "adaptive" or rate * share <= SMALLEST:
+                return epoch
+            since, share = 0, share / FALL
     return None

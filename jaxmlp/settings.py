@@ -32,8 +32,10 @@ class Config:
         loss: softmax, for classes; squared, for real targets; sigmoid, for several labels at once.
         optimizer: from optax. `nesterov` is sgd with Nesterov's momentum. `adam` adds the weight
             decay to the gradient, `adamw` decays the weights directly (Loshchilov and Hutter 2019).
-        schedule: of the learning rate over the whole run: constant; cosine down to zero; or
-            a linear warm-up over the first twentieth and then cosine.
+        schedule: of the learning rate over the whole run: constant; cosine down to zero;
+            a linear warm-up over the first twentieth and then cosine; or two of scikit-learn's:
+            invscaling divides it by (examples seen by earlier epochs + 1) to the `power`, and
+            adaptive by 5 whenever the patience is over, until it is at most 10⁻⁶.
         batch_size: examples per step, or all of them if there are fewer; the last step of an
             epoch takes what is left over. The command takes 32 for a table.
         epochs: passes over the training examples.
@@ -56,7 +58,7 @@ class Config:
     bias: bool = True
     loss: Literal["softmax", "squared", "sigmoid"] = "softmax"
     optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"
-    schedule: Literal["constant", "cosine", "warmup_cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "warmup_cosine", "invscaling", "adaptive"] = "cosine"
     batch_size: int = 64
     epochs: int = 40
     augmentation: Literal["none", "mixup"] = "none"
@@ -87,6 +89,12 @@ class Config:
             raise ValueError(
                 f"metric is {self.metric!r}, but with the {self.loss} loss there is no such: "
                 f"choose one of {', '.join(METRICS[self.loss])}"
+            )
+
+        if self.schedule == "adaptive" and not self.patience:
+            raise ValueError(
+                "schedule is 'adaptive', but with patience 0 the learning rate never falls: give a "
+                "patience, or another schedule"
             )
 
     @property
@@ -127,6 +135,8 @@ class Hyperparams(NamedTuple):
         label_smoothing: ε in (1−ε)y + ε/n_out (Szegedy et al. 2016).
         mixup_alpha: α of λ ~ Beta(α, α), for `augmentation="mixup"`.
         tolerance: by how much the monitored number has to improve, for `patience`.
+        beta2, epsilon: β₂ and ε of adam and adamw (Kingma and Ba 2015, algorithm 1).
+        power: of the schedule invscaling.
     """
 
     learning_rate: Number = 4e-3
@@ -136,6 +146,9 @@ class Hyperparams(NamedTuple):
     label_smoothing: Number = 0.0
     mixup_alpha: Number = 0.2
     tolerance: Number = 0.0
+    beta2: Number = 0.999
+    epsilon: Number = 1e-8
+    power: Number = 0.5
 
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -147,6 +160,9 @@ _RANGES = {
     "label_smoothing": (0.0, 1.0),
     "mixup_alpha": (1e-3, _LARGEST),  # below, Beta samples underflow to 0/0
     "tolerance": (0.0, _LARGEST),
+    "beta2": (0.0, 0.999999),
+    "epsilon": (1e-30, _LARGEST),  # at 0, a parameter that has no gradient becomes 0/0
+    "power": (0.0, _LARGEST),
 }
 
 

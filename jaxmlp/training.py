@@ -22,7 +22,7 @@ from jaxmlp.metrics import figures
 from jaxmlp.network import forward_pass
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
-from jaxmlp.results import Metrics, Result, best_epoch_of, decisive, names_of
+from jaxmlp.results import FALL, SMALLEST, Metrics, Result, best_epoch_of, decisive, names_of
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.shuffling import permutation
 
@@ -37,11 +37,13 @@ class Best(NamedTuple):
         score: of it: the validation score, or less the loss that decides.
         since: how many epochs there were without an improvement; it counts no further than
             the patience.
+        share: of the learning rate that is left, for `schedule="adaptive"`.
     """
 
     params: Params
     score: Float[Scalar, ""]
     since: Integer[Scalar, ""]
+    share: Float[Scalar, ""] | None = None
 
 
 class TrainState(NamedTuple):
@@ -200,7 +202,9 @@ def fresh_state(params: Params, hyper: Hyperparams, config: Config, n: int) -> T
     """Given parameters and a fresh optimizer state for `n` training examples."""
     opt_state = make_optimizer(hyper, config, n).init(cast(Any, params))
     step = jnp.zeros((), jnp.int32)
-    best = Best(params, jnp.full((), -jnp.inf, jnp.float32), step) if config.patience else None
+    share = jnp.ones((), jnp.float32) if config.schedule == "adaptive" else None
+    lowest = jnp.full((), -jnp.inf, jnp.float32)
+    best = Best(params, lowest, step, share) if config.patience else None
     return TrainState(params, opt_state, step, best)
 
 
@@ -218,13 +222,13 @@ def run_epoch(
     config: Config,
 ) -> tuple[TrainState, Metrics]:
     """One pass over the training part, then the validation part: one compiled program."""
-    gradient = make_gradient(train_part, scale, config)
+    gradient, current = make_gradient(train_part, scale, config), fallen(state, hyper)
 
     def step(
         state: TrainState, rows: Integer[Array, " size"]
     ) -> tuple[TrainState, Float[Scalar, ""]]:
         value, grad = gradient(state.params, state.step, hyper, noise_key, weights, rows)
-        return update(state, grad, hyper, config, len(train_part.x)), value
+        return update(state, grad, current, config, len(train_part.x)), value
 
     order = permutation(order_key, len(train_part.x))
     state, train_loss = over_batches(step, state, order, config.batch_size)
@@ -263,19 +267,29 @@ def update(state: TrainState, grad: Any, hyper: Hyperparams, config: Config, n: 
     return state._replace(params=params, opt_state=opt_state, step=state.step + 1)
 
 
+def fallen(state: TrainState, hyper: Hyperparams) -> Hyperparams:
+    """The numbers of the next epoch: by then the learning rate may be smaller."""
+    if state.best is None or state.best.share is None:
+        return hyper
+    return hyper._replace(learning_rate=hyper.learning_rate * state.best.share)
+
+
 def keep_best(
     state: TrainState, metrics: Metrics, hyper: Hyperparams, config: Config
 ) -> TrainState:
     """The state after an epoch, which may be the best one so far; not once the patience is over."""
     if state.best is None:
         return state
-    params, highest, since = state.best
+    params, highest, since, share = state.best
     now = jnp.asarray(decisive(metrics, config), jnp.float32)
     going = since < config.patience
     better, enough = going & (now > highest), going & (now > highest + hyper.tolerance)
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, params)
     since = jnp.where(enough, 0, jnp.minimum(since + 1, config.patience))
-    return state._replace(best=Best(params, jnp.where(better, now, highest), since))
+    if share is not None:  # a smaller learning rate has the patience anew
+        again = (since == config.patience) & (hyper.learning_rate * share > SMALLEST)
+        since, share = jnp.where(again, 0, since), jnp.where(again, share / FALL, share)
+    return state._replace(best=Best(params, jnp.where(better, now, highest), since, share))
 
 
 def over_batches(

@@ -106,14 +106,14 @@ def test_settings_reach_the_run(capsys):
     flags = "--hidden 5 4 --activation tanh --no-bias --optimizer sgd --schedule constant "
     flags += "--batch-size 7 --epochs 2 --augmentation mixup --gradient autodiff --data-seed 3 "
     flags += "--seed 2 --learning-rate 0.01 --momentum 0.5 --weight-decay 1e-4 --init-scale 0.5 "
-    flags += "--label-smoothing 0.05 --mixup-alpha 0.3"
+    flags += "--label-smoothing 0.05 --mixup-alpha 0.3 --beta2 0.9 --epsilon 1e-3 --power 0.2"
     assert main(["train", "--data", data, "--out", "run", *flags.split()]) == 0
     run = load_run(Path("run"))
     assert run.config == jaxmlp.Config(
         hidden=(5, 4), activation="tanh", bias=False, optimizer="sgd", schedule="constant",
         batch_size=7, epochs=2, augmentation="mixup", gradient="autodiff", data_seed=3,
     )  # fmt: skip
-    assert run.hyper == jaxmlp.Hyperparams(0.01, 0.5, 1e-4, 0.5, 0.05, 0.3)
+    assert run.hyper == jaxmlp.Hyperparams(0.01, 0.5, 1e-4, 0.5, 0.05, 0.3, 0, 0.9, 1e-3, 0.2)
     assert (run.seed, run.data) == (2, data)
     assert [layer.weight.shape for layer in run.params] == [(6, 5), (5, 4), (4, 2)]
     result = jaxmlp.train(

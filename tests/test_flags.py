@@ -43,6 +43,9 @@ SETTINGS = {
     "--label-smoothing": ["1.01", *NUMBERS],
     "--mixup-alpha": ["0", *NUMBERS],
     "--tolerance": NUMBERS,
+    "--beta2": ["1", *NUMBERS],
+    "--epsilon": ["0", *NUMBERS],
+    "--power": NUMBERS,
     "--data": DATA,
     "--inputs": NAMES,
     "--target": ["label", ""],  # the data are no table
@@ -66,7 +69,7 @@ RIGHT = {
     "--tolerance": "1e-4", "--class-weight": "balanced", "--out": "new", "--seed": "1",
     "--halving": "3", "--keep": "all", "--at-once": "2", "--layers": "2", "--labels": "both",
     "--at-kink": "any", "--rtol": "1e-6", "--atol": "0", "--report": "report.md",
-    "--time-limit": "9",
+    "--time-limit": "9", "--beta2": "0.99", "--epsilon": "1e-6", "--power": "0.3",
 }  # fmt: skip
 COMMANDS = {
     "train": [],
@@ -168,7 +171,7 @@ def test_every_flag_is_here(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
     text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    pairs = re.findall(r"^[│ ] (--[a-z][a-z-]*)(?:, (--[a-z][a-z-]*))?", text, re.MULTILINE)
+    pairs = re.findall(r"^[│ ] (--[a-z][a-z0-9-]*)(?:, (--[a-z][a-z0-9-]*))?", text, re.MULTILINE)
     assert {flag for pair in pairs for flag in pair if flag} == {*FLAGS[command]}
 
 

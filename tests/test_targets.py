@@ -1,6 +1,7 @@
 """Training on real targets, on several labels at once, with weights, and with patience."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxmlp.data.preprocessing import undone
 from jaxmlp.evaluation import evaluate
 from jaxmlp.results import decisive
 from jaxmlp.sweeps import best, params_at, replay
+from jaxmlp.training import each_epoch
 from tests.strategies import tiny_dataset
 
 KEY = jax.random.key(0)
@@ -243,17 +245,21 @@ def test_patience_keeps_the_best_epoch(settings):
     )
 
 
-def test_a_sweep_has_patience():
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("constant", [0.001, 0.05, 0.3]), ("adaptive", [1e-6, 4e-6, 0.05, 0.3])],
+)
+def test_a_sweep_has_patience(schedule, rates):
     """Every trial stops for itself, though they train together, and the table holds its best."""
     dataset = tiny_dataset()
-    space = {"learning_rate": [0.001, 0.05, 0.3], "seed": range(2)}
-    table = jaxmlp.sweep(space, dataset, config=PATIENT, keep="all")
+    space, config = {"learning_rate": rates, "seed": range(2)}, replace(PATIENT, schedule=schedule)
+    table = jaxmlp.sweep(space, dataset, config=config, keep="all")
     assert len(np.unique(table.trained)) > 1
-    for rate in space["learning_rate"]:
+    for rate in rates:
         point = {"learning_rate": rate, "seed": 1}
         row = table.sel(point)
         hyper = Hyperparams(learning_rate=rate)
-        alone = jaxmlp.train(jax.random.key(1), hyper, dataset, config=PATIENT)
+        alone = jaxmlp.train(jax.random.key(1), hyper, dataset, config=config)
         assert int(row.trained) == len(alone.metrics.train_loss)
         assert np.isnan(row.validation_loss[int(row.trained) :]).all()
         jax.tree.map(
@@ -267,10 +273,23 @@ def test_a_sweep_has_patience():
     assert replay(table, {"learning_rate": 0.05, "seed": 1}, dataset).holds
 
 
-def test_a_patient_sweep_with_halving_goes_on(tmp_path):
+def test_an_adaptive_learning_rate_falls():
+    """Where nothing improves enough: by 5 after every two epochs, at last from 10⁻⁶ on."""
+    dataset, config = tiny_dataset(), replace(PATIENT, schedule="adaptive")
+    hyper = Hyperparams(learning_rate=2e-5, tolerance=9.0)
+    states = [state for state, _ in each_epoch(KEY, hyper, dataset, config=config)]
+    # the first epoch always improves
+    shares: Any = [state.best and state.best.share for state in states]
+    np.testing.assert_allclose(shares, [1, 1, 0.2, 0.2, 0.04, 0.04, 0.04], rtol=1e-6)
+    with pytest.raises(ValueError, match="schedule is 'adaptive', but with patience 0 the learn"):
+        replace(config, patience=0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "adaptive"])
+def test_a_patient_sweep_with_halving_goes_on(tmp_path, schedule):
     dataset = tiny_dataset()
     space = {"learning_rate": [0.001, 0.01, 0.05, 0.3]}
-    told = {"config": replace(PATIENT, epochs=8), "halving": 2}
+    told = {"config": replace(PATIENT, epochs=8, schedule=schedule), "halving": 2}
     whole = jaxmlp.sweep(space, dataset, **told)
 
     def stop(progress):

@@ -173,6 +173,7 @@ STEPS = 5 * 5  # 35 examples in batches of 8, five times
 SCHEDULES = {
     "constant": lambda rate: rate,
     "cosine": lambda rate: optax.cosine_decay_schedule(rate, STEPS),
+    "invscaling": lambda rate: lambda count: rate / (count // 5 * 35 + 1) ** 0.3,
     "warmup_cosine": lambda rate: optax.warmup_cosine_decay_schedule(rate / 2, rate, 2, STEPS),
 }
 
@@ -181,16 +182,23 @@ SCHEDULES = {
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam", "adamw"])
 def test_optimizers_are_those_of_optax(name, schedule):
     """Weights decay, biases do not; the schedule spans the whole run."""
-    hyper = Hyperparams(learning_rate=0.1, momentum=0.8, weight_decay=0.01)
+    hyper = Hyperparams(
+        learning_rate=0.1, momentum=0.8, weight_decay=0.01, beta2=0.9, epsilon=0.01, power=0.3
+    )
     params = jaxmlp.init_params(KEY, (3, 2))
     params = tuple(layer._replace(bias=jnp.ones(2)) for layer in params)
     rate = SCHEDULES[schedule](0.1)
     theirs = {
         "sgd": optax.sgd(rate, momentum=0.8),
         "nesterov": optax.sgd(rate, momentum=0.8, nesterov=True),
-        "adam": optax.adam(rate, b1=0.8),
+        "adam": optax.adam(rate, b1=0.8, b2=0.9, eps=0.01),
         "adamw": optax.adamw(
-            rate, b1=0.8, weight_decay=0.01, mask=lambda p: jax.tree.map(lambda a: a.ndim == 2, p)
+            rate,
+            b1=0.8,
+            b2=0.9,
+            eps=0.01,
+            weight_decay=0.01,
+            mask=lambda p: jax.tree.map(lambda a: a.ndim == 2, p),
         ),
     }[name]
     ours = make_optimizer(hyper, replace(CONFIG, optimizer=name, schedule=schedule, epochs=5), 35)

@@ -21,15 +21,20 @@ from jaxmlp.data import Batch
 from jaxmlp.data.arrays import LARGEST, refuse_first
 from jaxmlp.params import Layer
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.sklearn.lbfgs import minimize
 from jaxmlp.sweeps.together import Examples, Fit, Job, fill_up, fit_group, initial_layers
 
 ACTIVATIONS = {"logistic": "sigmoid"}  # by scikit-learn's name; the others have ours
 NAMES = {
     "activation": ("identity", "logistic", "tanh", "relu", "gelu"),
-    "solver": ("adam", "sgd", "adamw"),
-    "learning_rate": ("constant", "cosine", "warmup_cosine"),
+    "solver": ("adam", "sgd", "adamw", "lbfgs"),
+    "learning_rate": ("constant", "cosine", "warmup_cosine", "invscaling", "adaptive"),
 }
-NUMBERS = {"alpha": np.inf, "learning_rate_init": np.inf, "tol": np.inf, "momentum": 1, "beta_1": 1}
+BELOW_ONE = ("momentum", "beta_1", "beta_2")
+ENDLESS = ("alpha", "learning_rate_init", "tol", "epsilon", "power_t")
+NUMBERS = dict.fromkeys(BELOW_ONE, 1) | dict.fromkeys(ENDLESS, np.inf)
+SGD_ONLY = ("invscaling", "adaptive")
+COUNTS = {"max_iter": False, "n_iter_no_change": True, "max_fun": False}  # whether without end
 MOST = 200  # examples in a batch, by default
 VERY_LARGE = 1e4  # inputs or targets; standardised ones are of size one
 SPARSE = ("csr", "csc", "coo")
@@ -49,6 +54,7 @@ class Perceptron(BaseEstimator):
         batch_size: Any = "auto",
         learning_rate: Any = "constant",
         learning_rate_init: Any = 1e-3,
+        power_t: Any = 0.5,
         max_iter: Any = 200,
         shuffle: Any = True,
         random_state: Any = None,
@@ -60,7 +66,10 @@ class Perceptron(BaseEstimator):
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
+        beta_2: Any = 0.999,
+        epsilon: Any = 1e-8,
         n_iter_no_change: Any = 10,
+        max_fun: Any = 15_000,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -69,6 +78,7 @@ class Perceptron(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.random_state = random_state
@@ -80,7 +90,10 @@ class Perceptron(BaseEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
 
     classes_: Any
 
@@ -132,7 +145,7 @@ class Perceptron(BaseEstimator):
             job = self.prepare(X, y, sample_weight)
             if warm:
                 self._check_same(y)
-            self.keep(job, fit_group([job])[0], before)
+            self.keep(job, self._train(job), before)
         vars(self).pop("_state", None)  # partial_fit goes on from here
         if self.n_iter_ == self.max_iter:
             warnings.warn(
@@ -142,6 +155,11 @@ class Perceptron(BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _train(self, job: Job) -> Fit:
+        if self.solver != "lbfgs":
+            return fit_group([job])[0]
+        return minimize(job, int(self.max_iter), int(self.max_fun), float(self.tol))
 
     def digest(self, examples: Any) -> bytes:
         """What a fit depends on, in short; `examples` is of `digest_of`."""
@@ -183,6 +201,11 @@ class Perceptron(BaseEstimator):
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        if self.solver == "lbfgs":
+            raise ValueError(
+                "solver is 'lbfgs', which takes all examples at once: partial_fit trains on some, "
+                "give another solver"
+            )
         if self.early_stopping:
             raise ValueError("early_stopping is True: partial_fit trains for one epoch, give False")
         keep_programs()
@@ -231,7 +254,7 @@ class Perceptron(BaseEstimator):
             and all(isinstance(each, Integral) and int(each) > 0 for each in listed)
         ):
             raise ValueError(f"hidden_layer_sizes is {widths!r}: give integers ≥ 1, as (64, 32)")
-        for name, endless in (("max_iter", False), ("n_iter_no_change", True)):
+        for name, endless in COUNTS.items():
             value = getattr(self, name)
             if endless and isinstance(value, float) and value == np.inf:
                 continue
@@ -252,7 +275,7 @@ class Perceptron(BaseEstimator):
             kept = np.flatnonzero(weights)
             x, labels, weights = x[kept], labels[kept], weights[kept]
         held = None
-        if self.early_stopping:
+        if self.early_stopping and self.solver != "lbfgs":
             one = is_classifier(self) and (labels.ndim == 1 or labels.shape[1] == 1)
             rows, out = _hold_out(
                 len(x), self.validation_fraction, seed, labels.ravel() if one else None
@@ -263,7 +286,8 @@ class Perceptron(BaseEstimator):
         size = MOST if self.batch_size == "auto" else self.batch_size
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"batch_size is {size!r}: give 'auto' or an integer ≥ 1")
-        train, weights, size = fill_up(Batch(x, labels), weights, int(size))
+        size = len(x) if self.solver == "lbfgs" else int(size)
+        train, weights, size = fill_up(Batch(x, labels), weights, size)
         n_out = labels.shape[1] if labels.ndim == 2 else len(self.classes_)
         return Examples(train, weights, size, held, n_out)
 
@@ -275,13 +299,17 @@ class Perceptron(BaseEstimator):
         patience = int(min(self.n_iter_no_change + 1, epochs))
         if not self.early_stopping and patience == epochs:
             patience = 0
-        ahead = self.solver == "sgd" and self.nesterovs_momentum
+        solver, schedule = self.solver, self.learning_rate
+        if (schedule == "adaptive" and not patience) or (schedule in SGD_ONLY and solver != "sgd"):
+            schedule = "constant"
+        if solver == "sgd" and self.nesterovs_momentum:
+            solver = "nesterov"
         config = Config(
             hidden=tuple(int(width) for width in widths),
             activation=ACTIVATIONS.get(self.activation, self.activation),  # type: ignore[arg-type]
             loss=self._loss(examples.train.labels),  # type: ignore[arg-type]
-            optimizer="nesterov" if ahead else self.solver,  # type: ignore[arg-type]
-            schedule=self.learning_rate,  # type: ignore[arg-type]
+            optimizer="sgd" if solver == "lbfgs" else solver,  # type: ignore[arg-type]
+            schedule=schedule,  # type: ignore[arg-type]
             batch_size=examples.batch_size,
             epochs=epochs,
             patience=patience,
@@ -312,6 +340,9 @@ class Perceptron(BaseEstimator):
             momentum=float(self.momentum if self.solver == "sgd" else self.beta_1),
             weight_decay=float(self.alpha if self.solver == "adamw" else self.alpha / in_batch),
             tolerance=float(self.tol),
+            beta2=float(self.beta_2),
+            epsilon=float(self.epsilon),
+            power=float(self.power_t),
         )
 
     def keep(self, job: Job, fit: Fit, before: Sequence[float] = ()) -> None:

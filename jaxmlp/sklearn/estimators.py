@@ -18,11 +18,15 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     Args:
         hidden_layer_sizes: widths of the hidden layers.
         activation: of these: identity, logistic, tanh, relu or gelu.
-        solver: adam, sgd with momentum, or adamw.
+        solver: adam, sgd with momentum, adamw, or lbfgs for few examples, which takes all of them
+            in every step, in float64; parameters of batches and of learning rates mean nothing
+            to it, nor does early stopping.
         alpha: of the penalty alpha ‖W‖² / 2, divided by the size of a batch; of adamw, the decay.
         batch_size: examples in a batch; by default at most 200.
-        learning_rate: constant, cosine or warmup_cosine.
+        learning_rate: constant, cosine or warmup_cosine; of sgd also invscaling and adaptive,
+            which are constant for the others, as in scikit-learn.
         learning_rate_init: the largest learning rate.
+        power_t: of invscaling.
         max_iter: epochs at most.
         shuffle: whether the examples come in another order in every epoch.
         random_state: of the initial weights and the order of the examples.
@@ -30,12 +34,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             loss, or with early stopping the validation score, did not improve by tol. The
             parameters of the best epoch are kept. With np.inf, or without early stopping as many
             epochs as max_iter, all are trained; without early stopping the last ones are kept.
+            lbfgs ends where no slope is larger than tol.
         verbose: whether the losses are printed.
         warm_start: whether `fit` goes on from the parameters of the fit before.
         momentum, nesterovs_momentum: of sgd, and whether it looks ahead.
-        beta_1: of adam and adamw.
+        beta_1, beta_2, epsilon: of adam and adamw.
         early_stopping, validation_fraction: hold out that share of the examples, and look at the
             accuracy on it.
+        max_fun: how often lbfgs asks for a gradient, at most.
         class_weight: "balanced", or a dict of weights by class; None if classes count alike.
 
     Attributes:
@@ -53,6 +59,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         batch_size: Any = "auto",
         learning_rate: Any = "constant",
         learning_rate_init: Any = 1e-3,
+        power_t: Any = 0.5,
         max_iter: Any = 200,
         shuffle: Any = True,
         random_state: Any = None,
@@ -64,7 +71,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
+        beta_2: Any = 0.999,
+        epsilon: Any = 1e-8,
         n_iter_no_change: Any = 10,
+        max_fun: Any = 15_000,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -75,6 +85,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             batch_size=batch_size,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
+            power_t=power_t,
             max_iter=max_iter,
             shuffle=shuffle,
             random_state=random_state,
@@ -86,7 +97,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
         )
         self.class_weight = class_weight
 
@@ -216,6 +230,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         batch_size: Any = "auto",
         learning_rate: Any = "constant",
         learning_rate_init: Any = 1e-3,
+        power_t: Any = 0.5,
         max_iter: Any = 200,
         shuffle: Any = True,
         random_state: Any = None,
@@ -227,7 +242,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         early_stopping: Any = False,
         validation_fraction: Any = 0.1,
         beta_1: Any = 0.9,
+        beta_2: Any = 0.999,
+        epsilon: Any = 1e-8,
         n_iter_no_change: Any = 10,
+        max_fun: Any = 15_000,
     ) -> None:
         super().__init__(
             hidden_layer_sizes,
@@ -237,6 +255,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             batch_size=batch_size,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
+            power_t=power_t,
             max_iter=max_iter,
             shuffle=shuffle,
             random_state=random_state,
@@ -248,7 +267,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
         )
         self.loss = loss
 

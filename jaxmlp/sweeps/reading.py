@@ -111,7 +111,7 @@ def space_of(table: Any) -> Space:
             raise ValueError(f"unknown settings {', '.join(sorted(strange))}")
         base = Trial(
             Config(**_with_tuples({name: rest[name] for name in STATIC})),
-            Hyperparams(**{name: rest[name] for name in Hyperparams._fields}),
+            Hyperparams(**{name: rest[name] for name in Hyperparams._fields if name in rest}),
             rest[SEED],
         )
         found = [

@@ -19,6 +19,7 @@ from jaxmlp.shuffling import permutation
 from jaxmlp.sweeps.space import Trial
 from jaxmlp.training import (
     TrainState,
+    fallen,
     fresh_state,
     keep_best,
     make_gradient,
@@ -263,11 +264,11 @@ def epoch_in_order(
     change = jax.vmap(
         jax.vmap(partial(update, config=config, n=n)), (rows_of, rows_of.params, None), rows_of
     )
-    keys = jax.random.wrap_key_data(noise)
+    keys, current = jax.random.wrap_key_data(noise), fallen(states, hypers)
 
     def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
         values, grads = gradient(states.params, states.step, hypers, keys, weights, rows)
-        return change(states, grads, hypers), values
+        return change(states, grads, current), values
 
     trained, train_loss = over_batches(step, states._replace(best=None), order, config.batch_size)
     states = trained._replace(best=states.best)

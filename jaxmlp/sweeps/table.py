@@ -76,7 +76,7 @@ def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
         if not config.patience:
             continue
         deciding = decisive(Metrics(*metrics[:, number, : ends[number]]), config)
-        if last := last_epoch(np.asarray(deciding), config.patience, float(hyper.tolerance)):
+        if last := last_epoch(np.asarray(deciding), config, hyper):
             metrics[:, number, last:], ends[number], finished[number] = np.nan, last, True
     return Columns(metrics, ends, finished)
 

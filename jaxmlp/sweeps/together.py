@@ -207,6 +207,8 @@ def _leaves(job: Job, like: TrainState) -> Sequence[np.ndarray]:
     state = state._replace(params=job.params)
     if state.best is not None:
         best = state.best._replace(params=job.params, score=np.full((), -np.inf, np.float32))
+        if best.share is not None:
+            best = best._replace(share=np.ones((), np.float32))
         state = state._replace(best=best)
     return jax.tree.leaves(state)
 
@@ -217,7 +219,7 @@ def _fit_of(number: int, job: Job, states: TrainState, metrics: Metrics) -> Fit:
     curves = Metrics(*(values[number] for values in metrics))
     if job.config.patience:
         deciding = np.asarray(decisive(curves, job.config))
-        last = last_epoch(deciding, job.config.patience, float(job.hyper.tolerance))
+        last = last_epoch(deciding, job.config, job.hyper)
         curves = Metrics(*(values[:last] for values in curves))
     return Fit(cast(TrainState, state).chosen, curves, jax.tree.leaves(state))
 

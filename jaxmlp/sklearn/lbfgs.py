@@ -1,0 +1,73 @@
+"""L-BFGS on all examples at once, by SciPy: scikit-learn's solver for few examples."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.optimize
+
+from jaxmlp.data import Batch
+from jaxmlp.gradient import manual_value_and_grad
+from jaxmlp.params import Layer
+from jaxmlp.results import Metrics
+from jaxmlp.sweeps.together import Fit, Job
+
+
+def minimize(job: Job, max_iter: int, max_fun: int, tol: float) -> Fit:
+    """Minimize the loss on all examples and the penalty on the weights (Liu and Nocedal 1989).
+
+    Args:
+        job: of which the optimizer, its numbers and the batches do not count.
+        max_iter, max_fun: how many steps, and how many gradients, at most.
+        tol: the largest slope at which it ends.
+
+    Returns:
+        The parameters, and as losses those after every step, with the penalty.
+    """
+    config, decay = job.config, float(job.hyper.weight_decay)
+    before = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), job.params)
+    leaves, tree = jax.tree.flatten(before)
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    losses: list[float] = []
+
+    def layers_of(numbers: np.ndarray) -> Any:
+        parts = np.split(numbers, ends)
+        return jax.tree.unflatten(
+            tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        )
+
+    # in float64, as a line search in float32 ends where rounding hides the slope
+    with jax.enable_x64(True):
+        labels = job.examples.train.labels
+        real = labels if labels.ndim == 1 else labels.astype(np.float64)
+        batch = jax.device_put(Batch(job.examples.train.x.astype(np.float64), real))
+        weights = job.examples.weights.astype(np.float64)
+        weights = jax.device_put(weights * (len(weights) / weights.sum()))  # a mean over them (38)
+
+        def with_slopes(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+            layers = layers_of(numbers)
+            value, grad = manual_value_and_grad(
+                layers, batch, weights=weights, activation=config.activation, loss=config.loss
+            )
+            squares = sum(float(np.sum(layer.weight**2)) for layer in layers)
+            slopes = [
+                Layer(slope.weight + decay * layer.weight, slope.bias)
+                for slope, layer in zip(grad, layers, strict=True)
+            ]
+            flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slopes)])
+            return float(value) + decay / 2 * squares, flat
+
+        def after_step(intermediate_result: Any) -> None:
+            losses.append(float(intermediate_result.fun))
+
+        found = scipy.optimize.minimize(
+            with_slopes,
+            np.concatenate([leaf.ravel() for leaf in leaves]),
+            method="L-BFGS-B",
+            jac=True,
+            callback=after_step,
+            options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+        )
+    curve: Any = np.asarray(losses or [found.fun])
+    params = jax.tree.map(lambda leaf: leaf.astype(np.float32), layers_of(found.x))
+    return Fit(params, Metrics(curve, curve, curve), [])
