@@ -1,7 +1,7 @@
 """From wrong numbers to a reason and the smallest example: the explainers, one after another."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.cases import Case, cast, moved
+from jaxmlp.checking.cases import Case, cast
+from jaxmlp.checking.causes import Attempt, Known, Seen, by_its_rule, by_its_size, is_told
 from jaxmlp.checking.diagnosis.evidence import evidence_of
 from jaxmlp.checking.diagnosis.steps import Found, Step, find, find_step, find_two
-from jaxmlp.checking.factors import CLOSE, VARYING
 from jaxmlp.checking.leafwise import UNEXPLAINED, faults
 from jaxmlp.checking.models import AnyModel
 from jaxmlp.checking.network.equations import Worked, diagnose, work
@@ -21,51 +21,12 @@ from jaxmlp.checking.network.locating import locate
 from jaxmlp.checking.report import Diagnosis, Example
 from jaxmlp.checking.shrinking import find_smallest
 from jaxmlp.checking.slicing import sliced
-from jaxmlp.checking.trials import Trial, largest
+from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.trees import as_float64
 from jaxmlp.checking.verdict import clipped, exchanged
 
-LOOSE = ("stale value", "derivative at the wrong place", "missing term", "extra term")
-VAGUE = (UNEXPLAINED, VARYING, "precision lost")  # not what it is, but what it looks like
-MISLED = ("wrong rule", "wrong jax.grad", "precision lost")  # findings about jax.grad itself
-TINY_ERROR = 1e-5  # of the largest entry: a mistake may be an ε, or lost digits
-NEARBY = 1e-4  # relative move of parameters, with which a smooth error hardly changes
 HINT = "; to find the line, name what the loss goes through by `tap`, and use check_lines"
 VISIBLE = 1e-4  # of the largest error, that the smallest example has to show
-
-Attempt = Callable[..., Trial]  # of a model, a case and a dtype
-Known = Mapping[str, Callable[..., Any]]
-
-
-class Seen(NamedTuple):
-    """What an explainer looks at.
-
-    Attributes:
-        model: of the loss.
-        attempt: runs the gradient on a case: (model, case, dtype).
-        quick: the model with a rough bound, for small cases.
-        tried: all trials in one dtype that could be compared.
-        wrong: those of them with wrong numbers.
-        small: the smallest case that shows it.
-        known: what might have been computed by mistake, by name.
-    """
-
-    model: AnyModel
-    attempt: Attempt
-    quick: AnyModel
-    tried: Sequence[Trial]
-    wrong: Sequence[Trial]
-    small: Trial
-    known: Known
-
-    @property
-    def ever(self) -> set[str]:
-        """The names of the leaves that are ever wrong."""
-        return {name for trial in self.wrong for name in trial.wrong}
-
-    def diagnosis(self, names: Sequence[str], kind: str, says: str) -> Diagnosis:
-        """A diagnosis of some leaves."""
-        return Diagnosis(tuple(names), self.model.equations(names), kind, says)
 
 
 class Told(NamedTuple):
@@ -100,7 +61,7 @@ def explain(
         seen = Seen(model, attempt, quick, tried, alike, small, known)
         explainers = OF_LINES if model.lines_known else OF_LEAVES
         told = next(told for explainer in explainers if (told := explainer(seen)))
-        diagnosis = _by_its_rule(_by_its_size(told.diagnosis, seen), seen)
+        diagnosis = by_its_rule(by_its_size(told.diagnosis, seen), seen)
         return diagnosis, model.example(small, told.worked, told.located)
 
 
@@ -138,16 +99,16 @@ def by_line(seen: Seen) -> Told:
     observed = [seen.model.observe(trial) for trial in seen.wrong]
     located = _located(seen, observed)
     whole = located is not None and located.holds(observed)
-    if not (_told(leaves) or (located and whole)) and (
+    if not (is_told(leaves) or (located and whole)) and (
         found := find_two(seen.model.steps, _traced(seen), seen.model.known)
     ):
         return _explained(seen, found)
-    if not located or (_told(leaves) and located.at_ends):
+    if not located or (is_told(leaves) and located.at_ends):
         return Told(leaves, located=located)
     every = {leaf.name for trial in seen.tried for leaf in trial.leaves}
     lines = [line.name for line in located.lines]
     names = [name for name in lines if name in seen.ever or name not in every] or lines
-    told = _told(leaves) and ";" not in leaves.says  # one sentence for all leaves
+    told = is_told(leaves) and ";" not in leaves.says  # one sentence for all leaves
     kind, says = (leaves.kind, leaves.says) if told else (UNEXPLAINED, located.says)
     if not whole:
         says += ", on dense numbers; on others that alone does not explain all"
@@ -205,11 +166,6 @@ def _located(seen: Seen, observed: Sequence[Observation]) -> Located | None:
     return locate(ask, pairs, biased, {len(trial.case.params) for trial in seen.tried})
 
 
-def _told(diagnosis: Diagnosis) -> bool:
-    """Whether it is said what the mistake is, and not only what it looks like."""
-    return not any(vague in diagnosis.kind for vague in VAGUE)
-
-
 def _by_leaves(seen: Seen) -> Diagnosis:
     """What is wrong with each leaf, whatever was computed before it."""
     others = {name: functools.partial(_leaves_of, of) for name, of in seen.known.items()}
@@ -223,7 +179,7 @@ def _by_leaves(seen: Seen) -> Diagnosis:
 
 def _at_a_step(diagnosis: Diagnosis, step: Step | None, tried: Sequence[Trial]) -> Diagnosis:
     """The diagnosis, with the step of the loss to which it comes down."""
-    vague = not _told(diagnosis) or ";" in diagnosis.says
+    vague = not is_told(diagnosis) or ";" in diagnosis.says
     if step is None:
         return replace(diagnosis, says=diagnosis.says + HINT) if vague else diagnosis
     leaves = {leaf.name for trial in tried for leaf in trial.leaves}
@@ -258,53 +214,6 @@ def _row_gradient(model: Any, trial: Trial, rows: slice) -> Any:
         return model.expected(trial.case.params, jax.tree.map(lambda leaf: leaf[rows], batch))
     except ValueError:
         return None  # a batch that cannot be cut, or a loss that wants all of it
-
-
-def _by_its_size(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
-    """The diagnosis, or that tiny errors are no rounding: they hardly change with the parameters.
-
-    What an ε that is added in a loss does is smooth; what rounding does is not.
-    """
-    trial = seen.wrong[0]
-    if not all(
-        largest(leaf.expected) for each in seen.wrong for leaf in each.leaves if not leaf.right
-    ):
-        return diagnosis  # beside 0 nothing is small
-    share = max(
-        largest(leaf.received - leaf.expected) / (largest(leaf.expected) or 1.0)
-        for each in seen.wrong
-        for leaf in each.leaves
-    )
-    loose = diagnosis.kind in LOOSE or not _told(diagnosis) or "multiplied by 1" in diagnosis.says
-    if not (loose and share < TINY_ERROR and trial.dtype == "float64" and trial.finite):
-        return diagnosis
-    beside = replace(trial.case, params=moved(trial.case.params, 1, NEARBY, 0.0))
-    other = seen.attempt(seen.model, cast(beside, trial.dtype), trial.dtype)
-    for one, two in zip(trial.leaves, other.leaves, strict=False):
-        error, changed = (each.received - each.expected for each in (one, two))
-        if largest(changed - error) > 0.1 * largest(error) + 4 * float(np.max(one.allowed)):
-            return diagnosis
-    says = (
-        f"off by {share:.0e} of the largest entry, as if an ε in the loss, or in the gradient, "
-        f"were left out; rtol={2 * share:.0e} accepts that"
-    )
-    also = () if diagnosis.kind in VAGUE else (f"{diagnosis.kind}: {diagnosis.says}",)
-    return replace(diagnosis, kind="ε", says=says, also=also)
-
-
-def _by_its_rule(diagnosis: Diagnosis, seen: Seen) -> Diagnosis:
-    """The diagnosis, or that the gradient is that of JAX, which is wrong itself."""
-    derivative = seen.model.derivative
-    found = [derivative.findings[kind] for kind in MISLED if kind in derivative.findings]
-    for trial in seen.wrong if found else ():
-        misled = derivative.by_jax(trial.case.params, trial.case.batch)
-        for leaf, other in zip(trial.leaves, misled, strict=True):
-            near = leaf.allowed + CLOSE * largest(leaf.expected)
-            if not np.all(np.abs(leaf.received - other) <= near):
-                return diagnosis
-    if not found:
-        return diagnosis
-    return replace(diagnosis, kind=found[0].kind, says=found[0].says, also=(), places=())
 
 
 def _largest_error(trial: Trial) -> float:

@@ -25,9 +25,10 @@ from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.programs.recording import NAME, Operation, Place
 from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.report import Diagnosis, Example, Row
+from jaxmlp.checking.returned import unlike
 from jaxmlp.checking.shrinking import smallest_given
 from jaxmlp.checking.taps import Lines, choices_at, lines_of, true_lines, with_names
-from jaxmlp.checking.trials import Leaf, Trial, unlike
+from jaxmlp.checking.trials import Leaf, Trial
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.trees import as_float64, leaf_names
 

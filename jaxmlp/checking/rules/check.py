@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
@@ -15,7 +16,7 @@ from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.domains import Domain, domains_of
 from jaxmlp.checking.rules.findings import Found, told
 from jaxmlp.checking.rules.formulas import Formula, by_distribution, by_formula
-from jaxmlp.checking.rules.function import Function, digits
+from jaxmlp.checking.rules.function import Function
 from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import lost
 from jaxmlp.checking.rules.names import argument_names, name_of
@@ -246,11 +247,11 @@ class _Check:
 
     def _in_fewer_digits(self, first: Order, dtype: str) -> Iterator[Found]:
         """What is lost in a dtype, more than the rounding of its inputs explains."""
-        narrow = self.jacobian.of(self.whole.in_dtype(dtype))
+        narrow, eps = self.jacobian.of(self.whole.in_dtype(dtype)), float(jnp.finfo(dtype).eps)
         right = {row.tobytes() for row in first.right}
         for place, point in enumerate(self.looked):
             row = narrow.function.rounded(point.row)
-            near = np.allclose(row, point.row, rtol=16 * digits(dtype), atol=0)
+            near = np.allclose(row, point.row, rtol=16 * eps, atol=0)
             if point.row.tobytes() not in right or not near:
                 continue  # wrong anyway, or out of the dtype's range
             value, wide = narrow.function.one(row), self.whole.one(row)
@@ -267,7 +268,8 @@ class _Check:
     ) -> Iterator[Found]:
         """What one mode loses in one part at one point."""
         dtype = narrow.function.dtype
-        rows = [row * (1 + sign * digits(dtype)) for sign in (0, 1, -1)]
+        eps = float(jnp.finfo(dtype).eps)
+        rows = [row * (1 + sign * eps) for sign in (0, 1, -1)]
         true, *beside = (self.jacobian.products(mode, each, part)[1] for each in rows)
         _, got = narrow.products(mode, row, part)
         with np.errstate(all="ignore"):

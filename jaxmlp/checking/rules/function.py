@@ -294,9 +294,3 @@ def _traced(function: Callable[..., Any], leaves: Sequence[Any]) -> Any:
     if is_long(program.jaxpr):
         return program, compiled(program)
     return program, Machine()
-
-
-@functools.cache
-def digits(dtype: str) -> float:
-    """The distance from 1 to the next number of a dtype."""
-    return float(jnp.finfo(dtype).eps)
