@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmlp.checking import GradientMismatch, check_lines, tap
+from jaxmlp.checking import GradientMismatch, check_gradient, check_lines, tap
 from jaxmlp.checking.lines import examine_lines
 from jaxmlp.checking.network.naming import parse
 from jaxmlp.checking.network.shapes import SHAPES, Shape
@@ -251,6 +251,37 @@ def test_what_are_no_lines_of_ones_own():
         check_lines(lines_of_ones_own(), loss_of_ones_own)
     with pytest.raises(ValueError, match="no cases are given"):
         check_lines(lines_of_ones_own(), loss_of_ones_own, cases=[])
+
+
+def tapped_in_scan(params, x):
+    w, u = params
+    return jnp.sum(jax.lax.scan(lambda h, row: (tap("h", jnp.tanh(h * u + row @ w)), 0), 0.1, x)[0])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        tapped_in_scan,
+        lambda params, x: jnp.sum(jax.jit(lambda w: tap("h", x @ w))(params[0])) * params[1],
+        lambda params, x: jnp.sum(jax.vmap(lambda row: tap("h", row @ params[0]))(x)) * params[1],
+    ],
+)
+def test_taps_inside_a_loop(loss):
+    """`check_lines` cannot move them, and says so; without it they give steps their names."""
+    cases = [((np.array([0.3, -0.2]), 0.7), np.array([[1.0, 2.0], [0.5, -0.4], [2.0, 1.0]]))]
+    with pytest.raises(ValueError, match="a tap is inside a loop, such as lax"):
+        check_lines(lambda params, x: {"h": 0.0}, loss, cases=cases)
+
+
+def test_a_leaf_that_is_a_number_keeps_its_name():
+    cases = [((np.array([0.3, -0.2]), 0.7), np.array([[1.0, 2.0], [0.5, -0.4], [2.0, 1.0]]))]
+
+    def wrong(params, x):
+        dw, du = jax.grad(tapped_in_scan)(params, x)
+        return dw, -du
+
+    with pytest.raises(GradientMismatch, match=r"∂C/∂1: sign: the sign is wrong, at test_check"):
+        check_gradient(wrong, tapped_in_scan, cases=cases)
 
 
 @pytest.mark.parametrize(

@@ -119,17 +119,28 @@ def true_lines(
         arguments = as_float64((params, batch, dict(values), dict(derivatives)))
         try:
             lines = lines_of(loss, plain)(*arguments, sides)
-        except jax.errors.UnexpectedTracerError:
-            raise ValueError(
-                "a tap is inside a loop, such as lax.scan, or inside vmap: name what goes into "
-                "the loop and what comes out of it"
-            ) from None
         except jax.errors.JAXTypeError as error:
+            if isinstance(error, jax.errors.UnexpectedTracerError) or _can_be_traced(
+                loss, *arguments[:2]
+            ):
+                raise ValueError(
+                    "a tap is inside a loop, such as lax.scan, or inside vmap or jit: name what "
+                    "goes into it and what comes out of it"
+                ) from None
             raise not_jax(
                 loss, error, "its lines are found by differentiating at its taps"
             ) from None
         reached = _reached(loss, *arguments[:2])  # trees of JAX forget the order of a dict
     return lines._replace(values={name: lines.values[name] for name in reached})
+
+
+def _can_be_traced(loss: Callable[..., Any], params: Any, batch: Any) -> bool:
+    """Whether the loss is JAX, apart from its taps."""
+    try:
+        jax.eval_shape(lambda *arguments: loss(*arguments), params, batch)
+    except jax.errors.JAXTypeError:
+        return False
+    return True
 
 
 def choices_at(loss: Callable[..., Any], params: Any, batch: Any, every: bool) -> Iterator[Choice]:

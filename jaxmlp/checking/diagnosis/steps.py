@@ -177,4 +177,4 @@ def _sources(tape: Tape, places: Sequence[Place]) -> tuple[Source, ...]:
 
 
 def _name(names: dict[Place, str], place: Place) -> str:
-    return f"∂C/∂{names[place]}" if place in names else ""
+    return f"∂C/∂{names[place]}" if names.get(place) else ""  # a leaf may be a number alone
