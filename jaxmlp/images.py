@@ -49,8 +49,8 @@ def read_image(
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
             real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape, or (n, …) of
             several, holds raw numbers like the training examples'. But where those were pixels,
-            real numbers up to 1 are brightness, and so are 8-bit numbers beyond all of the
-            training examples', from 0 to 255.
+            real numbers up to 1 are brightness, and so are whole numbers from 0 to 255 that go
+            beyond all of the training examples'.
         framing: of the images that the network was trained on.
         preprocessing: of the numbers that it was trained on.
 
@@ -78,12 +78,22 @@ def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> See
     """What an .npy file holds: inputs as they are, or a picture of another size."""
     shape = framing.image_shape
     array = _read_npy(path, shape)
-    white = 255 if array.dtype == np.uint8 else 1
+    n_in, white = math.prod(shape), 255 if array.dtype.kind in "iu" else 1
     if not _are_inputs(array.shape, shape):
-        return _of_picture(_as_picture(array, white), framing, preprocessing)
-    rows = array.reshape(-1, math.prod(shape))
+        try:
+            return _of_picture(_as_picture(array, white), framing, preprocessing)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; its shape {array.shape} is that of a picture, and not of examples of "
+                f"{n_in} numbers"
+            ) from error
+    rows = array.reshape(-1, n_in)
     if not _is_brightness(rows, preprocessing):
-        return Seen(preprocessing(rows), AS_IT_IS)
+        beyond = rows.min() < preprocessing.low or rows.max() > preprocessing.high
+        said = (
+            f", beyond the training examples' {preprocessing.low:.3g} to {preprocessing.high:.3g}"
+        )
+        return Seen(preprocessing(rows), AS_IT_IS + said * bool(beyond))
     brightness = rows.astype(np.float32) / white
     inputs = np.stack([preprocessing.of_brightness(row) for row in brightness])
     return Seen(inputs, AS_IT_IS if white == 1 else f"{AS_IT_IS}, with 255 as white")
@@ -92,8 +102,10 @@ def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> See
 def _is_brightness(array: np.ndarray, preprocessing: Preprocessing) -> bool:
     """Whether an array of the training examples' shape cannot hold numbers like theirs."""
     white = float(1 / preprocessing.scale) if preprocessing.kind == "pixels" else None
-    if array.dtype == np.uint8:
-        return bool(array.max() > preprocessing.high) or (white is not None and white > 255)
+    if array.dtype.kind in "iu":
+        eight_bits = array.dtype == np.uint8 or bool(array.min() >= 0 and array.max() <= 255)
+        deep = array.dtype == np.uint8 and white is not None and white > 255
+        return (eight_bits and bool(array.max() > preprocessing.high)) or deep
     real = array.dtype.kind in "fb"
     return white is not None and white > 1 and real and bool(array.max() <= 1)
 

@@ -384,13 +384,16 @@ def test_the_printed_code_reads_codes_with_gaps_as_predict_does(ending, capsys):
     table = pd.DataFrame({"zone": zone, "member": ["true", "False"] * 30, "a": zone})
     table["group"] = pd.Categorical([7, 8, None] * 20)
     table["flag"] = pd.array([True, None, False] * 20, "boolean")
+    table["truth"], table["level"] = table.flag, ["1.0", "2"] * 30
+    table["size"] = pd.Categorical(["1.0", "12.0"] * 30)
     table["y"] = ["k", "l"] * 30
     for name, frame in (("t", table), ("new", table.dropna())):
         if ending == "parquet":
             frame.to_parquet(f"{name}.parquet")
         else:
             frame.astype({"zone": float}).to_csv(f"{name}.csv", index=False)
-    flags = ["--target", "y", "--epochs", "2", "--missing", "impute", "--categorical", "zone"]
+    flags = ["--target", "y", "--epochs", "2", "--missing", "impute", "--categorical"]
+    flags += ["zone", "truth", "level", "size"]
     assert main(["train", "--data", f"t.{ending}", *flags, "--out", "r"]) == 0
     assert main(["export", "r", "--to", "sklearn"]) == 0
     predicts_alike(printed_code(capsys.readouterr().out.partition("wrote ")[2]), ending)

@@ -251,10 +251,24 @@ def test_arrays_of_pixels_are_raw_numbers_or_brightness(white: int, tmp_path: Pa
     x[0, 0, 0] = white
     of_pixels = fit(x, "pixels", pixel_max=white)
     raw = x.astype(np.uint16 if white > 255 else np.uint8)
-    for array in (raw, x, x.astype(float), x / white, np.uint8(np.round(x / white * 255))):
+    of_255 = np.round(x / white * 255)
+    whole = of_255.astype(np.int64 if white < 255 else np.uint8)
+    for array in (raw, x, x.astype(float), x / white, np.uint8(of_255), whole):
         np.save(tmp_path / "x.npy", array)
         found = images.read_image(tmp_path / "x.npy", FRAME, of_pixels).inputs
         np.testing.assert_allclose(found, x.reshape(9, 784) / white, atol=0.002)
+
+
+def test_arrays_that_can_be_misread_say_how_they_are_read(tmp_path: Path) -> None:
+    of_pixels = fit(np.arange(17.0).repeat(784).reshape(17, 784), "pixels", pixel_max=16)
+    np.save(tmp_path / "x.npy", np.linspace(0, 99, 784))
+    seen = images.read_image(tmp_path / "x.npy", FRAME, of_pixels)
+    assert seen.how == "as it is, beyond the training examples' 0 to 16"
+    np.save(tmp_path / "x.npy", np.full((3, 785), 0.5))
+    with pytest.raises(
+        ValueError, match=r"its shape \(3, 785\) is that of a picture, and not of ex"
+    ):
+        images.read_image(tmp_path / "x.npy", FRAME, of_pixels)
 
 
 def test_an_array_of_another_size_is_a_picture(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from jaxmlp.data import Batch
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sklearn import MLPClassifier, MLPRegressor, SweepSearchCV
-from jaxmlp.sweeps.together import Examples, Job, fit_group, initial_layers
+from jaxmlp.sweeps.together import Examples, Job, fill_up, fit_group, initial_layers
 from tests.strategies import LONG
 
 pytestmark = [
@@ -637,16 +637,18 @@ LATE = {"momentum": 0.0, "max_iter": 12, "learning_rate_init": 0.1}  # so that r
         {"solver": "sgd", "nesterovs_momentum": False},
         {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, **LATE},
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 9.0, "n_iter_no_change": 2, **LATE},
-        {"solver": "lbfgs", "early_stopping": True},
+        {"batch_size": 178},  # all of them
+        {"solver": "lbfgs", "early_stopping": True, "batch_size": 178},
         {"solver": "lbfgs", "max_iter": 100, "max_fun": 7},
     ],
 )
 def test_without_shuffling_batches_are_theirs(settings):
     """The same initial weights and the same batches give the same network, but for rounding."""
     x, y = wine()
-    x, y = x[::-1][:160], y[::-1][:160]
     told: Any = {"hidden_layer_sizes": (6,), "max_iter": 5, "batch_size": 40, "shuffle": False}
     told |= {"alpha": 0.1, "learning_rate_init": 0.01, **settings}
+    n = max(160, told["batch_size"])
+    x, y = x[::-1][:n], y[::-1][:n]
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         one = MLPClassifier(**told, random_state=0).fit(x, y)
         drawn = np.random.RandomState(0).randint(2**31 - 1)  # of which the initial weights are
@@ -654,6 +656,15 @@ def test_without_shuffling_batches_are_theirs(settings):
     assert one.n_iter_ == other.n_iter_
     for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "size"), [(600, 200), (1797, 200), (178, 178), (150, 50), (7, 9)])
+def test_as_many_batches_as_theirs(n, size):
+    batch = Batch(np.zeros((n, 2), "f4"), np.zeros(n, "i4"))
+    train, weights, per_batch = fill_up(batch, None, size)
+    assert len(train.x) == len(weights) == per_batch * -(-n // size)
+    assert weights.sum() == n
+    assert per_batch <= size * 33 / 32 + 1
 
 
 def test_shuffling_is_another_order():

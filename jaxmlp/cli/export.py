@@ -10,7 +10,7 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.data.table_files import SAY_NOTHING, is_table
-from jaxmlp.data.tables import columns_of
+from jaxmlp.data.tables import code, columns_of
 from jaxmlp.export import (
     FORMS,
     columns,
@@ -208,14 +208,22 @@ def _read_table(run: Run) -> list[str]:
         "numbers = [name for name in model.feature_names_in_ if name not in text]",
         "truth = {'true': '1', 'false': '0'}",
     ]
+    pattern = "r'^(-?\\d+)\\.0+$', r'\\1', regex=True"  # of `code`, which 1.0 is 1 to
+    codes = [
+        name
+        for name, categories, _ in run.schema.columns
+        if all(code(each) == each for each in categories)
+        and any(each.lstrip("-").isdigit() for each in categories)
+    ]
+    of_codes = [f"x[{codes!r}] = x[{codes!r}].replace({pattern})"] if codes else []
     if Path(run.data).suffix.lower() == ".parquet":
         lines = ["import pandas as pd", f"x = pd.read_parquet({run.data!r}).reset_index()"]
         lines += ["x = x.astype(object).where(x.notna(), float('nan'))", *numbers]
         if text:
             lines.append(
-                "x[text] = x[text].map(lambda each: str(each).removesuffix('.0').strip() "
-                "if isinstance(each, float) else str(each).strip(), na_action='ignore')"
+                "x[text] = x[text].map(lambda each: str(each).strip(), na_action='ignore')"
             )
+            lines += of_codes
         if text and missing:
             lines.append("x[text] = x[text].mask(x[text] == '', float('nan'))")
         if len(text) < len(run.schema.columns):
@@ -233,9 +241,7 @@ def _read_table(run: Run) -> list[str]:
     ]
     if missing:
         lines.append(f"x = x.mask(x.isin({sorted(SAY_NOTHING)}), float('nan'))")
-    if codes := [name for name in run.options.get("categorical", ()) if name in text]:
-        pattern = "r'^(-?\\d+)\\.0+$', r'\\1', regex=True"
-        lines.append(f"x[{codes!r}] = x[{codes!r}].replace({pattern})")
+    lines += of_codes
     if len(text) < len(run.schema.columns):
         lines += [
             *numbers,

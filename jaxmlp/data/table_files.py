@@ -154,7 +154,10 @@ def _read_parquet(path: Path) -> Any:
         known = name in of_categories or isinstance(column.dtype, pd.CategoricalDtype)
         if column.dtype.kind in "iufb" and not known:
             gaps = isinstance(column.dtype, pd.api.extensions.ExtensionDtype) and column.hasnans
-            found[name] = column.to_numpy(float, na_value=np.nan) if gaps else column.to_numpy()
+            if gaps and column.dtype.kind == "b":  # as numbers they would have other names
+                found[name] = pd.Series(column.to_numpy(object, na_value=None), dtype=object)
+            else:
+                found[name] = column.to_numpy(float, na_value=np.nan) if gaps else column.to_numpy()
             continue
         values = [None if _is_missing(each) else each for each in column.tolist()]
         if known:

@@ -86,22 +86,21 @@ class Fit(NamedTuple):
 def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch, np.ndarray, int]:
     """Divide examples into as few batches as ever, of the same size; what is missing counts 0.
 
-    The number of examples is rounded up a little before, by 3 % at most, so that the folds of a
-    cross-validation, which may differ by one, have the same.
+    What they hold is rounded up a little, by 3 % at most, so that the folds of a cross-validation,
+    which may differ by one, have the same.
 
     Args:
         batch: of n examples.
         weights: of these, (n,); None if they count alike.
-        size: of a batch, at most.
+        size: of a batch, at most, but for what fills up.
 
     Returns:
         The examples, filled up with copies of the first one; their weights; the size of a batch.
     """
     n = len(batch.x)
     step = max(1, 2 ** (n.bit_length() - 6))
-    rounded = -(-n // step) * step
-    batches = -(-rounded // size)
-    size = -(-rounded // batches)
+    batches = -(-n // size)
+    size = -(-(-(-n // step) * step) // batches)
     more = batches * size - n
     whole = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
     x, labels = (np.concatenate([each, np.repeat(each[:1], more, axis=0)]) for each in batch)
