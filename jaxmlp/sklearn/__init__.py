@@ -4,5 +4,6 @@ They take scikit-learn's parameter names and give its attributes; what differs i
 A fitted estimator holds plain NumPy arrays, and predicts without JAX.
 """
 
-from jaxmlp.sklearn.estimators import MLPClassifier, MLPRegressor
+from jaxmlp.sklearn.classifier import MLPClassifier
+from jaxmlp.sklearn.regressor import MLPRegressor
 from jaxmlp.sklearn.search import SweepSearchCV

@@ -1,17 +1,15 @@
 """What the classifier and the regressor share: from examples to a job, and from a fit back."""
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from contextvars import ContextVar
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -21,20 +19,13 @@ from jaxmlp.data import Batch
 from jaxmlp.data.arrays import LARGEST, refuse_first
 from jaxmlp.params import Layer
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.sklearn.arrays import dense, digest_of, forward, hold_out
 from jaxmlp.sklearn.lbfgs import minimize
+from jaxmlp.sklearn.parameters import check_parameters
 from jaxmlp.sweeps.together import Examples, Fit, Job, fill_up, fit_group, initial_layers
 
 ACTIVATIONS = {"logistic": "sigmoid"}  # by scikit-learn's name; the others have ours
-NAMES = {
-    "activation": ("identity", "logistic", "tanh", "relu", "gelu"),
-    "solver": ("adam", "sgd", "adamw", "lbfgs"),
-    "learning_rate": ("constant", "cosine", "warmup_cosine", "invscaling", "adaptive"),
-}
-BELOW_ONE = ("momentum", "beta_1", "beta_2")
-ENDLESS = ("alpha", "learning_rate_init", "tol", "epsilon", "power_t")
-NUMBERS = dict.fromkeys(BELOW_ONE, 1) | dict.fromkeys(ENDLESS, np.inf)
 SGD_ONLY = ("invscaling", "adaptive")
-COUNTS = {"max_iter": False, "n_iter_no_change": True, "max_fun": False}  # whether without end
 MOST = 200  # examples in a batch, by default
 VERY_LARGE = 1e4  # inputs or targets; standardised ones are of size one
 SPARSE = ("csr", "csc", "coo")
@@ -167,6 +158,10 @@ class Perceptron(BaseEstimator):
         found.update(repr(sorted(self.get_params().items())).encode())
         return found.digest()
 
+    def _check(self) -> None:
+        """Raise ValueError for a parameter that means nothing here."""
+        check_parameters(self)
+
     def prepare(
         self,
         X: Any,
@@ -182,7 +177,7 @@ class Perceptron(BaseEstimator):
             seed: in the place of a random state of None.
             examples: if another estimator with the same `data_parameters` has made them of these.
         """
-        self._check_parameters()
+        self._check()
         warm = self.warm_start and hasattr(self, "coefs_")
         if seed is None or self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -209,7 +204,7 @@ class Perceptron(BaseEstimator):
         if self.early_stopping:
             raise ValueError("early_stopping is True: partial_fit trains for one epoch, give False")
         keep_programs()
-        self._check_parameters()
+        self._check()
         before = list(getattr(self, "loss_curve_", []))
         if not hasattr(self, "_state"):
             self._seed, self._state = int(check_random_state(self.random_state).randint(2**31)), []
@@ -233,38 +228,6 @@ class Perceptron(BaseEstimator):
             raise ValueError("sample_weight is 0 for every example: there is nothing to train on")
         return weights
 
-    def _check_parameters(self) -> None:
-        """Raise ValueError for a parameter of scikit-learn's that means nothing here."""
-        for name, known in NAMES.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name} is {value!r}: give one of {', '.join(known)}")
-        for name, end in NUMBERS.items():
-            value: Any = getattr(self, name)
-            if (
-                not isinstance(value, Real)
-                or isinstance(value, bool)
-                or not 0 <= float(value) < end
-            ):
-                below = "" if np.isinf(end) else f" and below {end:g}"
-                raise ValueError(f"{name} is {value!r}: give a number from 0 on{below}")
-        widths = self.hidden_layer_sizes
-        listed = [widths] if isinstance(widths, Integral) else widths
-        if not (
-            isinstance(listed, (list, tuple, np.ndarray))
-            and all(isinstance(each, Integral) and int(each) > 0 for each in listed)
-        ):
-            raise ValueError(f"hidden_layer_sizes is {widths!r}: give integers ≥ 1, as (64, 32)")
-        for name, endless in COUNTS.items():
-            value = getattr(self, name)
-            if endless and isinstance(value, float) and value == np.inf:
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                more = " or np.inf" if endless else ""
-                raise ValueError(f"{name} is {value!r}: give an integer ≥ 1{more}")
-        share: Any = self.validation_fraction
-        if self.early_stopping and not (isinstance(share, (int, float)) and 0 < share < 1):
-            raise ValueError(f"validation_fraction is {share!r}: give a share between 0 and 1")
-
     def _examples(self, X: Any, y: Any, sample_weight: Any, seed: int, reset: bool) -> Examples:
         """The examples, checked, without those that are held out, in full batches."""
         X, y = self._validate(X, y, reset)
@@ -277,7 +240,7 @@ class Perceptron(BaseEstimator):
         held = None
         if self.early_stopping and self.solver != "lbfgs":
             one = is_classifier(self) and (labels.ndim == 1 or labels.shape[1] == 1)
-            rows, out = _hold_out(
+            rows, out = hold_out(
                 len(x), self.validation_fraction, seed, labels.ravel() if one else None
             )
             held = Batch(x[out], labels[out])
@@ -380,70 +343,11 @@ class Perceptron(BaseEstimator):
     def _forward(self, X: Any) -> Float[np.ndarray, "n n_out"]:
         """The logits, in NumPy."""
         check_is_fitted(self)
-        # in float64, so that it is the same for one example as for many
-        h = dense(validate_data(self, X, accept_sparse=SPARSE, reset=False)).astype(np.float64)
-        values = {
-            "relu": lambda z: np.maximum(z, 0),
-            "tanh": np.tanh,
-            "logistic": sigmoid,
-            "gelu": _gelu,
-            "identity": lambda z: z,
-        }
-        last = len(self.coefs_) - 1
-        for layer, (weight, bias) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            h = h @ weight.astype(np.float64) + bias
-            h = values[self.activation](h) if layer < last else h
-        return h
+        x = dense(validate_data(self, X, accept_sparse=SPARSE, reset=False))
+        return forward(self.coefs_, self.intercepts_, self.activation, x)
 
 
 def _on_size(name: str, array: Any) -> str:
     """What to say of training data that are so large that training on them may diverge."""
     largest = float(np.abs(array).max())
     return f", or scale {name}, which goes up to {largest:.3g}" if largest > VERY_LARGE else ""
-
-
-def _hold_out(n: int, share: float, seed: int, classes: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that stay, and those that early stopping looks at; each class in its share.
-
-    Raises:
-        ValueError: if there are too few.
-    """
-    held = max(2, round(share * n))
-    try:
-        stay, out = train_test_split(
-            np.arange(n), test_size=held, random_state=seed, stratify=classes
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"early_stopping cannot hold out {held} of {n} examples, each class in its share: give "
-            "more examples of each class, another validation_fraction, or early_stopping=False"
-        ) from error
-    return np.asarray(stay), np.asarray(out)
-
-
-def digest_of(X: Any, y: Any, sample_weight: Any) -> Any:
-    """A hash of examples, to be told of more."""
-    found = hashlib.blake2b()
-    for array in map(np.asarray, (dense(X), dense(y), sample_weight)):
-        plain = array.astype(str) if array.dtype == object else array
-        found.update(f"{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(plain).data.cast("B") if plain.size else b"")
-    return found
-
-
-def dense(x: Any) -> np.ndarray:
-    """An array of what may be a sparse matrix."""
-    return x.toarray() if hasattr(x, "toarray") else x
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """σ of every entry, without overflow."""
-    from scipy.special import expit
-
-    return expit(z)
-
-
-def _gelu(z: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtr
-
-    return z * ndtr(z)

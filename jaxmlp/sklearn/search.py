@@ -15,7 +15,8 @@ from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils.validation import _num_samples
 
 from jaxmlp.compilation import keep_programs
-from jaxmlp.sklearn.base import TRAINED, Perceptron, digest_of
+from jaxmlp.sklearn.arrays import digest_of
+from jaxmlp.sklearn.base import TRAINED, Perceptron
 from jaxmlp.sweeps.together import Examples, Job, fit_together
 
 DRAWS = 10  # of `param_distributions`, where `n_iter` is not given
