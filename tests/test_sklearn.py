@@ -56,7 +56,10 @@ def wine():
     return StandardScaler().fit_transform(x), y
 
 
-@pytest.mark.parametrize("estimator", [MLPClassifier(max_iter=30), MLPRegressor(max_iter=80)])
+@pytest.mark.parametrize(
+    "estimator",
+    [MLPClassifier(max_iter=30), MLPRegressor(max_iter=80), MLPRegressor(solver="lbfgs")],
+)
 def test_check_estimator(estimator):
     with warnings.catch_warnings(action="ignore"):
         found = check_estimator(estimator, expected_failed_checks=ROUNDED, on_fail=None)

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from jaxmlp.compilation import keep_programs
@@ -30,6 +31,20 @@ MOST = 200  # examples in a batch, by default
 VERY_LARGE = 1e4  # inputs or targets; standardised ones are of size one
 SPARSE = ("csr", "csc", "coo")
 TRAINED: ContextVar[dict[bytes, dict[str, Any]] | None] = ContextVar("trained", default=None)
+
+
+def takes_batches(network: Any) -> bool:
+    """Whether a network can be trained on some examples after others.
+
+    Raises:
+        AttributeError: if it cannot.
+    """
+    if network.solver == "lbfgs":
+        raise AttributeError(
+            "solver is 'lbfgs', which takes all examples at once: partial_fit trains on some, "
+            "give another solver"
+        )
+    return True
 
 
 class Perceptron(BaseEstimator):
@@ -191,16 +206,12 @@ class Perceptron(BaseEstimator):
         names = ("batch_size", "early_stopping", "validation_fraction", "random_state")
         return tuple(repr(getattr(self, name, None)) for name in (*names, "class_weight"))
 
+    @available_if(takes_batches)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train for one more epoch, on these examples; see `fit`."""
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
-        if self.solver == "lbfgs":
-            raise ValueError(
-                "solver is 'lbfgs', which takes all examples at once: partial_fit trains on some, "
-                "give another solver"
-            )
         if self.early_stopping:
             raise ValueError("early_stopping is True: partial_fit trains for one epoch, give False")
         keep_programs()

@@ -6,11 +6,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
 from jaxmlp.sklearn.arrays import dense, sigmoid
-from jaxmlp.sklearn.base import SPARSE, Perceptron
+from jaxmlp.sklearn.base import SPARSE, Perceptron, takes_batches
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -110,6 +111,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         tags.classifier_tags.multi_label = True
         return tags
 
+    @available_if(takes_batches)
     def partial_fit(  # type: ignore[override]
         self,
         X: Any,
