@@ -98,9 +98,10 @@ def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch,
         The examples, filled up with copies of the first one; their weights; the size of a batch.
     """
     n = len(batch.x)
-    step = max(1, 2 ** (n.bit_length() - 6))
     batches = -(-n // size)
-    size = -(-(-(-n // step) * step) // batches)
+    least = -(-n // batches)
+    step = max(1, 2 ** (least.bit_length() - 6))
+    size = -(-least // step) * step
     more = batches * size - n
     whole = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
     x, labels = (np.concatenate([each, np.repeat(each[:1], more, axis=0)]) for each in batch)
