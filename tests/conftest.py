@@ -1,6 +1,7 @@
 """Settings of the whole suite: shapes checked at run time, nothing promoted in silence."""
 
 import os
+import shutil
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -125,3 +126,27 @@ def stopped(as_in_a_shell, before_epoch, capsys) -> Path:
     before_epoch((), None)
     capsys.readouterr()
     return Path("run")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window; tests with it are of the xdist group `browser`."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(paths):
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    # software rendering, since parallel coordinates need WebGL and a test machine has no GPU
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "enable-unsafe-swiftshader",
+        "window-size=1200,1500",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=paths[1])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()

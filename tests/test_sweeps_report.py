@@ -1,7 +1,5 @@
 """The interactive report in a real browser, and the pictures of a sweep."""
 
-import shutil
-
 import jax
 import numpy as np
 import pytest
@@ -27,29 +25,6 @@ def table_of(space, **settings):
 @pytest.fixture(scope="module")
 def table():
     return table_of(SPACE)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(paths):
-        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = paths[0]
-    # software rendering, since parallel coordinates need WebGL and a test machine has no GPU
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "enable-unsafe-swiftshader",
-        "window-size=1200,1500",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=paths[1])
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
 
 
 MARKUP = "</script><b>bold</b> <a href='https://example.org'>a &amp; b</a> $\\foo$"

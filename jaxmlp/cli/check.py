@@ -1,4 +1,4 @@
-"""`jaxmlp check`: check a hand-written gradient in a file."""
+"""`jaxmlp check`: check a hand-written gradient in a file, or grade a folder of homework."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
 from jaxmlp.settings import check_integer
 
+ALONE, EACH = 120.0, 30.0  # seconds, for one file, and for each of those that are graded
 COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}
 
 
@@ -24,10 +25,11 @@ COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}
 class Check:
     """Check a gradient written by hand: which line is wrong, why, and on what smallest network.
 
-    Exit code 0 if it is right, 1 if it is wrong, 2 if it could not be run.
+    Of a folder, or several files, every one is graded, in a process of its own.
+    Exit code 0 if all is right, 1 if something is wrong, 2 if it could not be run.
 
     Attributes:
-        target: FILE.py or FILE.ipynb: a network in NumPy as people write it, a class or functions.
+        targets: FILE.py or FILE.ipynb: a network in NumPy as people write it, a class or functions.
             Or a file with a function, FILE.py:function, which takes (params, batch) and returns a
             tree like params; one with `lines` in its name returns the lines of a derivation by
             name, to be checked one by one. A `loss` in the file replaces ours; `cases`, a
@@ -42,10 +44,18 @@ class Check:
         atol: the same, absolutely.
         seed: of the numbers.
         report: write the report to this file, as Markdown.
-        time_limit: seconds after which the check is stopped.
+        time_limit: seconds after which the check is stopped; in grading, 30 for each file.
+        json: write the grades to this file; with --resume, go on from it.
+        csv: write a row for each file.
+        junit: write them as JUnit's XML.
+        gradescope: write the grade of the only file as Gradescope's results.json.
+        page: write a page for the browser, with the most common mistakes.
+        rubric: a TOML file with what the assignment asks for, and what each line is worth.
+        memory: megabytes that a file may take in grading.
+        resume: leave out what --json has already, if neither file nor rubric has changed.
     """
 
-    target: Annotated[str, tyro.conf.Positional]
+    targets: Annotated[tuple[str, ...], tyro.conf.Positional]
     activation: Literal["relu", "tanh", "sigmoid", "gelu", "identity"] = "relu"
     layers: int | None = None
     bias: Literal["with", "without", "both"] = "both"
@@ -55,14 +65,27 @@ class Check:
     atol: float = 0.0
     seed: int = 0
     report: Path | None = None
-    time_limit: float = 120.0
+    time_limit: float | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    junit: Path | None = None
+    gradescope: Path | None = None
+    page: Path | None = None
+    rubric: Path | None = None
+    memory: int = 2048
+    resume: bool = False
 
     def run(self) -> int:
         """Check, print, write; the exit code."""
         check_integer("seed", self.seed)
         check_tolerances(rtol=self.rtol, atol=self.atol)
-        if not 0 < self.time_limit < 1e6:
+        if self.time_limit is not None and not 0 < self.time_limit < 1e6:
             raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
+        if not self.targets:
+            raise ValueError("nothing to check is named: give FILE.py, FILE.ipynb or a folder")
+        if self._grades():
+            return self._graded()
+        (target,) = self.targets
         if self.report and (not self.report.name or self.report.is_dir()):
             raise ValueError(f"report is {str(self.report)!r}, a folder: give the name of a file")
         if self.report:
@@ -76,10 +99,10 @@ class Check:
             depths = sorted({shape.depth for shape in SHAPES})
             raise ValueError(f"layers is {self.layers}: the networks tried have {depths}")
         console = Console(highlight=False, soft_wrap=True)
-        with console.status(f"checking {escape(printable(self.target))}"):
+        with console.status(f"checking {escape(printable(target))}"):
             outcome = examine_file(
-                self.target,
-                self.time_limit,
+                target,
+                self.time_limit or ALONE,
                 activation=self.activation,
                 shapes=[(shape.sizes, shape.bias, shape.n) for shape in shapes],
                 labels=FORMS if self.labels == "both" else (self.labels,),
@@ -94,6 +117,36 @@ class Check:
             write_text(self.report, outcome.markdown)
             console.print(f"report written to {self.report}", markup=False)
         return 0 if outcome.passed else 1
+
+    def _grades(self) -> bool:
+        """Whether files are graded, not one of them checked."""
+        written = (self.json, self.csv, self.junit, self.gradescope, self.page, self.rubric)
+        several = len(self.targets) > 1 or any(Path(each).is_dir() for each in self.targets)
+        return several or any(written) or self.resume
+
+    def _graded(self) -> int:
+        """Grade every file that is named; the exit code."""
+        from jaxmlp.checking.grading.containment import Limits
+        from jaxmlp.checking.grading.rubric import Rubric, read_rubric
+        from jaxmlp.cli.grading import Written, grade_all, submissions
+
+        if flags := [*self._given(), *["report"] * bool(self.report)]:
+            raise ValueError(f"--{flags[0]} is for one file alone: for grading, give a rubric")
+        if not 64 <= self.memory < 1e6:
+            raise ValueError(f"memory is {self.memory}: give megabytes, 64 or more")
+        if self.resume and not self.json:
+            raise ValueError("--resume goes on from the grades in --json: give both")
+        rubric = read_rubric(self.rubric) if self.rubric else Rubric()
+        paths = submissions(self.targets)
+        if self.gradescope and len(paths) > 1:
+            raise ValueError(f"--gradescope is for one file, and these are {len(paths)}")
+        title = f"Grades of {', '.join(self.targets)}"
+        files = (self.json, self.csv, self.junit, self.page, self.gradescope)
+        written = Written(*files, title=title)
+        for file in written:
+            check_writable(file)
+        limits = Limits(self.time_limit or EACH, self.memory)
+        return grade_all(paths, rubric, limits, written, self.resume)
 
     def _given(self) -> list[str]:
         """The flags about our networks that are not as by default."""

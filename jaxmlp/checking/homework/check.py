@@ -36,6 +36,22 @@ DRAWS = 3  # of small whole numbers for a network
 LIKELY = 12  # readings of which the mistakes are looked for
 
 
+class Understood(NamedTuple):
+    """What a file is understood as, and the report on it.
+
+    Attributes:
+        source: the file.
+        reading: the way to call it.
+        report: what is right and wrong.
+        text: the reading in one line.
+    """
+
+    source: Source
+    reading: Reading
+    report: Report
+    text: str
+
+
 class Tried(NamedTuple):
     """What a file gave on one problem."""
 
@@ -53,12 +69,17 @@ def examine_homework(path: Path) -> Report:
     Raises:
         ValueError: if it cannot be read, or is not understood, with the reason.
     """
-    start = time.perf_counter()
+    return examined(path).report
+
+
+def examined(path: Path) -> Understood:
+    """The same, with the way in which the file was called."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return _examined(path, start)
+        return _examined(path)
 
 
-def _examined(path: Path, start: float) -> Report:
+def _examined(path: Path) -> Understood:
+    start = time.perf_counter()
     source = read(path)
     found = define(source)
     readings = understand(source, found)
@@ -66,7 +87,8 @@ def _examined(path: Path, start: float) -> Report:
         raise ValueError(f"{path} is not understood: {_why(source, found)}")
     reading, tried, mistakes = _best(source, readings)
     wrong = tuple(dict.fromkeys(name for each in tried for name in each.wrong))
-    findings = [Finding("understood as", understood(reading), fails=False)]
+    text = understood(reading)
+    findings = [Finding("understood as", text, fails=False)]
     findings += _convention(reading, readings)
     findings += [Finding("left out", each, fails=False) for each in found.skipped[:2]]
     diagnosis = example = None
@@ -75,10 +97,11 @@ def _examined(path: Path, start: float) -> Report:
         findings.insert(0, _worst(reading, shown))
         diagnosis = _diagnosis(source, reading, shown, wrong, mistakes)
         example = _example(reading, *_smallest(source, reading, shown, mistakes))
-    return Report(
+    report = Report(
         path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
     )  # fmt: skip
+    return Understood(source, reading, report, text)
 
 
 def _why(source: Source, found: Definitions) -> str:
@@ -128,9 +151,14 @@ def _tried(source: Source, reading: Reading) -> list[Tried]:
 
 def _on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem) -> Tried:
     """The reading on a problem, with a network of some sizes."""
-    ran = run(source, reading.style, reading.layout, reading.form, reading.goal, sizes, problem)
+    ran = on(source, reading, sizes, problem)
     right, scale = reading.meaning.expected(problem), reading.meaning.scale
     return Tried(problem, ran, differing(ran.gradients, right, scale))
+
+
+def on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem) -> Ran:
+    """What the file gives on a problem, with a network of some sizes."""
+    return run(source, reading.style, reading.layout, reading.form, reading.goal, sizes, problem)
 
 
 def _smallest(
