@@ -8,6 +8,7 @@ import jax.core
 import numpy as np
 from jaxtyping import Float
 
+from jaxmlp.bounds import check_integer
 from jaxmlp.params import check_sizes
 
 Number = float | Float[jax.Array, "..."]
@@ -106,12 +107,6 @@ class Config:
     def chosen_by(self) -> str:
         """The metric by which an epoch or a setting is the best."""
         return "loss" if self.metric == "loss" else self.measured
-
-
-def check_integer(name: str, value: Any, least: int = 0) -> None:
-    """Raise ValueError unless `value` is an integer from `least` on that JAX takes for a seed."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-        raise ValueError(f"{name} is {value!r}: give an integer ≥ {least} and below 2³¹")
 
 
 def _check_hidden(hidden: Any) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The command line as a user types it: what it prints, leaves behind and refuses."""
 
 import csv
+import importlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 import jaxmlp
-from jaxmlp.cli import main
+from jaxmlp.cli import COMMANDS, main
 from jaxmlp.compilation import keep_programs
 from jaxmlp.runs import load_run
 
@@ -303,6 +304,24 @@ def test_import_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_help_needs_no_jax():
+    """Nor does the process that only starts the one in which a file is checked."""
+    for arguments, last in ((["--help"], "SystemExit"), (["check", "none.py"], "2")):
+        code = (
+            "import sys\nfrom jaxmlp.cli import main\ntry:\n"
+            f"    code = main({arguments})\nexcept SystemExit:\n    code = 'SystemExit'\n"
+            "print([m for m in ('jax', 'scipy', 'pandas') if m in sys.modules], code)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == f"[] {last}"
+
+
+def test_every_command_says_what_its_help_does():
+    for name, says in COMMANDS.items():
+        command = getattr(importlib.import_module(f"jaxmlp.cli.{name}"), name.capitalize())
+        assert command.__doc__.splitlines()[0] == says
 
 
 def test_without_the_extra(monkeypatch, capsys):

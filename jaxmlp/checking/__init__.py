@@ -1,23 +1,8 @@
-"""Check a hand-written gradient: which line is wrong, why, and on what smallest network."""
+"""Check a hand-written gradient: which line is wrong, why, and on what smallest network.
 
-from jaxmlp.checking.check import check_gradient
-from jaxmlp.checking.hvp import check_hvp
-from jaxmlp.checking.lines import check_lines
-from jaxmlp.checking.oracles import compare_oracles
-from jaxmlp.checking.report import GradientMismatch, Report
-from jaxmlp.checking.rules.check import check_rule
-from jaxmlp.checking.rules.report import RuleMismatch, RuleReport
-from jaxmlp.checking.taps import tap
+The public names, which `__init__.pyi` lists, are imported when they are first used.
+"""
 
-__all__ = [
-    "GradientMismatch",
-    "Report",
-    "RuleMismatch",
-    "RuleReport",
-    "check_gradient",
-    "check_hvp",
-    "check_lines",
-    "check_rule",
-    "compare_oracles",
-    "tap",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmlp.checking.programs.execution import Traced
-
 STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
 NOT_COMPARED = {"undefined", "ill-conditioned"}  # of findings about entries
@@ -70,6 +68,8 @@ class Caller:
             what = "an async function" if callable(function) else f"a {type(function).__name__}"
             raise ValueError(f"what is to be checked is {what}: give a plain function")
         self.function = function
+        from jaxmlp.checking.programs.execution import Traced  # homework does without it, and SciPy
+
         self._traced = Traced(function)
         self.twice = True
         self.numpy = True

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import jaxmlp
+from jaxmlp.bounds import check_tolerances
 from jaxmlp.checking.calls import RANDOM, Caller, Finding
 from jaxmlp.checking.cases import FORMS, Case, cast, check_settings, drawn, network_cases
 from jaxmlp.checking.custom import Custom
@@ -142,13 +141,6 @@ def examine(
 
 
 check_gradient = demanding(examine, "check_gradient")
-
-
-def check_tolerances(**tolerances: float) -> None:
-    """Raise ValueError if one of some tolerances is none."""
-    for name, value in tolerances.items():
-        if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
-            raise ValueError(f"{name} is {value!r}: give a number from 0 on")
 
 
 def _check_compared(trials: Sequence[Trial], findings: Sequence[Finding]) -> None:

@@ -1,6 +1,7 @@
 """Checking a function in someone's file: in a process of its own, under a time limit."""
 
 import ast
+import functools
 import importlib.util
 import inspect
 import json
@@ -12,19 +13,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jaxmlp
-from jaxmlp.checking.calls import first_line, where_in
-from jaxmlp.checking.check import examine
-from jaxmlp.checking.homework.check import examine_homework
-from jaxmlp.checking.homework.source import functions_in, read
-from jaxmlp.checking.lines import examine_lines
-from jaxmlp.checking.network.shapes import Shape
-from jaxmlp.checking.report import Report, table
-from jaxmlp.checking.writing import markdown
+if TYPE_CHECKING:
+    from jaxmlp.checking.report import Report
 
-NEEDED = sys.stdlib_module_names | {*sys.modules}  # modules that a checked file must not replace
 ALONE = (
     " (the file has a loss but no cases, so it was tried on our networks: for another model, add "
     "cases, a list of pairs (params, batch) or a Hypothesis strategy of them)"
@@ -110,6 +103,11 @@ def main() -> None:
 
 def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
     """Check a file in this process: the fields of an Outcome, or the error that stopped it."""
+    # here, since who starts this process needs none of it
+    from jaxmlp.checking.calls import first_line, where_in
+    from jaxmlp.checking.report import table
+    from jaxmlp.checking.writing import markdown
+
     path = split(target)[0]
     unfit: list[str] = []
 
@@ -146,15 +144,22 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
     }
 
 
-def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report:
+def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> "Report":
     """The report on what a file holds; what it lacks for a loss of its own goes to `unfit`."""
-    settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
     flags = settings.pop("flags", ())
     path, wanted = split(target)
     if not wanted and is_homework(path):
+        from jaxmlp.checking.homework.check import examine_homework
+
         if flags:
             raise ValueError(f"--{flags[0]} is for a function of (params, batch): leave it out")
         return examine_homework(path)
+    import jaxmlp
+    from jaxmlp.checking.check import examine
+    from jaxmlp.checking.lines import examine_lines
+    from jaxmlp.checking.network.shapes import Shape
+
+    settings["shapes"] = [Shape(tuple(sizes), *rest) for sizes, *rest in settings["shapes"]]
     function, module = load(target)
     given = ("loss", "cases", "intended")
     found = {name: getattr(module, name) for name in given if hasattr(module, name)}
@@ -170,6 +175,8 @@ def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> Report
 
 def is_homework(path: Path) -> bool:
     """Whether a file is homework as people write it, and has no function of (params, batch)."""
+    from jaxmlp.checking.homework.source import functions_in, read
+
     if path.suffix.lower() == ".ipynb":
         return True
     try:
@@ -234,9 +241,17 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
     return function, module
 
 
+@functools.cache  # before the first file is one of them
+def _needed() -> frozenset[str]:
+    """The modules that a checked file must not replace."""
+    return sys.stdlib_module_names | {*sys.modules}
+
+
 def _import(path: Path) -> Any:
     """Run a file as a module, found beside what it imports."""
-    if path.stem in NEEDED:
+    from jaxmlp.checking.calls import first_line
+
+    if path.stem in _needed():
         raise ValueError(
             f"{path}: a module of this name is needed itself: call the file by another name"
         )

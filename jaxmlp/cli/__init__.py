@@ -4,13 +4,30 @@ Everything that a user can get wrong ends in one line on standard error and exit
 """
 
 import contextlib
+import functools
 import io
+import operator
 import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import make_dataclass
+from importlib import import_module
+from typing import Annotated, Any
 
+COMMANDS = {
+    "train": "Train a network and write a run folder: settings, numbers, parameters, pictures.",
+    "sweep": "Train every setting of a grid together, rank them, and write table, pictures and "
+    "report.",
+    "check": "Check a gradient written by hand: which line is wrong, why, and on what smallest "
+    "network.",
+    "audit": "Check the derivative rules of an installed package, and of its public functions.",
+    "evaluate": "Evaluate a trained network on the test part of a data set.",
+    "predict": "Say what a trained network predicts for pictures of any size, or for the rows of a "
+    "table.",
+    "export": "Write a trained network for other programs, with what it does to raw numbers.",
+}
 LONGEST = 1000  # characters of an error message
 INSTALL = "pip install 'jaxmlp[experiments]'"
 
@@ -26,20 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        from jaxmlp.cli.audit import Audit
-        from jaxmlp.cli.check import Check
-        from jaxmlp.cli.common import with_defaults
-        from jaxmlp.cli.evaluate import Evaluate
-        from jaxmlp.cli.export import Export
-        from jaxmlp.cli.predict import Predict
-        from jaxmlp.cli.sweep import Sweep
-        from jaxmlp.cli.train import Train
-        from jaxmlp.compilation import keep_programs
-
         given = sys.argv[1:] if arguments is None else arguments
-        train, sweep = (with_defaults(each, given) for each in (Train, Sweep))
-        command = _parse(train | sweep | Check | Audit | Evaluate | Predict | Export, given)
-        keep_programs()
+        command: Any = _parse(_commands(given), given)
+        if "check" not in given[:1]:  # whose own process uses JAX, if any does
+            from jaxmlp.compilation import keep_programs
+
+            keep_programs()
         return command.run() or 0
     except ModuleNotFoundError as error:
         return fail(f"the command line needs the package {error.name}: {INSTALL}")
@@ -113,7 +122,29 @@ def interrupted(interrupt: KeyboardInterrupt) -> int:
     return 128 + signal.SIGINT
 
 
-def _parse(commands, arguments: Sequence[str] | None):
+def _commands(given: Sequence[str]) -> Any:
+    """Every command as tyro takes it; in full only the one that is named.
+
+    The modules of the others are left alone, since they import JAX and more.
+    """
+    return functools.reduce(operator.or_, (_command(name, given) for name in COMMANDS))
+
+
+def _command(name: str, given: Sequence[str]) -> Any:
+    from tyro.conf import subcommand
+
+    if name not in given[:1]:
+        class_ = make_dataclass(name.capitalize(), [], namespace={"__doc__": COMMANDS[name]})
+        return Annotated[class_, subcommand(name)]
+    class_ = getattr(import_module(f"jaxmlp.cli.{name}"), name.capitalize())
+    if name not in ("train", "sweep"):
+        return Annotated[class_, subcommand(name)]
+    from jaxmlp.cli.common import with_defaults
+
+    return with_defaults(class_, given)
+
+
+def _parse(commands: Any, arguments: Sequence[str] | None) -> Any:
     """The command that the arguments describe. tyro's boxed complaint becomes a ValueError."""
     import tyro
 

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jaxmlp.bounds import check_integer
 from jaxmlp.checking.audit import table
 from jaxmlp.checking.audit.cache import Kept
 from jaxmlp.checking.audit.discovery import Target, targets
@@ -17,7 +18,6 @@ from jaxmlp.checking.audit.processes import rows
 from jaxmlp.checking.audit.settings import Says, read
 from jaxmlp.compilation import cache_folder
 from jaxmlp.files import check_writable, write_text
-from jaxmlp.settings import check_integer
 
 
 @dataclass(frozen=True)

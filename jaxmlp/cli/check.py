@@ -9,13 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jaxmlp.checking.cases import FORMS
-from jaxmlp.checking.check import check_tolerances
+from jaxmlp.bounds import check_integer, check_tolerances
 from jaxmlp.checking.files import Outcome, examine_file
 from jaxmlp.checking.network.shapes import SHAPES
 from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
-from jaxmlp.settings import check_integer
 
 ALONE, EACH = 120.0, 30.0  # seconds, for one file, and for each of those that are graded
 COLOURS = {"✓": "green", "✗": "bold red", "↳": "yellow"}
@@ -105,7 +103,7 @@ class Check:
                 self.time_limit or ALONE,
                 activation=self.activation,
                 shapes=[(shape.sizes, shape.bias, shape.n) for shape in shapes],
-                labels=FORMS if self.labels == "both" else (self.labels,),
+                labels=("classes", "rows") if self.labels == "both" else (self.labels,),
                 at_kink=self.at_kink,
                 rtol=self.rtol,
                 atol=self.atol,

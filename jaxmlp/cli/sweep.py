@@ -19,13 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxmlp import sweeps
+from jaxmlp.bounds import check_integer
 from jaxmlp.cli import fail, interrupted, printable, say
 from jaxmlp.cli.common import DataOptions, default_config, load_data, stoppable
 from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
-from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
+from jaxmlp.settings import Config, Hyperparams, spoken
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import tyro
 
+from jaxmlp.bounds import check_integer
 from jaxmlp.checkpoints import Checkpoint, checkpoints_in, load_checkpoint, save_checkpoint
 from jaxmlp.cli import printable, say
 from jaxmlp.cli.common import DataOptions, load_data, stoppable
@@ -26,7 +27,7 @@ from jaxmlp.losses import loss
 from jaxmlp.progress import show_progress
 from jaxmlp.results import Metrics, best_epoch_of
 from jaxmlp.runs import AS_WRITTEN, SETTINGS, describe, finish, run_folder, score_of
-from jaxmlp.settings import Config, Hyperparams, check_integer, spoken
+from jaxmlp.settings import Config, Hyperparams, spoken
 from jaxmlp.training import check_run, each_epoch, ended, first_batch, initial_state, wait
 
 # On the command line a hyperparameter is always a number, in Python it may be a traced array.

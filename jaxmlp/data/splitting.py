@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
+from jaxmlp.bounds import check_integer
 from jaxmlp.data.arrays import as_numbers
 from jaxmlp.data.dataset import Batch, Dataset, check_counts, check_weights
 from jaxmlp.data.labels import KINDS, encode_labels, encode_rows
 from jaxmlp.data.preprocessing import Preprocessing, as_bytes, fit, fit_targets, fits_in_8_bits
 from jaxmlp.data.tables import Schema
-from jaxmlp.settings import check_integer
 
 
 class Fitted(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmlp.settings import check_integer
+from jaxmlp.bounds import check_integer
 from jaxmlp.sweeps.space import REPEATS, Space
 
 

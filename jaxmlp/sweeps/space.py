@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from jaxmlp.settings import Config, Hyperparams, check_hyperparams, check_integer
+from jaxmlp.bounds import check_integer
+from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 
 STATIC = tuple(field.name for field in fields(Config))
 TRACED = Hyperparams._fields

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxmlp.bounds import check_integer
 from jaxmlp.data import Dataset, fingerprint
 from jaxmlp.results import Metrics
-from jaxmlp.settings import Config, Hyperparams, check_integer
+from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
 from jaxmlp.sweeps.processes import check_same, smallest, together

@@ -1,0 +1,10 @@
+from .check import check_gradient as check_gradient
+from .hvp import check_hvp as check_hvp
+from .lines import check_lines as check_lines
+from .oracles import compare_oracles as compare_oracles
+from .report import GradientMismatch as GradientMismatch
+from .report import Report as Report
+from .rules.check import check_rule as check_rule
+from .rules.report import RuleMismatch as RuleMismatch
+from .rules.report import RuleReport as RuleReport
+from .taps import tap as tap
