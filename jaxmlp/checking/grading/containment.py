@@ -58,17 +58,19 @@ def contain(limits: Limits, folder: Path) -> list[str]:
     """
     os.setsid()  # so that all that it starts can be ended together
     _silence()
-    own = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    seconds = int(limits.seconds) + 1
+    linux, left = sys.platform == "linux", ["memory", "network", "files"]
+    if linux:
+        own = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        most = own + limits.memory * MEGABYTE
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     for which, most in (
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_AS, own + limits.memory * MEGABYTE),
+        (resource.RLIMIT_CPU, int(limits.seconds) + 1),
         (resource.RLIMIT_FSIZE, limits.file_size * MEGABYTE),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(which, (most, most))
-    left = _namespaces(folder, limits) if sys.platform == "linux" else ["network", "files"]
+    left = _namespaces(folder, limits) if linux else left
     os.chdir(folder)
     if os.getuid() == 0 and left:
         left.append("processes")  # whose number nothing limits for root

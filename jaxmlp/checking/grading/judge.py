@@ -114,7 +114,7 @@ def grade(path: Path, rubric: Rubric, limits: Limits, processes: Any) -> Grade:
     try:
         found = _checked(path, rubric) or _asked(path, rubric, limits, processes)
     except ValueError as error:  # no Python, or no notebook
-        says = str(error).removeprefix(f"{path}").removeprefix(" ").removeprefix("is ")
+        says = str(error).removeprefix(str(path)).lstrip(" :").removeprefix("is ")
         found = Grade(str(path), "refused", _plain(says))
     worth = {line: rubric.worth(line) for line in found.lines or ()}
     earned = [worth[line] for line, status in (found.lines or {}).items() if status in _EARNING]
@@ -314,7 +314,7 @@ def _statuses(
 def _feedback(verdict: Verdict, diagnosis: str) -> str:
     """A sentence that says what to change; where in the file is what its own process says."""
     if not verdict.wrong:
-        return "right: every gradient, on numbers that it had not seen"
+        return "every gradient is right, on numbers that it had not seen"
     if not verdict.mistakes:
         lines = ", ".join(f"∂C/∂{name}" for name in verdict.wrong)
         return f"{lines}: wrong, by no known mistake{f'; {diagnosis}' if diagnosis else ''}"

@@ -75,7 +75,8 @@ def read(path: Path) -> Source:
     except (SyntaxError, ValueError) as error:  # such as a zero byte
         line = error.lineno if isinstance(error, SyntaxError) else None
         at = source.where(line) if line else str(path)
-        raise ValueError(f"{at}: it is no Python: {first_line(error)}") from None
+        says = error.msg if isinstance(error, SyntaxError) else first_line(error)
+        raise ValueError(f"{at}: it is no Python: {says}") from None
     if not tree.body:
         raise ValueError(f"{path} is empty: there is no code in it")
     return source._replace(tree=tree)
