@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -277,3 +278,22 @@ def test_what_a_submission_starts_ends_with_it():
     assert graded("c")[1]["a.py"]["status"] == "right"
     commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
     assert not any(mark.encode() in each for each in commands)
+
+
+def test_without_namespaces_it_is_said_what_is_open():
+    """And the resources are limited all the same."""
+    code = (
+        "import ctypes, json, pathlib, resource\n"
+        "from jaxmlp.checking.grading.containment import Limits, contain\n"
+        "class Kernel:\n    def unshare(self, flags):\n        return -1\n"
+        "ctypes.CDLL = lambda *arguments, **named: Kernel()\n"
+        "left = contain(Limits(5.0, 100, 1), pathlib.Path('inside').resolve())\n"
+        "kinds = resource.RLIMIT_CPU, resource.RLIMIT_FSIZE\n"
+        "limits = [resource.getrlimit(kind)[0] for kind in kinds]\n"
+        "pathlib.Path('found.json').write_text(json.dumps([left, limits]))\n"
+    )
+    Path("inside").mkdir()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    left, limits = json.loads(Path("inside", "found.json").read_text("utf-8"))
+    assert left == ["network", "files", *["processes"] * (os.getuid() == 0)]
+    assert limits == [6, 2**20]
