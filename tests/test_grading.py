@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jaxmlp.checking.grading.judge import Grade
+from jaxmlp.checking.grading.grades import Grade
 from jaxmlp.checking.grading.page import as_page
 from jaxmlp.checking.grading.results import as_csv, as_gradescope, as_junit
 from jaxmlp.cli import main
@@ -55,6 +55,8 @@ HOSTILE = {
     "broken.py": ("def f(:\n", {"refused"}),
     "empty.py": ("", {"refused"}),
     "empty.ipynb": ('{"cells": []}', {"refused"}),
+    "nested.py": (f"x = {'(' * 10_000}1{')' * 10_000}\n", {"refused"}),
+    "huge.py": ("x = 1\n" * 3_000_000, {"refused"}),
     "binary.py": ("\x00\x01", {"refused"}),
     "needs.py": (f"{EMPTY}x = np.load('mnist.npz')\n", {"not understood"}),
     "shows.py": ("import tkinter\nroot = tkinter.Tk()\n", {"not understood"}),

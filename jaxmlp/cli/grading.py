@@ -13,6 +13,7 @@ from rich.table import Table
 
 from jaxmlp.checking.grading import judge, results
 from jaxmlp.checking.grading.containment import Limits
+from jaxmlp.checking.grading.grades import Grade
 from jaxmlp.checking.grading.page import as_page
 from jaxmlp.checking.grading.rubric import Rubric
 from jaxmlp.files import write_text
@@ -54,7 +55,7 @@ class Written:
         self.json, self.csv, self.junit = json, csv, junit
         self.page, self.gradescope, self.title = page, gradescope, title
 
-    def write(self, grades: Sequence[judge.Grade], keys: Sequence[str]) -> None:
+    def write(self, grades: Sequence[Grade], keys: Sequence[str]) -> None:
         """Write those that are there so far."""
         if self.json:
             write_text(self.json, results.as_json(grades, keys))
@@ -106,7 +107,7 @@ def _key(path: Path, rubric: Rubric, limits: Limits) -> str:
     return hashlib.sha256(told + b"\0" + path.read_bytes()).hexdigest()
 
 
-def _show(console: Console, grades: Sequence[judge.Grade]) -> None:
+def _show(console: Console, grades: Sequence[Grade]) -> None:
     """Every grade, on a terminal in a table, and how many there are of each status."""
     if console.is_terminal:
         console.print(_table(grades), soft_wrap=False)
@@ -121,7 +122,7 @@ def _show(console: Console, grades: Sequence[judge.Grade]) -> None:
         console.print(f"not contained on this machine: {', '.join(left)}")
 
 
-def _table(grades: Sequence[judge.Grade]) -> Table:
+def _table(grades: Sequence[Grade]) -> Table:
     table = Table("submission", "status", "points", "feedback", box=None, padding=(0, 1))
     for grade in grades:
         points = f"{grade.points:g}/{grade.of:g}" if grade.of else ""

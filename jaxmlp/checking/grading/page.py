@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from jaxmlp.checking.grading.judge import Grade
+from jaxmlp.checking.grading.grades import Grade
 
 MOST = 5  # mistakes that are shown
 STYLE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from jaxmlp.checking.grading.judge import STATUSES, Grade
+from jaxmlp.checking.grading.grades import STATUSES, Grade
 from jaxmlp.checking.homework.check import symbol_of
 from jaxmlp.version import __version__
 
