@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
+from jax.flatten_util import ravel_pytree
 
 from jaxmlp.data import Batch
 from jaxmlp.gradient import manual_value_and_grad
@@ -25,49 +27,43 @@ def minimize(job: Job, max_iter: int, max_fun: int, tol: float) -> Fit:
         The parameters, and as losses those after every step, with the penalty.
     """
     config, decay = job.config, float(job.hyper.weight_decay)
-    before = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), job.params)
-    leaves, tree = jax.tree.flatten(before)
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
     losses: list[float] = []
-
-    def layers_of(numbers: np.ndarray) -> Any:
-        parts = np.split(numbers, ends)
-        return jax.tree.unflatten(
-            tree, [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-        )
-
     # in float64, as a line search in float32 ends where rounding hides the slope
     with jax.enable_x64(True):
-        labels = job.examples.train.labels
-        real = labels if labels.ndim == 1 else labels.astype(np.float64)
-        batch = jax.device_put(Batch(job.examples.train.x.astype(np.float64), real))
+        before, layers_of = ravel_pytree(jax.tree.map(np.float64, job.params))
+        batch = jax.device_put(_in_float64(job.examples.train))
         weights = job.examples.weights.astype(np.float64)
         weights = jax.device_put(weights * (len(weights) / weights.sum()))  # a mean over them (38)
 
-        def with_slopes(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+        def with_slopes(numbers: Any) -> tuple[float, np.ndarray]:
             layers = layers_of(numbers)
             value, grad = manual_value_and_grad(
                 layers, batch, weights=weights, activation=config.activation, loss=config.loss
             )
-            squares = sum(float(np.sum(layer.weight**2)) for layer in layers)
+            penalty = decay / 2 * sum(float(jnp.sum(layer.weight**2)) for layer in layers)
             slopes = [
                 Layer(slope.weight + decay * layer.weight, slope.bias)
                 for slope, layer in zip(grad, layers, strict=True)
             ]
-            flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slopes)])
-            return float(value) + decay / 2 * squares, flat
+            return float(value) + penalty, np.asarray(ravel_pytree(slopes)[0])
 
         def after_step(intermediate_result: Any) -> None:
             losses.append(float(intermediate_result.fun))
 
         found = scipy.optimize.minimize(
             with_slopes,
-            np.concatenate([leaf.ravel() for leaf in leaves]),
+            np.asarray(before),
             method="L-BFGS-B",
             jac=True,
             callback=after_step,
             options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
         )
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), layers_of(found.x))
     curve: Any = np.asarray(losses or [found.fun])
-    params = jax.tree.map(lambda leaf: leaf.astype(np.float32), layers_of(found.x))
     return Fit(params, Metrics(curve, curve, curve), [])
+
+
+def _in_float64(batch: Batch) -> Batch:
+    """Classes stay integers."""
+    x, labels = map(np.asarray, batch)
+    return Batch(x.astype(np.float64), labels if labels.ndim == 1 else labels.astype(np.float64))
