@@ -55,7 +55,9 @@ def test_the_reference_is_the_derivative(loss):
     """By JAX, of every network and loss that homework may mean."""
     functions = {
         "ReLU": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
-        "leaky ReLU": jax.nn.leaky_relu, "identity": lambda z: z, "softmax": jax.nn.softmax,
+        "leaky ReLU": jax.nn.leaky_relu, "leaky ReLU by 0.1": lambda z: jax.nn.leaky_relu(z, 0.1),
+        "leaky ReLU by 0.2": lambda z: jax.nn.leaky_relu(z, 0.2), "identity": lambda z: z,
+        "softmax": jax.nn.softmax,
     }  # fmt: skip
     problem = drawn((4, 5, 3), [True, True], 7, 0)
     for hidden in HIDDEN:
@@ -122,3 +124,33 @@ def test_what_is_no_homework(name, text, says, capsys):
 def test_flags_that_are_not_for_homework(capsys):
     assert main(["check", str(FILES[0]), "--layers", "2"]) == 2
     assert "--layers is for a function of (params, batch): leave it out" in capsys.readouterr().err
+
+
+UNSEEN = Path(__file__).parent / "homework_unseen"
+KEY = [
+    line.split("\t") for line in (UNSEEN / "key.tsv").read_text("utf-8").splitlines()
+    if line.startswith("s")
+]  # fmt: skip
+# with the intercept in a column of ones; in words of one or two letters; in a flat vector
+NOT_UNDERSTOOD = ("s06.py", "s18.py", "s20.py")
+PENALTY = "s07.py"  # whose mistake is in the slope of the penalty, which is not looked at
+ELSEWHERE = {"s04.py": "l1_error = l2_delta.dot(syn1.T)", "s19.py": "self.activation_grad(self.zs"}
+
+
+@pytest.mark.parametrize("row", KEY, ids=[row[0] for row in KEY])
+def test_homework_by_someone_who_had_not_seen_the_checker(row):
+    """Where it says so, in the line that uses what is wrong, and not in the one that makes it."""
+    name, verdict, line = row[:3]
+    if name in NOT_UNDERSTOOD:
+        with pytest.raises(ValueError, match="is not understood"):
+            examine_homework(UNSEEN / name)
+        return
+    report = examine_homework(UNSEEN / name)
+    if name == PENALTY:
+        assert "penalty: it was 0 throughout: its slope is not checked" in str(report)
+        return
+    assert report.passed == (verdict == "right"), report
+    if not report.passed:
+        assert report.diagnosis is not None
+        where = {name: line.strip()} | ELSEWHERE
+        assert where[name] in report.diagnosis.says

@@ -8,7 +8,8 @@ AUTODIFF = {
     "jax", "jaxmlp", "torch", "tensorflow", "keras", "autograd", "theano", "mxnet", "tinygrad",
     "chainer", "paddle", "mindspore", "flax", "equinox", "casadi", "sympy",
 }  # fmt: skip
-HIDING = {"importlib", "gc", "ctypes", "__import__", "exec", "eval", "sys.modules"}  # imports
+IMPORTS = AUTODIFF | {"importlib", "gc", "ctypes"}
+HIDING = {"__import__", "exec", "eval", "sys.modules"}
 
 
 def autodiff_in(source: Source) -> str:
@@ -22,7 +23,7 @@ def autodiff_in(source: Source) -> str:
         elif isinstance(node, (ast.Name, ast.Attribute)):
             names = [ast.unparse(node)]
         parts = {part for name in names for part in (name, name.partition(".")[0])}
-        if parts & (HIDING if isinstance(node, (ast.Name, ast.Attribute)) else AUTODIFF | HIDING):
+        if parts & (HIDING if isinstance(node, (ast.Name, ast.Attribute)) else IMPORTS):
             line = getattr(node, "lineno", 1)
             what = "uses autodiff" if parts & AUTODIFF else "may hide what it uses"
             return f"{what}: {source.where(line)}: {source.text(line)}"

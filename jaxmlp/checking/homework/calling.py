@@ -35,8 +35,10 @@ class Caller:
     def __init__(
         self, functions: Mapping[str, Callable[..., Any]], nodes: Mapping[str, ast.FunctionDef],
         known: dict[str, Any], roles: dict[Role, Any],
+        helpers: Mapping[str, Callable[..., Any]] = {},
     ) -> None:  # fmt: skip
-        """Get ready; `nodes` are the functions' definitions."""
+        """Get ready; `nodes` are the functions' definitions, `helpers` make arguments alone."""
+        self.every = {**helpers, **functions}
         self.functions, self.nodes, self.known, self.roles = functions, nodes, known, roles
         self.called: list[str] = []
         self.rated = False  # whether a learning rate was handed over
@@ -47,7 +49,7 @@ class Caller:
         Raises:
             UnboundError: if an argument has no value.
         """
-        function = self.functions[name]
+        function = self.every[name]
         arguments: list[Any] = []
         named: dict[str, Any] = {}
         for parameter in inspect.signature(function).parameters.values():
@@ -98,7 +100,7 @@ class Caller:
     def _makers(self, name: str, roles: list[Role], caller: str) -> Iterator[str]:
         """The functions that return what is called so, or else the forward pass."""
         for other, node in self.nodes.items():
-            if other in self.functions and other != caller and name in returned_names(node):
+            if other in self.every and other != caller and name in returned_names(node):
                 yield other
         if {Role.OUTPUT, Role.CACHE, Role.GRADS} & {*roles} or re.fullmatch(
             r"[azhol]_?\d|cache\d?", name, re.I
@@ -146,9 +148,10 @@ def calls_of(path: str) -> Iterator[list[Call]]:
 
     def seen(frame: Any, event: str, returned: Any) -> None:
         if event == "return" and frame.f_code.co_filename == path and len(found) < LONGEST:
+            kept = _own(frame.f_locals).items()  # which a later call may change
             values = {
                 name: value.copy() if isinstance(value, np.ndarray) else value
-                for name, value in (*frame.f_locals.items(), (RETURNED, returned))
+                for name, value in (*frame.f_locals.items(), *kept, (RETURNED, returned))
             }
             found.append(Call(frame.f_code.co_qualname, values))
 
@@ -209,11 +212,14 @@ class Assignments:
 
 def _named_arrays(values: Mapping[str, Any]) -> dict[str, Array]:
     """Copies of the arrays among local names and the attributes of `self`."""
-    own = {
-        f"self.{name}": value for name, value in getattr(values.get("self"), "__dict__", {}).items()
-    }
     return {
         name: value.copy()
-        for name, value in ({**values, **own}).items()
+        for name, value in ({**values, **_own(values)}).items()
         if isinstance(value, np.ndarray)
     }
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of `self`, by names with it."""
+    own = getattr(values.get("self"), "__dict__", {})
+    return {f"self.{name}": value for name, value in own.items()}

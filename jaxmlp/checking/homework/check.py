@@ -14,7 +14,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.homework.mistakes import Mistake, explained
-from jaxmlp.checking.homework.names import goals
+from jaxmlp.checking.homework.names import Role, goals, roles_of
 from jaxmlp.checking.homework.places import line_of_gradient, place_of
 from jaxmlp.checking.homework.problems import (
     MANY,
@@ -91,6 +91,8 @@ def _examined(path: Path) -> Understood:
     findings = [Finding("understood as", text, fails=False)]
     findings += _convention(reading, readings)
     findings += [Finding("left out", each, fails=False) for each in found.skipped[:2]]
+    if _penalised(source):
+        findings.append(Finding("penalty", "it was 0 throughout: its slope is not checked", False))
     diagnosis = example = None
     if wrong:
         shown = next(each for each in tried if each.wrong)
@@ -213,6 +215,13 @@ def _convention(reading: Reading, readings: Sequence[Reading]) -> list[Finding]:
     return [Finding("another factor", says, fails=False)]
 
 
+def _penalised(source: Source) -> bool:
+    """Whether some function takes the coefficient of a penalty on the weights."""
+    arguments = [node.args for node in nodes_of(source.tree).values()]
+    taken = [each.arg for a in arguments for each in (*a.args, *a.kwonlyargs)]
+    return any(roles_of(name)[:1] == [Role.PENALTY] for name in taken)
+
+
 def _worst(reading: Reading, shown: Tried) -> Finding:
     """The entry that is farthest off."""
     right = reading.meaning.expected(shown.problem)
@@ -239,6 +248,12 @@ def _diagnosis(
     mistakes: Sequence[Mistake],
 ) -> Diagnosis:
     names = tuple(_called(reading, name) for name in wrong)
+    if shown.ran.unsummed:
+        name, shape = next(iter(shown.ran.unsummed.items()))
+        line = line_of_gradient(source, reading, name)
+        at = f", at {source.where(line)}: {source.text(line)}" if line else ""
+        says = f"it has shape {shape}: the sum over the examples is left out{at}"
+        return Diagnosis((f"∂C/∂{name} ({_called(reading, name)})",), (), "sum left out", says)
     if not mistakes:
         line = line_of_gradient(source, reading, wrong[-1])
         where = f", such as at {source.where(line)}: {source.text(line)}" if line else ""

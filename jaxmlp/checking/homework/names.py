@@ -25,7 +25,8 @@ class Role(StrEnum):
     SIZES = "sizes"
 
 
-# names in lower case without underscores; of two roles that fit, the first one counts
+# names in lower case without underscores, in English, Spanish, German or French; of two roles that
+# fit, the first one counts
 ROLES = {
     Role.SIZES: r"""
         sizes | layers? | layersizes | layerdims? | layersdims? | dims | architecture |
@@ -33,17 +34,18 @@ ROLES = {
     """,
     Role.N_IN: r"""
         (n|num|no|number|dim)?(of)?(inputs?|in|x|features?)(size|dims?|nodes?|units?|neurons?|
-        layer|layersize|n|features?|num|count)
+        layer|layersize|n|features?|num|count) | (n|num|anzahl|nb)?(entradas?|eingaben?|entrees?)
         | (n|num|no|number|dim)(of)?(inputs?|in|x|features?|feats?) | d | din | ni | i
     """,
     Role.N_HIDDEN: r"""
         (n|num|no|number|dim)?(of)?(hidden|hid)(size|dims?|nodes?|units?|neurons?|layers?|
         layersize|n|num|count|\d)?
+        | (n|num|anzahl|nb)?(ocultas?|verdeckte?|cachees?) | ncaches? | nh\d | width
         | (n|num|no|number|dim)(of)?(hiddens?|hid|h|units) | hdim | nnhdim | h | dh | hiddens?
     """,
     Role.N_OUT: r"""
         (n|num|no|number|dim)?(of)?(outputs?|out|classes|y|labels?)(size|dims?|nodes?|units?|
-        neurons?|layer|layersize|n|num|count)
+        neurons?|layer|layersize|n|num|count) | (n|num|anzahl|nb)?(salidas?|ausgaben?|sorties?)
         | (n|num|no|number|dim)(of)?(outputs?|out|classes|class|y|c|labels) | c | k | dout |
         no
     """,
@@ -60,7 +62,7 @@ ROLES = {
     """,
     Role.WEIGHTS: r"""
         params? | parameters? | weights? | ws | theta | model | net | network | wts | p | w |
-        coefs?
+        coefs? | pesos | red | gewichte | netz | poids | reseau
     """,
     Role.OUTPUT: r"""
         outputs? | out | o | ol | yhat | ypred | yp | pred | preds | predictions? | probs? |
@@ -75,7 +77,7 @@ ROLES = {
     """,
     Role.RATE: r"""
         lr | learningrate | learnrate | learningratio | alpha | eta | stepsize | rate |
-        epsilon | lrate | l
+        epsilon | lrate | l | tasa | lernrate | pas | taux
     """,
     Role.PENALTY: r"""
         reg | lambda | lambd | lam | l2 | weightdecay | reglambda | regularization |
@@ -88,6 +90,7 @@ ROLES = {
     Role.ONCE: r"""
         epochs? | iterations? | iters? | numiterations | niter | niters | numiters | numpasses
         | steps | nepochs | numepochs | maxiter | maxiters | passes | times | rounds
+        | epocas | epochen | epoques | iteraciones
     """,
     Role.QUIET: r"""
         verbose | printloss | printcost | print | debug | plot | show | log | display | info
@@ -102,9 +105,9 @@ _PATTERNS = {role: re.compile(pattern, re.VERBOSE) for role, pattern in ROLES.it
 # functions that give gradients, the likeliest first
 GOALS = (
     r"(loss|cost|value|objective).*grad|grad.*(loss|cost|value|objective)",
-    r"back|bprop|grad|nabla|compute_d|derivatives",
-    r"train_?(step|batch|on_batch|one)|^step$|one_?step|gradient_?descent|sgd",
-    r"update|^fit$|^train$|^learn$|train_|optimi[sz]e|^loss$",
+    r"back|bprop|grad|nabla|compute_d|derivatives|retropropag|rueckwaerts|rétropropag",
+    r"train_?(step|batch|on_batch|one)|^step$|one_?step|gradient_?descent|sgd|lernschritt|learn_one",
+    r"update|^fit$|^train$|^learn|train_|optimi[sz]e|^loss$|entren|lernen|mise_?a_?jour|entrain",
 )
 # what has such a name, but gives no gradient of a network
 NO_GOAL = (
@@ -113,9 +116,10 @@ NO_GOAL = (
 )
 FORWARD = (
     r"forward|feed|^predict|fprop|propagate|^run$|^call$|inference|hypothesis|^output$|evaluate"
+    r"|propag|vorwaerts|calcul"
 )
-INITIAL = r"init|create|make|build|random|new_|setup|get_params|weights"
-LOSS = r"loss|cost|objective|error|entropy|mse|criterion|nll"
+INITIAL = r"inici|creer|erzeug|init|create|make|build|random|new_|setup|get_params|weights"
+LOSS = r"perdida|fehler|verlust|cout|loss|cost|objective|error|entropy|mse|criterion|nll"
 GRADIENT = re.compile(r"^_?(d|grad|g|delta|nabla|partial)_?(?=.)|(grad|_g|gradient|_d)$", re.I)
 NO_WEIGHT = re.compile(r"^_*(d[a-z_]|grad|delta|nabla|v[d_]|vel|m[d_]|mom|cache|prev|old)", re.I)
 

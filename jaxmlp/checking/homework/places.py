@@ -85,7 +85,8 @@ def _assigned(function: ast.FunctionDef, names: Sequence[str]) -> int | None:
         elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
             for target in _targets(node):
                 text = ast.unparse(target)
-                exact += [node.lineno] * (text in wanted)
+                key = getattr(getattr(target, "slice", None), "value", None)  # as in g['W2'] = …
+                exact += [node.lineno] * (text in wanted or key in last)
                 within += [node.lineno] * (text.partition("[")[0] in bases and "[" in text)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             filled = node.func.attr in FILLING and ast.unparse(node.func.value) in bases

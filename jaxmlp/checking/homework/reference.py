@@ -30,14 +30,18 @@ def softmax(z: Array) -> Array:
     return e / e.sum(axis=1, keepdims=True)
 
 
-LEAK = 0.01
+LEAKS = {"leaky ReLU": 0.01, "leaky ReLU by 0.1": 0.1, "leaky ReLU by 0.2": 0.2}
+
+
+def _leaky(slope: float) -> Function:
+    return Function(lambda z: np.where(z > 0, z, slope * z), lambda z, h: np.where(z > 0, 1, slope))
+
+
 HIDDEN = {
     "ReLU": Function(lambda z: np.maximum(z, 0), lambda z, h: (z > 0).astype(float)),
     "sigmoid": Function(_sigmoid, lambda z, h: h * (1 - h)),
     "tanh": Function(np.tanh, lambda z, h: 1 - h**2),
-    "leaky ReLU": Function(
-        lambda z: np.where(z > 0, z, LEAK * z), lambda z, h: np.where(z > 0, 1, LEAK)
-    ),
+    **{name: _leaky(slope) for name, slope in LEAKS.items()},
     "identity": Function(lambda z: z, lambda z, h: np.ones_like(z)),
 }
 OUTPUTS = {name: HIDDEN[name] for name in ("sigmoid", "tanh", "identity")} | {

@@ -28,6 +28,7 @@ class Ran(NamedTuple):
         goal: the function that was called for the gradients.
         calls: of the functions of which `seen` tells.
         rated: whether the learning rate is known.
+        unsummed: the shapes of gradients by biases that are not summed over the examples.
     """
 
     gradients: dict[str, Array]
@@ -37,6 +38,7 @@ class Ran(NamedTuple):
     goal: str
     calls: Sequence[Call]
     rated: bool
+    unsummed: Mapping[str, tuple[int, ...]]
 
 
 def run(
@@ -64,12 +66,15 @@ def run(
             if losses and _is_loss(other) and other not in caller.called and other != goal:
                 _called(caller, other)
     rate = begun.rate()
-    gradients, names, by = _gradients(result, calls, goal, begun, layout, values, rate or 1.0)
+    unsummed: dict[str, tuple[int, ...]] = {}
+    gradients, names, by = _gradients(
+        unsummed, result, calls, goal, begun, layout, values, rate or 1.0
+    )
     seen = [*_everything(calls), *(array for _, array in arrays_in(result))]
     seen += [array for _, array in arrays_in(begun.root)]
     if isinstance(result, (float, np.floating)):
         seen.append(result)
-    return Ran(gradients, names, by, seen, goal, calls, rate is not None)
+    return Ran(gradients, names, by, seen, goal, calls, rate is not None, unsummed)
 
 
 def _is_loss(name: str) -> bool:
@@ -95,10 +100,12 @@ def _everything(calls: Sequence[Call]) -> Iterator[Any]:
 
 
 def _gradients(
-    result: Any, calls: Sequence[Call], goal: str, begun: Begun, layout: Layout,
-    before: Mapping[str, Array], rate: float,
+    unsummed: dict[str, tuple[int, ...]], result: Any, calls: Sequence[Call], goal: str,
+    begun: Begun, layout: Layout, before: Mapping[str, Array], rate: float,
 ) -> tuple[dict[str, Array], dict[str, str], str]:  # fmt: skip
     """The gradient by every weight, what it is called, and where it was found.
+
+    What is not summed over the examples is NaN, and its shape goes to `unsummed`.
 
     Raises:
         ValueError: if it is nowhere.
@@ -115,7 +122,7 @@ def _gradients(
     own = {id(slot.place.of(begun.root)) for slot in slots.values()}
     returned = [] if result is begun.root else begun.named(goal, result)
     returned = [(name, array) for name, array in returned if id(array) not in own]
-    if found := _matched(returned, layout, before):
+    if found := _matched(returned, layout, before, unsummed):
         return *found, "returned"
     if changed and all(array is not None for array in after.values()):
         moved = {name: (before[name] - after[name]) / rate for name in slots}
@@ -125,7 +132,7 @@ def _gradients(
         for place, array in arrays_in(begun.root)
         if GRADIENT.search(last_name(place))
     ]
-    if found := _matched(kept, layout, before):
+    if found := _matched(kept, layout, before, unsummed):
         return *found, "kept in attributes"
     held = [
         (name, value)
@@ -134,14 +141,15 @@ def _gradients(
         for name, value in call.values.items()
         if isinstance(value, np.ndarray) and GRADIENT.search(name)
     ]
-    if found := _matched(held, layout, before):
+    if found := _matched(held, layout, before, unsummed):
         return *found, "local names"
     raise ValueError(f"{goal} gives no gradient")
 
 
 def _matched(
-    some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array]
-) -> tuple[dict[str, Array], dict[str, str]] | None:
+    some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array],
+    unsummed: dict[str, tuple[int, ...]],
+) -> tuple[dict[str, Array], dict[str, str]] | None:  # fmt: skip
     """Of named arrays, one for every weight: by the names, or else by the shapes, in order."""
     found, names, used = {}, {}, set()
     for by_name in (True, False):
@@ -160,4 +168,23 @@ def _matched(
                 found[name], names[name] = fits, called
                 used.add(number)
                 break
+    if any(name[0] == "b" for name in found):  # the others may not be summed over the examples
+        for name, called, array in _unsummed(some, layout, like, {*found}, used):
+            found[name], names[name] = np.full_like(like[name], np.nan), called
+            unsummed[name] = array.shape
     return (found, names) if len(found) == len(layout.slots) else None
+
+
+def _unsummed(
+    some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array],
+    found: set[str], used: set[int],
+) -> Iterator[tuple[str, str, Array]]:  # fmt: skip
+    """Gradients by biases that have an axis more, for the examples."""
+    for name, slot in layout.slots.items():
+        own = plain(stem(slot.place.name))
+        for number, (called, array) in enumerate(some):
+            width = array.shape[0 if slot.flipped else 1] if array.ndim == 2 else 0
+            long = array.size > width == like[name].size
+            if name not in found and number not in used and long and plain(stem(called)) == own:
+                yield name, called, array
+                break

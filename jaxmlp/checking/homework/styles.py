@@ -4,7 +4,7 @@ import ast
 import contextlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,9 +72,11 @@ class Style:
 
     Attributes:
         about: in words, such as class NeuralNetwork.
+        fixed: whether the file chooses the sizes of its weights.
     """
 
     about = ""
+    fixed = False
 
     def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
         """Make a network with weights of its own."""
@@ -91,22 +93,22 @@ class ObjectStyle(Style):
         """Get ready."""
         self.cls = found.names[node.name]
         self.nodes = functions_in(source.tree) | functions_in(node)
+        self.helpers = _functions(found, functions_in(source.tree))
         self.about = f"class {node.name}"
 
     def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
         """Make an instance."""
-        made = self.cls(*_arguments(self.cls, x, y, sizes))
+        made = _made(self.cls, x, y, sizes)
         methods = {
             name: value
             for name, value in inspect.getmembers(made, inspect.ismethod)
             if name in self.nodes and not name.startswith("__")
         }
-        caller = Caller(
-            methods, self.nodes, {}, {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: np.size(y)}
-        )
+        known = {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: np.size(y)}
+        caller = Caller(methods, self.nodes, {}, known)
         if not any(array.ndim == 2 for _, array in arrays_in(made) if array is not x):
             self._made_by_a_method(caller)
-        return Begun(Caller(methods, self.nodes, {}, {}), made)
+        return Begun(Caller(methods, self.nodes, {}, {}, self.helpers), made)
 
     def _made_by_a_method(self, caller: Caller) -> None:
         """Let a method make the weights, as the first one that fits to examples does."""
@@ -129,11 +131,7 @@ class FunctionStyle(Style):
     ) -> None:
         """Get ready; `make` gives weights of sizes, a root, and perhaps layouts."""
         self.nodes, self.make, self.about = functions_in(source.tree), make, about
-        self.functions = {
-            name: value
-            for name, value in found.names.items()
-            if inspect.isfunction(value) and value.__module__ == NAME and name in self.nodes
-        }
+        self.functions = _functions(found, self.nodes)
 
     def begin(self, x: Any, y: Any, sizes: Sequence[int]) -> Begun:
         """Make weights."""
@@ -156,9 +154,10 @@ def styles(source: Source, found: Definitions) -> Iterator[Style]:
         return
     for name in nodes:
         if re.search(INITIAL, name, re.I) and callable(found.names.get(name)):
-            yield FunctionStyle(
-                source, found, _initialised(found.names[name], nodes[name]), f"weights by {name}"
-            )
+            several = len(returned_names(nodes[name])) > 1
+            for by_name in (True, False)[: 1 + several]:
+                make = _initialised(found.names[name], nodes[name], by_name)
+                yield FunctionStyle(source, found, make, f"weights by {name}")
     for make, about in invented(nodes):
         yield FunctionStyle(source, found, make, about)
     if any(True for _ in _global_arrays(found)):
@@ -172,6 +171,8 @@ def styles(source: Source, found: Definitions) -> Iterator[Style]:
 
 class GlobalStyle(FunctionStyle):
     """Functions that use global names."""
+
+    fixed = True
 
     def before(self, caller: Caller, goal: str) -> None:
         """Call the forward pass, which leaves its values in global names."""
@@ -200,6 +201,13 @@ class _Globals(dict[str, Any]):
         super().__setitem__(key, value)
         self.names[key] = value
 
+    def __getitem__(self, key: str) -> Any:
+        return self.names[key]  # which a function may have assigned
+
+    def items(self) -> Any:
+        """As they are now."""
+        return [(key, self.names[key]) for key in self]
+
 
 def _is_weights(value: Any) -> bool:
     return isinstance(value, (np.ndarray, dict, list)) and any(True for _ in arrays_in(value))
@@ -209,41 +217,66 @@ def _global_arrays(found: Definitions) -> Iterator[Any]:
     return (value for value in found.names.values() if _is_weights(value))
 
 
-def _arguments(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> list[Any]:
-    """What a constructor or an initialiser gets; what has a default keeps it, if it is no size."""
+def _functions(found: Definitions, nodes: Mapping[str, ast.FunctionDef]) -> dict[str, Any]:
+    """The functions of a file, by name."""
+    return {
+        name: value
+        for name, value in found.names.items()
+        if inspect.isfunction(value) and value.__module__ == NAME and name in nodes
+    }
+
+
+def _made(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> Any:
+    """What a constructor or an initialiser makes; what has a default keeps it, if it is no size."""
     given: list[Any] = []
+    named: dict[str, Any] = {}
+    parameters = inspect.signature(make).parameters.values()
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = _argument(parameter, x, y, sizes)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = value
+        else:
+            given.append(value)
+    return make(*given, **named)
+
+
+def _argument(parameter: inspect.Parameter, x: Any, y: Any, sizes: Sequence[int]) -> Any:
+    """A value for an argument, by its name.
+
+    Raises:
+        ValueError: if there is none.
+    """
     known = {
         Role.INPUTS: x, Role.LABELS: y, Role.N_IN: sizes[0], Role.N_OUT: sizes[-1],
         Role.N_HIDDEN: sizes[1], Role.SIZES: [*sizes],
     }  # fmt: skip
-    for parameter in inspect.signature(make).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        roles = roles_of(parameter.name)
-        fitting = [role for role in roles if role in known | LITERAL]
-        several = {Role.N_HIDDEN} & {*roles} and (
-            isinstance(parameter.default, (list, tuple)) or plain(parameter.name).endswith("layers")
-        )
-        if several:
-            given.append([sizes[1]])
-        elif fitting and (
-            fitting[0] in known or parameter.default is parameter.empty or fitting[0] in LITERAL
-        ):
-            given.append((known | LITERAL)[fitting[0]])
-        elif parameter.default is not parameter.empty:
-            given.append(parameter.default)
-        else:
-            raise ValueError(f"nothing says what {parameter.name} is")
-    return given
+    roles, default = roles_of(parameter.name), parameter.default
+    fitting = [role for role in roles if role in known | LITERAL]
+    several = {Role.N_HIDDEN} & {*roles} and (
+        isinstance(default, (list, tuple)) or plain(parameter.name).endswith("layers")
+    )
+    if several:
+        return [sizes[1]]
+    given = default is not parameter.empty
+    made = given and fitting[:1] == [Role.SEED] and not isinstance(default, (int, type(None)))
+    if fitting and not made and (fitting[0] in known | LITERAL or not given):
+        return (known | LITERAL)[fitting[0]]
+    if given:
+        return default
+    raise ValueError(f"nothing says what {parameter.name} is")
 
 
-def _initialised(make: Callable[..., Any], node: ast.FunctionDef) -> Callable[..., Any]:
-    """Weights that a function of the file makes."""
+def _initialised(
+    make: Callable[..., Any], node: ast.FunctionDef, by_name: bool
+) -> Callable[..., Any]:
+    """Weights that a function makes; several in a dict by their names, or as they are."""
 
     def made(x: Any, y: Any, sizes: Sequence[int]) -> tuple[Any, list[Layout]]:
-        root = make(*_arguments(make, x, y, sizes))
+        root = _made(make, x, y, sizes)
         names = returned_names(node)
-        if isinstance(root, tuple) and len(names) == len(root) and all(names):
+        if by_name and isinstance(root, tuple) and len(names) == len(root) and all(names):
             root = dict(zip(names, root, strict=True))
         return root, []
 

@@ -141,7 +141,8 @@ def _begun(
         some: Iterable[Layout] = begun.layouts
     else:
         arrays = [*arrays_in(begun.root)]
-        some = [*layouts(arrays, sizes[0], sizes[-1])] or layouts_of_any_size(arrays)
+        chosen = [] if style.fixed else [*layouts(arrays, sizes[0], sizes[-1])]
+        some = chosen or layouts_of_any_size(arrays)
     for layout in some:
         yield layout, begun
 
@@ -190,6 +191,14 @@ def _scale(ran: Ran, right: Mapping[str, Array]) -> float:
     return rate if np.isfinite(rate) and rate > 0 else 1.0
 
 
+def _forms(p: Array, t: Array, output: str) -> list[Array]:
+    """What shows that a network has outputs p: they, their logarithms, or what they are off by."""
+    if output == "identity":
+        return [p]
+    logs = [np.log(p)] if output in ("softmax", "sigmoid") else []
+    return [p, *logs, p - t, t - p, (p - t) / len(p)]
+
+
 def _networks(problem: Problem, ran: Ran) -> Iterator[Network]:
     """Those of which every layer's value was seen; a function of the output before none."""
     found = []
@@ -200,8 +209,9 @@ def _networks(problem: Problem, ran: Ran) -> Iterator[Network]:
             continue
         network = Network(hidden, output)
         lines = forward(problem.weights, problem.x, network)
-        wanted = [lines[name] for name in lines if name[0] in "hp"]
-        if all(any(alike(each, seen) for seen in ran.seen) for each in wanted):
+        inner = [[lines[name]] for name in lines if name[0] == "h"]
+        wanted = [*inner, _forms(lines["p"], problem.t, output)]
+        if all(any(alike(e, seen) for e in each for seen in ran.seen) for each in wanted):
             found.append(network)
     plain_ = [each for each in found if each.output == "identity"]
     others = [each for each in found if each.output != "identity"]

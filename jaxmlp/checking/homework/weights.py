@@ -11,6 +11,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.names import NO_WEIGHT
 
 DEEPEST = 4  # how far inside of objects and containers arrays are looked for
+BIAS = re.compile(r"b|^c\d*$|sesgo|offset|intercept", re.I)
 PLAIN = (str, bytes, int, float, bool, complex, type(None))
 
 
@@ -182,6 +183,7 @@ def _layouts(
         shape = array.shape[::-1] if flipped else array.shape
         complete = len(sizes) > 1 and sizes[-1] == n_out
         fits = array.ndim == 2 and shape[0] == sizes[-1] and not _is_bias(place)
+        fits = fits and not (complete and array.size == n_out)  # which is the last bias
         if fits and not (complete and shape[1] != n_out):
             weights.append(Slot(place, array.shape, flipped))
             sizes.append(shape[1])
@@ -219,7 +221,7 @@ def _is_bias(place: Place) -> bool:
 
 def _may_be_bias(place: Place) -> bool:
     names = _names(place)
-    return not names or any("b" in name.lower() for name in names)
+    return not names or any(BIAS.search(name) for name in names)
 
 
 def _names(place: Place) -> list[str]:
