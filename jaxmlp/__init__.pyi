@@ -1,3 +1,14 @@
+from . import activations as activations
+from . import data as data
+from . import gradient as gradient
+from . import losses as losses
+from . import metrics as metrics
+from . import network as network
+from . import params as params
+from . import results as results
+from . import settings as settings
+from . import sweeps as sweeps
+from . import training as training
 from .data import Batch as Batch
 from .data import Dataset as Dataset
 from .data.loaders import load_digits as load_digits
