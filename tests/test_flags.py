@@ -18,6 +18,7 @@ NAMES = ["x", "", "RELU"]
 DATA = ["cifar", "nothing.npz", ".", "", "x" * 300, "\0", "notes.npz", "/dev/null"]
 NOTHING = ["3"]  # what a flag without a value cannot take
 # a folder of somebody else, a file, and what cannot be made
+WRITTEN = [".", "/proc/nothing/file", "x" * 300, ""]
 OUT = [".", "notes.npz", "/proc/nothing/run", "x" * 300]
 
 SETTINGS = {
@@ -112,6 +113,10 @@ FLAGS = {
         "--seed": INTEGERS,
         "--report": [".", "/proc/nothing/report.md", "x" * 300, ""],
         "--time-limit": ["0", *NUMBERS],
+        **dict.fromkeys(("--json", "--csv", "--junit", "--gradescope", "--page"), WRITTEN),
+        "--rubric": ["nothing.toml", ".", "notes.npz", ""],
+        "--memory": ["63", *POSITIVE],
+        "--resume": NOTHING,
     },
     "evaluate": {"--data": DATA},
     "predict": {"--out": ["new.csv", *OUT]},

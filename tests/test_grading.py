@@ -212,6 +212,7 @@ def test_one_file_for_gradescope():
         (["c", "--rubric", "loss.toml"], "loss.toml: loss is 'hinge': give one of cross-entropy"),
         (["c", "--rubric", "worth.toml"], "worth.toml: weights: dW1 is -1: give a number"),
         (["c", "--json", "nowhere/r.json"], "nowhere"),
+        (["c", "--page", "empty"], "'empty' is a folder: give the name of a file"),
         ([], "nothing to check is named"),
     ],
 )

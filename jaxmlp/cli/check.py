@@ -71,7 +71,7 @@ class Check:
     page: Path | None = None
     rubric: Path | None = None
     memory: int = 2048
-    resume: bool = False
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
     def run(self) -> int:
         """Check, print, write; the exit code."""
@@ -140,6 +140,9 @@ class Check:
             raise ValueError(f"--gradescope is for one file, and these are {len(paths)}")
         title = f"Grades of {', '.join(self.targets)}"
         files = (self.json, self.csv, self.junit, self.page, self.gradescope)
+        for file in files:
+            if file and (not file.name or file.is_dir()):
+                raise ValueError(f"{str(file)!r} is a folder: give the name of a file")
         written = Written(*files, title=title)
         for file in written:
             check_writable(file)
