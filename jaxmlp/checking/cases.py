@@ -15,7 +15,7 @@ import numpy as np
 from jaxmlp.activations import get_activation
 from jaxmlp.checking.calls import as_array, first_line, is_floating
 from jaxmlp.checking.network.numbers import RANGES, alive, foreseen, make_labels, numbers
-from jaxmlp.checking.network.shapes import Shape
+from jaxmlp.checking.network.shapes import FORMS, Shape
 from jaxmlp.data import Batch
 
 # What the numbers are like, with labels to go with them. Classes are tried with the dense numbers
@@ -34,7 +34,6 @@ KINDS = (
 
 
 DRAWS = 8  # of which the one is taken that shows most
-FORMS = ("classes", "rows")
 AT_KINK = ("zero", "any")
 CLASSES = (0, 1, 3, 5)  # the shapes that are also tried with classes, where both forms are
 

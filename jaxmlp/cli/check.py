@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxmlp.bounds import check_integer, check_tolerances
 from jaxmlp.checking.files import Outcome, examine_file
-from jaxmlp.checking.network.shapes import SHAPES
+from jaxmlp.checking.network.shapes import FORMS, SHAPES
 from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
 
@@ -103,7 +103,7 @@ class Check:
                 self.time_limit or ALONE,
                 activation=self.activation,
                 shapes=[(shape.sizes, shape.bias, shape.n) for shape in shapes],
-                labels=("classes", "rows") if self.labels == "both" else (self.labels,),
+                labels=FORMS if self.labels == "both" else (self.labels,),
                 at_kink=self.at_kink,
                 rtol=self.rtol,
                 atol=self.atol,
@@ -126,7 +126,7 @@ class Check:
         """Grade every file that is named; the exit code."""
         from jaxmlp.checking.grading.containment import Limits
         from jaxmlp.checking.grading.rubric import Rubric, read_rubric
-        from jaxmlp.cli.grading import Written, grade_all, submissions
+        from jaxmlp.cli.grading import Files, grade_all, submissions
 
         if flags := [*self._given(), *["report"] * bool(self.report)]:
             raise ValueError(f"--{flags[0]} is for one file alone: for grading, give a rubric")
@@ -139,15 +139,14 @@ class Check:
         if self.gradescope and len(paths) > 1:
             raise ValueError(f"--gradescope is for one file, and these are {len(paths)}")
         title = f"Grades of {', '.join(self.targets)}"
-        files = (self.json, self.csv, self.junit, self.page, self.gradescope)
-        for file in files:
-            if file and (not file.name or file.is_dir()):
+        files = Files(self.json, self.csv, self.junit, self.page, self.gradescope)
+        for file in filter(None, files):
+            if not file.name or file.is_dir():
                 raise ValueError(f"{str(file)!r} is a folder: give the name of a file")
-        written = Written(*files, title=title)
-        for file in written:
+        for file in filter(None, files):
             check_writable(file)
         limits = Limits(self.time_limit or EACH, self.memory)
-        return grade_all(paths, rubric, limits, written, self.resume)
+        return grade_all(paths, rubric, limits, files, title, self.resume)
 
     def _given(self) -> list[str]:
         """The flags about our networks that are not as by default."""

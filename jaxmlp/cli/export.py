@@ -10,7 +10,7 @@ import tyro
 from jaxmlp.cli import printable
 from jaxmlp.cli.common import trained
 from jaxmlp.data.table_files import SAY_NOTHING, is_table
-from jaxmlp.data.tables import code, columns_of
+from jaxmlp.data.tables import CODE, code, columns_of
 from jaxmlp.export import (
     FORMS,
     columns,
@@ -208,7 +208,7 @@ def _read_table(run: Run) -> list[str]:
         "numbers = [name for name in model.feature_names_in_ if name not in text]",
         "truth = {'true': '1', 'false': '0'}",
     ]
-    pattern = "r'^(-?\\d+)\\.0+$', r'\\1', regex=True"  # of `code`, which 1.0 is 1 to
+    pattern = f"r'{CODE.pattern}', r'\\1', regex=True"  # as `code` does
     codes = [
         name
         for name, categories, _ in run.schema.columns

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -44,42 +45,35 @@ def submissions(targets: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-class Written:
-    """The files into which grades go, as JSON, CSV, XML or a page; written after each grade."""
+class Files(NamedTuple):
+    """Where grades are written, in which form; None for what is not wanted."""
 
-    def __init__(
-        self, json: Path | None, csv: Path | None, junit: Path | None, page: Path | None,
-        gradescope: Path | None, title: str,
-    ) -> None:  # fmt: skip
-        """Keep the names; None for what is not wanted."""
-        self.json, self.csv, self.junit = json, csv, junit
-        self.page, self.gradescope, self.title = page, gradescope, title
+    json: Path | None
+    csv: Path | None
+    junit: Path | None
+    page: Path | None
+    gradescope: Path | None
 
-    def write(self, grades: Sequence[Grade], keys: Sequence[str]) -> None:
-        """Write those that are there so far."""
-        if self.json:
-            write_text(self.json, results.as_json(grades, keys))
-        if self.csv:
-            write_text(self.csv, results.as_csv(grades))
-        if self.junit:
-            write_text(self.junit, results.as_junit(grades))
-        if self.page:
-            write_text(self.page, as_page(grades, self.title))
-        if self.gradescope and grades:
-            write_text(self.gradescope, results.as_gradescope(grades[0]))
 
-    def __iter__(self):
-        """The files."""
-        named = (self.json, self.csv, self.junit, self.page, self.gradescope)
-        return (each for each in named if each)
+def _write(files: Files, title: str, grades: Sequence[Grade], keys: Sequence[str]) -> None:
+    if files.json:
+        write_text(files.json, results.as_json(grades, keys))
+    if files.csv:
+        write_text(files.csv, results.as_csv(grades))
+    if files.junit:
+        write_text(files.junit, results.as_junit(grades))
+    if files.page:
+        write_text(files.page, as_page(grades, title))
+    if files.gradescope:
+        write_text(files.gradescope, results.as_gradescope(grades[0]))
 
 
 def grade_all(
-    paths: Sequence[Path], rubric: Rubric, limits: Limits, written: Written, resume: bool
+    paths: Sequence[Path], rubric: Rubric, limits: Limits, files: Files, title: str, resume: bool
 ) -> int:
     """Grade files, print a table, write; the exit code: 0 if all are right, else 1."""
     keys = [_key(path, rubric, limits) for path in paths]
-    known = results.from_json(written.json) if resume and written.json else {}
+    known = results.from_json(files.json) if resume and files.json else {}
     grades = {path: known[key] for path, key in zip(paths, keys, strict=True) if key in known}
     console, processes = Console(highlight=False, soft_wrap=True), judge.start()
     with ThreadPoolExecutor(AT_ONCE) as pool, Progress(console=console, transient=True) as bar:
@@ -92,11 +86,11 @@ def grade_all(
         for job in as_completed(jobs):
             grades[jobs[job]] = job.result()
             bar.advance(task)
-            some = [(grades[p], key) for p, key in zip(paths, keys, strict=True) if p in grades]
-            if written.json:  # from which a later run can go on
-                write_text(written.json, results.as_json(*map(list, zip(*some, strict=True))))
+            if files.json:  # from which a later run can go on
+                some = [(grades[p], key) for p, key in zip(paths, keys, strict=True) if p in grades]
+                write_text(files.json, results.as_json(*zip(*some, strict=True)))
     every = [grades[path] for path in paths]
-    written.write(every, keys)
+    _write(files, title, every, keys)
     _show(console, every)
     return 0 if all(grade.status == "right" for grade in every) else 1
 

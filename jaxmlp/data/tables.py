@@ -17,6 +17,7 @@ NEARLY_ALL = 0.9  # of the entries of a column: if as many are numbers, the othe
 TRUTH = {"true": 1.0, "false": 0.0}
 LIKE_A_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d[\d.,'’\s]*([eE][-+]?\d+)?\s?[%$€£]?")
 WRITTEN = "write 1234.5, without a comma, a space or a sign"
+CODE = re.compile(r"^(-?\d+)\.0+$")
 IMPUTE = ("refuse", "impute")
 READ = (str, bool, int, float, Decimal)  # what an entry can be
 
@@ -92,7 +93,7 @@ def code(value: Any) -> str:
 
     pandas makes real numbers of integers, if something is missing beside them.
     """
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", str(value))
+    return CODE.sub(r"\1", str(value))
 
 
 def targets_of(frame: Any, path: Path, targets: Sequence[str], labels: bool = False) -> np.ndarray:

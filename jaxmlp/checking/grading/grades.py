@@ -7,6 +7,7 @@ from typing import Any
 STATUSES = (
     "right", "wrong", "not understood", "crashed", "timed out", "out of memory", "refused",
 )  # fmt: skip
+EARNING = ("right", "follows")  # lines that are worth their points
 
 
 @dataclass(frozen=True)

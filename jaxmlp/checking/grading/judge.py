@@ -19,14 +19,13 @@ from typing import Any
 from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.grading.autodiff import autodiff_in
 from jaxmlp.checking.grading.containment import Limits
-from jaxmlp.checking.grading.grades import STATUSES, Ended, Grade, plain
+from jaxmlp.checking.grading.grades import EARNING, STATUSES, Ended, Grade, plain
 from jaxmlp.checking.grading.rubric import Rubric
 from jaxmlp.checking.grading.verdict import feedback, judged, meaning_of, unlike
 from jaxmlp.checking.grading.worker import work
 from jaxmlp.checking.homework.problems import drawn
 from jaxmlp.checking.homework.source import read
 
-EARNING = ("right", "follows")  # lines that are worth their points
 ASKED = 3  # problems for a verdict
 LARGEST = 2**24  # bytes of a file, and of an answer
 

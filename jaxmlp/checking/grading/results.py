@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from jaxmlp.checking.grading.grades import STATUSES, Grade
-from jaxmlp.checking.homework.check import symbol_of
+from jaxmlp.checking.grading.grades import EARNING, STATUSES, Grade
+from jaxmlp.checking.homework.lines import symbol_of
 from jaxmlp.version import __version__
 
 FORMAT = 1
@@ -108,7 +108,7 @@ def as_gradescope(grade: Grade) -> str:
     tests = [
         {
             "name": symbol_of(line),
-            "status": "passed" if status in ("right", "follows") else "failed",
+            "status": "passed" if status in EARNING else "failed",
             "output": {"follows": "right, given the lines before it"}.get(status, status),
         }
         for line, status in (grade.lines or {}).items()

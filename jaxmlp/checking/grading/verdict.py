@@ -8,9 +8,9 @@ import numpy as np
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.grading.grades import Ended
 from jaxmlp.checking.grading.rubric import Rubric
-from jaxmlp.checking.homework.check import symbol_of
+from jaxmlp.checking.homework.lines import lines_of, symbol_of
 from jaxmlp.checking.homework.mistakes import Mistake, explained
-from jaxmlp.checking.homework.problems import Problem, close, differing, named
+from jaxmlp.checking.homework.problems import Problem, differing, named
 from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network
 from jaxmlp.checking.homework.understanding import Meaning
 
@@ -75,21 +75,23 @@ def judged(problems: Sequence[Problem], meaning: Meaning, given: Any) -> Verdict
     """
     if not isinstance(given, list) or len(given) != len(problems):
         raise Ended("refused", "its process gives no gradients")
-    worst = None
-    for problem, some in zip(problems, given, strict=True):
-        received = _arrays(some, problem)
-        right = meaning.expected(problem)
-        wrong = differing(received, right, meaning.scale)
-        lines = [name for name in right if name.startswith("d")]
-        if not wrong and worst is None:
-            worst = Verdict((), [], dict.fromkeys(lines, "right"))
-        if wrong and (worst is None or not worst.wrong):
+    received = [_arrays(some, problem) for problem, some in zip(problems, given, strict=True)]
+    for problem, gradients in zip(problems, received, strict=True):
+        wrong = differing(gradients, meaning.expected(problem), meaning.scale)
+        if wrong:
             with np.errstate(all="ignore"):
-                mistakes = explained(problem, meaning, received)
-            worst = Verdict(wrong, mistakes, _statuses(problem, meaning, received, mistakes))
-    if worst is None:
-        raise Ended("refused", "its process gives no gradients")
-    return worst
+                mistakes = explained(problem, meaning, gradients)
+            return Verdict(wrong, mistakes, _statuses(problem, meaning, gradients, mistakes))
+    lines = (name for name in meaning.expected(problems[0]) if name.startswith("d"))
+    return Verdict((), [], dict.fromkeys(lines, "right"))
+
+
+def _statuses(
+    problem: Problem, meaning: Meaning, gradients: Mapping[str, Array], mistakes: Sequence[Mistake]
+) -> dict[str, str]:
+    """Of every line of the backward pass."""
+    lines = lines_of(problem, meaning, gradients, mistakes)
+    return {line.name: line.status for line in lines if line.name.startswith("d")}
 
 
 def _arrays(some: Any, problem: Problem) -> dict[str, Array]:
@@ -105,26 +107,6 @@ def _arrays(some: Any, problem: Problem) -> dict[str, Array]:
         if array.shape != like[name].shape:
             raise Ended("refused", f"its gradient by {name} has shape {array.shape}")
     return {name: np.nan_to_num(array, nan=np.inf) for name, array in found.items()}
-
-
-def _statuses(
-    problem: Problem, meaning: Meaning, received: Mapping[str, Array], mistakes: Sequence[Mistake]
-) -> dict[str, str]:
-    """Right, wrong, follows or unknown, line by line."""
-    right = meaning.expected(problem)
-    made = meaning.expected(problem, {mistakes[0].line: mistakes[0].value}) if mistakes else {}
-    found = {}
-    for line, expected in right.items():
-        if not line.startswith("d"):
-            continue
-        value = received[line[1:]] / meaning.scale if line[1:] in received else made.get(line)
-        if value is None:
-            found[line] = "unknown"
-        elif close(value, expected):
-            found[line] = "right"
-        else:
-            found[line] = "wrong" if not mistakes or line == mistakes[0].line else "follows"
-    return found
 
 
 def feedback(verdict: Verdict, diagnosis: str) -> str:

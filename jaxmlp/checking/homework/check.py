@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
+from jaxmlp.checking.homework.lines import lines_of, symbol_of
 from jaxmlp.checking.homework.mistakes import Mistake, explained
 from jaxmlp.checking.homework.names import Role, goals, roles_of
 from jaxmlp.checking.homework.places import line_of_gradient, place_of
 from jaxmlp.checking.homework.problems import (
     MANY,
     Problem,
-    close,
     differing,
     drawn,
     named,
@@ -271,34 +270,15 @@ def _diagnosis(
     )
 
 
-def symbol_of(line: str) -> str:
-    """Such as ∂C/∂z2, of dz2."""
-    return f"∂C/∂{line[1:]}" if line.startswith("d") else line
-
-
 def _example(reading: Reading, shown: Tried, mistakes: Sequence[Mistake]) -> Example:
     """Every line with its right numbers, and the gradients as they were received."""
-    problem, meaning = shown.problem, reading.meaning
-    right = meaning.expected(problem)
-    made = meaning.expected(problem, {mistakes[0].line: mistakes[0].value}) if mistakes else {}
-    rows = []
-    for line, expected in right.items():
-        received = shown.ran.gradients.get(line[1:]) if line.startswith("d") else None
-        inferred = received is None and line in made
-        value = made[line] if inferred else received
-        if value is not None and not inferred:
-            value = value / meaning.scale
-        status = _status(line, expected, value, mistakes)
-        rows.append(Row(symbol_of(line), None, "", expected, value, status, inferred))
+    problem = shown.problem
+    lines = lines_of(problem, reading.meaning, shown.ran.gradients, mistakes)
+    rows = (
+        Row(symbol_of(line.name), None, "", line.expected, line.value, line.status, line.inferred)
+        for line in lines
+    )
     slots = reading.layout.slots
     params = {slots[name].place.name: array for name, array in named(problem.weights).items()}
     case = Case(params, {"X": problem.x, "y": problem.t}, "the numbers that were tried")
     return Example(case, None, tuple(rows))
-
-
-def _status(line: str, expected: Array, value: Array | None, mistakes: Sequence[Mistake]) -> str:
-    if value is None:
-        return "unknown"
-    if close(value, expected):
-        return "right"
-    return "wrong" if not mistakes or line == mistakes[0].line else "follows"

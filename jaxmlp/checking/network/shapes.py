@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+FORMS = ("classes", "rows")  # of labels
+
 
 @dataclass(frozen=True)
 class Shape:
