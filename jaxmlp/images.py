@@ -96,7 +96,7 @@ def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> See
         return Seen(preprocessing(rows), AS_IT_IS + said * bool(beyond))
     brightness = rows.astype(np.float32) / white
     inputs = np.stack([preprocessing.of_brightness(row) for row in brightness])
-    return Seen(inputs, AS_IT_IS if white == 1 else f"{AS_IT_IS}, with 255 as white")
+    return Seen(inputs, f"{AS_IT_IS}, with {white} as white")
 
 
 def _is_brightness(array: np.ndarray, preprocessing: Preprocessing) -> bool:
@@ -107,7 +107,7 @@ def _is_brightness(array: np.ndarray, preprocessing: Preprocessing) -> bool:
         deep = array.dtype == np.uint8 and white is not None and white > 255
         return (eight_bits and bool(array.max() > preprocessing.high)) or deep
     real = array.dtype.kind in "fb"
-    return white is not None and white > 1 and real and bool(array.max() <= 1)
+    return white is not None and white > 1 and real and bool(0 <= array.min() <= array.max() <= 1)
 
 
 def _are_inputs(shape: tuple[int, ...], image_shape: tuple[int, ...]) -> bool:

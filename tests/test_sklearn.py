@@ -5,7 +5,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import joblib
 import numpy as np
@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from scipy.sparse import csc_matrix, csr_array, csr_matrix, issparse
 from scipy.stats import loguniform
+from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -35,12 +37,14 @@ from sklearn.utils.estimator_checks import check_estimator
 from jaxmlp.data import Batch
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sklearn import MLPClassifier, MLPRegressor, SweepSearchCV
+from jaxmlp.sklearn.base import Perceptron
 from jaxmlp.sweeps.together import Examples, Job, fill_up, fit_group, initial_layers
 from tests.strategies import LONG
 
 pytestmark = [
     pytest.mark.usefixtures("as_people_run_it"),
     pytest.mark.filterwarnings("ignore:max_iter is:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:lbfgs ended:sklearn.exceptions.ConvergenceWarning"),
 ]
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 20, "random_state": 0}
@@ -328,6 +332,35 @@ def test_pipelines_weights_and_groups():
     np.testing.assert_allclose(
         found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("name", ["groups", "families"])
+@pytest.mark.parametrize("weight", ["sample_weight", "importance", None])
+@pytest.mark.parametrize("piped", [False, True])
+def test_metadata_is_routed_and_nothing_trained_twice(name, weight, piped, monkeypatch):
+    x, y = load_wine(return_X_y=True)
+    with config_context(enable_metadata_routing=True):
+        network: Any = MLPClassifier(**QUICK)
+        network.set_fit_request(sample_weight=weight or False)
+        network.set_score_request(sample_weight=False)
+        if piped:
+            scaler = StandardScaler().set_fit_request(sample_weight=weight or False)
+            network = make_pipeline(scaler, network)
+        grid = {("mlpclassifier__" * piped) + "alpha": [1e-4, 1.0]}
+        scorer = cast(Any, get_scorer("neg_log_loss")).set_score_request(sample_weight=False)
+        told = {"cv": GroupKFold(3).set_split_request(groups=name), "scoring": scorer}
+        extra: dict = {name: np.arange(len(x)) % 6}
+        if weight:
+            extra[weight] = np.random.default_rng(0).uniform(0.5, 2, len(x))
+        expected = GridSearchCV(network, grid, **told).fit(x, y, **extra)
+        trained = []
+        alone = Perceptron._train
+        monkeypatch.setattr(Perceptron, "_train", lambda *given: trained.append(1) or alone(*given))
+        found = SweepSearchCV(network, grid, **told).fit(x, y, **extra)
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-3
+    )
+    assert len(trained) <= 1  # the best one on all examples
 
 
 def test_other_shapes_and_regression():
@@ -661,13 +694,24 @@ def test_without_shuffling_batches_are_theirs(settings):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("n", "size"), [(600, 200), (1797, 200), (178, 178), (150, 50), (7, 9)])
+@pytest.mark.parametrize(
+    ("n", "size"), [(600, 200), (650, 65), (1797, 200), (178, 178), (150, 50), (7, 9)]
+)
 def test_as_many_batches_as_theirs(n, size):
     batch = Batch(np.zeros((n, 2), "f4"), np.zeros(n, "i4"))
     train, weights, per_batch = fill_up(batch, None, size)
     assert len(train.x) == len(weights) == per_batch * -(-n // size)
     assert weights.sum() == n
     assert per_batch <= size * 33 / 32 + 1
+    in_batch = weights.reshape(-1, per_batch).sum(axis=1)
+    assert in_batch.max() <= min(size, in_batch.min() + 1)
+    if n % size == 0 and n > size:
+        assert per_batch == size  # nothing fills up
+
+
+def test_lbfgs_that_uses_up_its_gradients_says_so():
+    with pytest.warns(ConvergenceWarning, match="of max_iter 200 and max_fun 3, before"):
+        MLPClassifier((8,), solver="lbfgs", max_fun=3, random_state=0).fit(*wine())
 
 
 def test_shuffling_is_another_order():

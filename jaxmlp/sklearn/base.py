@@ -153,7 +153,7 @@ class Perceptron(BaseEstimator):
                 self._check_same(y)
             self.keep(job, self._train(job), before)
         vars(self).pop("_state", None)  # partial_fit goes on from here
-        if self.n_iter_ == self.max_iter:
+        if self.n_iter_ == self.max_iter and self.solver != "lbfgs":  # which says so itself
             warnings.warn(
                 f"max_iter is {self.max_iter}, after which training had not ended by itself: give "
                 "more epochs, or a larger tol",

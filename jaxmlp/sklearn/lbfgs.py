@@ -1,5 +1,6 @@
 """L-BFGS on all examples at once, by SciPy: scikit-learn's solver for few examples."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -7,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 from jax.flatten_util import ravel_pytree
+from sklearn.exceptions import ConvergenceWarning
 
 from jaxmlp.data import Batch
 from jaxmlp.gradient import manual_value_and_grad
 from jaxmlp.params import Layer
 from jaxmlp.results import Metrics
 from jaxmlp.sweeps.together import Fit, Job
+
+LIMIT = 1  # SciPy's status where the steps or the gradients were used up
 
 
 def minimize(job: Job, max_iter: int, max_fun: int, tol: float) -> Fit:
@@ -59,6 +63,13 @@ def minimize(job: Job, max_iter: int, max_fun: int, tol: float) -> Fit:
             options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
         )
         params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), layers_of(found.x))
+    if found.status == LIMIT:
+        warnings.warn(
+            f"lbfgs ended after {found.nit} steps and {found.nfev} gradients, of max_iter "
+            f"{max_iter} and max_fun {max_fun}, before its slope was {tol:g}: give more",
+            ConvergenceWarning,
+            stacklevel=4,  # of who calls `fit`
+        )
     curve: Any = np.asarray(losses or [found.fun])
     return Fit(params, Metrics(curve, curve, curve), [])
 

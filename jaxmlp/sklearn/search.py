@@ -7,12 +7,14 @@ from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 from jaxmlp.compilation import keep_programs
 from jaxmlp.sklearn.arrays import digest_of
@@ -110,7 +112,7 @@ class SweepSearchCV(BaseSearchCV):
             return super().fit(X, y, **params)
         finally:
             self.n_jobs = jobs
-            for name in ("_given", "_parts", "_share", "_splits"):
+            for name in ("_given", "_fit_params", "_parts", "_share", "_splits"):
                 vars(self).pop(name, None)
 
     def _check_halving(self) -> None:
@@ -144,7 +146,9 @@ class SweepSearchCV(BaseSearchCV):
             vars(self).pop(name, None)
         X, y, params = self._given
         cv: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self._splits = list(cv.split(X, y, params.get("groups")))  # once, as they may be random
+        routed = self._get_routed_params_for_fit(params)
+        self._fit_params = routed.estimator.fit
+        self._splits = list(cv.split(X, y, **routed.splitter.split))  # once, as they may be random
         splits: Any = check_cv(cast(Any, self._splits))
         candidates = self._candidates()
         if self.halving is None:
@@ -220,33 +224,29 @@ class SweepSearchCV(BaseSearchCV):
         self, candidates: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[Perceptron, Any, Any, Any]]:
         """For every fold and candidate: the network, and what its `fit` will be given."""
-        X, y, params = self._given
-        fit_params = {name: value for name, value in params.items() if name != "groups"}
+        X, y, _ = self._given
         self._parts = []  # which keeps the identity of arrays
         parts = [(rows, candidates) for rows, _ in self._splits]
         if self.refit and len(parts) > 1:  # so that its program is compiled beside the others'
             parts.append((np.arange(_num_samples(X)), candidates[:1]))
         for rows, some in parts:
             x, target = (None if each is None else _safe_indexing(each, rows) for each in (X, y))
-            weights = {
-                name: (None if value is None else _safe_indexing(value, rows))
-                for name, value in fit_params.items()
-            }
+            params: Any = _check_method_params(X, params=self._fit_params, indices=rows)
             prepared: dict[str, Any] = {"": x}
             self._parts.append(prepared)
             for candidate in some:
                 model: Any = clone(self.estimator)
                 model.set_params(**{name: clone(v, safe=False) for name, v in candidate.items()})
                 if not isinstance(model, Pipeline):
-                    yield model, x, target, weights.get("sample_weight")
+                    yield model, x, target, params.get("sample_weight")
                     continue
                 name, network = model.steps[-1]
                 front = model[:-1]
                 known = repr(front) if len(front) else ""
                 if known not in prepared:
-                    prepared[known] = _transformed(front, x, target)
+                    prepared[known] = _transformed(front, x, target, params)
                 if isinstance(network, Perceptron) and prepared[known] is not None:
-                    yield network, prepared[known], target, weights.get(f"{name}__sample_weight")
+                    yield network, prepared[known], target, _weight_of(name, model, params)
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
@@ -256,10 +256,22 @@ class SweepSearchCV(BaseSearchCV):
         return super()._format_results(candidate_params, n_splits, out, more_results)
 
 
-def _transformed(front: Any, x: Any, y: Any) -> Any:
+def _weight_of(name: str, model: Pipeline, params: Mapping[str, Any]) -> Any:
+    """The weights that reach the last step of a pipeline, of that name."""
+    if not get_config()["enable_metadata_routing"]:
+        return params.get(f"{name}__sample_weight")
+    return process_routing(model, "fit", **params)[name].fit.get("sample_weight")
+
+
+def _transformed(front: Any, x: Any, y: Any, params: Mapping[str, Any]) -> Any:
     """What the steps before a network make of examples; None if they fail, as they will again."""
     try:
-        return front.fit_transform(x, y)
+        if get_config()["enable_metadata_routing"]:
+            taken = get_routing_for_object(front).consumes("fit_transform", params)
+        else:
+            steps = dict(front.steps)
+            taken = [each for each in params if each.partition("__")[0] in steps]
+        return front.fit_transform(x, y, **{each: params[each] for each in taken})
     except Exception:  # of any step, which raises it again where it is scored
         return None
 

@@ -34,7 +34,7 @@ class Examples(NamedTuple):
     """What networks are trained on; filled up to full batches, so that folds share a program.
 
     Attributes:
-        train: inputs in float32 and labels; the last examples may only fill up.
+        train: inputs in float32 and labels; the last ones of each batch may only fill up.
         weights: of the training examples: 0 for what fills up.
         batch_size: by which their number can be divided.
         validation: what is measured on after every epoch, if that is wanted.
@@ -86,8 +86,8 @@ class Fit(NamedTuple):
 def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch, np.ndarray, int]:
     """Divide examples into as few batches as ever, of the same size; what is missing counts 0.
 
-    What they hold is rounded up a little, by 3 % at most, so that the folds of a cross-validation,
-    which may differ by one, have the same.
+    Unless the size divides their number, what a batch holds is rounded up a little, by 3 % at
+    most, so that the folds of a cross-validation, which may differ by one, have the same.
 
     Args:
         batch: of n examples.
@@ -95,17 +95,29 @@ def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch,
         size: of a batch, at most, but for what fills up.
 
     Returns:
-        The examples, filled up with copies of the first one; their weights; the size of a batch.
+        The examples in batches, which are filled up with copies of the first one: in the order
+        given, no two hold numbers of examples that differ by more than one; their weights; the size
+        of a batch.
     """
     n = len(batch.x)
     batches = -(-n // size)
     least = -(-n // batches)
-    step = max(1, 2 ** (least.bit_length() - 6))
+    exact = batches > 1 and n % size == 0
+    step = 1 if exact else max(1, 2 ** (least.bit_length() - 6))
     size = -(-least // step) * step
-    more = batches * size - n
-    whole = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
-    x, labels = (np.concatenate([each, np.repeat(each[:1], more, axis=0)]) for each in batch)
-    return Batch(x, labels), np.concatenate([whole, np.zeros(more, np.float32)]), size
+    at = np.concatenate(
+        [part + i * size for i, part in enumerate(map(np.arange, _shares(n, batches)))]
+    )
+    rows = np.zeros(batches * size, int)
+    rows[at] = np.arange(n)
+    filled = np.zeros(len(rows), np.float32)
+    filled[at] = 1 if weights is None else weights
+    return Batch(*(np.asarray(each)[rows] for each in batch)), filled, size
+
+
+def _shares(n: int, parts: int) -> list[int]:
+    """Of n, in parts that differ by one at most."""
+    return [n // parts + (i < n % parts) for i in range(parts)]
 
 
 def fit_together(jobs: Sequence[Job]) -> list[Fit]:
