@@ -238,3 +238,41 @@ def test_a_tape_has_the_gradient_of_jax():
             grad = Traced(jax.grad(MODELS[name].loss))(each.case.params, each.case.batch)
             row = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grad)])
             assert np.allclose(each.read(each.tape.right), row, rtol=1e-10, atol=1e-13), name
+
+
+def _attention(p, x, mask):
+    s = x @ p["Q"] @ (x @ p["K"]).T
+    s = jnp.where(jnp.tril(jnp.ones(s.shape, bool)), s, -1e9) if mask else s
+    return jnp.sum((jax.nn.softmax(s) @ x) ** 2)
+
+
+def _normalised(p, x, eps):
+    z = x @ p["Q"] @ p["K"]
+    z = z / jnp.sqrt(jnp.mean(z**2, axis=1, keepdims=True) + eps)
+    return jnp.sum(jnp.tanh(z) ** 3)
+
+
+def _dropped(p, x, mask):
+    h = jnp.tanh(x @ p["Q"])
+    return jnp.sum((h * (x > 0) if mask else h) @ p["K"] ** 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "right", "wrong", "kind", "says", "text"),
+    [
+        (_attention, True, False, "mask missing", "a mask is left out", "jnp.where"),
+        (_normalised, 1e-5, 1e-3, "another ε", "0.001 stands for the ε of 1e-05", "+ eps)"),
+        (_normalised, 1e-5, 0, "missing term", "an operand is left out", "+ eps)"),
+        (_dropped, True, False, "missing factor", "left out, and its slope", "h * (x > 0)"),
+    ],
+)
+def test_what_a_forward_pass_of_its_own_forgets(loss, right, wrong, kind, says, text):
+    rng = np.random.default_rng(0)
+    cases = [({name: rng.normal(size=(3, 3)) for name in "QK"}, rng.normal(size=(4, 3)))]
+    theirs = jax.grad(functools.partial(loss, **{loss.__code__.co_varnames[2]: wrong}))
+    report = examine(theirs, lambda p, x: loss(p, x, right), cases=cases)
+    told = report.diagnosis
+    assert told is not None
+    assert told.kind == kind
+    assert says in told.says
+    assert text in told.places[0].text

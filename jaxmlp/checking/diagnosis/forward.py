@@ -1,7 +1,7 @@
 """Mistakes in the forward pass that a gradient makes for itself."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -12,11 +12,13 @@ from jaxmlp.checking.diagnosis.evidence import Evidence
 from jaxmlp.checking.diagnosis.explanation import Explanation, all_numbers
 from jaxmlp.checking.diagnosis.records import is_diagonal
 from jaxmlp.checking.programs.recording import Operation, Place
-from jaxmlp.checking.programs.tape import Spot, Tape
+from jaxmlp.checking.programs.tape import Change, Spot, Tape
 
 Value = Callable[[Sequence[Any], Array], Any]  # of the arguments and the value of an operation
 SUMS = ("add", "sub", "add_any")
 PRODUCTS = ("mul", "div")
+SMALL = 0.01  # what is added to a value and no larger may be an ε
+EPSILONS = tuple(10.0**-k for k in range(2, 16))
 INPUTS = ("precision lost", "transpose", "wrong order", "absolute value")  # what befalls inputs
 FUNCTIONS: list[tuple[str, str, Callable[[Array], Any]]] = [
     ("missing function", "it is left out", lambda z: z),
@@ -29,20 +31,42 @@ FUNCTIONS: list[tuple[str, str, Callable[[Array], Any]]] = [
 ]  # fmt: skip
 
 
-def forward_mistakes(op: Operation) -> Iterator[tuple[str, str, Value]]:
-    """What may be computed in the place of an operation's value: kind, sentence, function."""
+class Slip(NamedTuple):
+    """A mistake in a forward pass.
+
+    Attributes:
+        kind: in a few words.
+        says: what was done.
+        value: the same as a function.
+        passes: the argument that stands for the operation, in the backward pass as well; None if
+            that has the right derivative, at the wrong numbers.
+    """
+
+    kind: str
+    says: str
+    value: Value
+    passes: int | None = None
+
+
+def forward_mistakes(op: Operation) -> Iterator[Slip]:
+    """What may be computed in the place of an operation's value."""
     if op.name in (*SUMS, *PRODUCTS) and len(op.given) == 2:
         kind = "missing term" if op.name in SUMS else "missing factor"
         for i in (0, 1):
-            yield (
+            yield Slip(
                 kind,
                 "an operand is left out",
                 lambda given, value, i=i: np.broadcast_to(given[1 - i], value.shape),
             )
         if op.name == "add":
-            yield "sign", "an operand is subtracted", lambda given, value: given[0] - given[1]
+            yield Slip("sign", "an operand is subtracted", lambda given, _: given[0] - given[1])
+            yield from _other_epsilons(op)
+    if op.name in PRODUCTS and len(op.given) == 2:
+        yield from _left_out_of_both(op, "missing factor", "an operand is left out, and its slope")
+    if op.name == "select_n" and len(op.given) == 3:
+        yield from _left_out_of_both(op, "mask missing", "a mask is left out")
     if op.name == "dot_general":
-        yield (
+        yield Slip(
             "transpose",
             "an operand is transposed",
             lambda given, value: np.reshape(given[0] @ given[1].T, value.shape),
@@ -50,18 +74,44 @@ def forward_mistakes(op: Operation) -> Iterator[tuple[str, str, Value]]:
     if len(op.inputs) == 1 and is_diagonal(next(iter(op.jacobians.values()))):
         (only,) = op.inputs
         for kind, says, of in FUNCTIONS:
-            yield kind, says, lambda given, value, of=of: of(given[only])
+            yield Slip(kind, says, lambda given, _, of=of: of(given[only]))
     for dtype in (np.float32, np.float16):
         says = f"it is rounded to {np.dtype(dtype).name}"
-        yield "precision lost", says, lambda given, value, dtype=dtype: value.astype(dtype)
+        yield Slip("precision lost", says, lambda _, value, dtype=dtype: value.astype(dtype))
 
 
-def input_mistakes() -> Iterator[tuple[str, str, Value]]:
+def _other_epsilons(op: Operation) -> Iterator[Slip]:
+    """Another small constant in the place of one that is added."""
+    for i in {0, 1} - {*op.inputs}:
+        numbers = np.unique(op.given[i])
+        if len(numbers) != 1 or not 0 < numbers[0] <= SMALL:
+            continue
+        for other in EPSILONS:
+            says = f"{other:g} stands for the ε of {numbers[0]:g}"
+            yield Slip("another ε", says, lambda given, _, i=i, other=other: given[1 - i] + other)
+
+
+def _left_out_of_both(op: Operation, kind: str, says: str) -> Iterator[Slip]:
+    """One of the arguments in the place of an operation, forward and backward."""
+    for i in op.inputs:
+        if np.shape(op.given[i]) == op.equation.outvars[0].aval.shape:
+            yield Slip(kind, says, lambda given, _, i=i: given[i], i)
+
+
+def _passing(op: Operation, only: int) -> dict[Spot, Change]:
+    """What comes back, for one argument alone, as if the operation were that."""
+    return {
+        Spot(op.place, i): lambda tape, op, argument, error: error.reshape(-1) * (argument == only)
+        for i in op.inputs
+    }
+
+
+def input_mistakes() -> Iterator[Slip]:
     """What may befall an input on its way into the loss."""
     for kind, says, of in ANYWHERE:
         if kind not in INPUTS:
             continue
-        yield kind, says, lambda given, value, of=of: of(value)
+        yield Slip(kind, says, lambda _, value, of=of: of(value))
 
 
 def forward_explanations(
@@ -75,18 +125,24 @@ def forward_explanations(
         again: executes the loss of some evidence with values replaced: (evidence, forward).
     """
     tape = evidence[0].tape
-    steps = [(op.place, forward_mistakes(op)) for op in tape.operations if op.equation]
+    steps: list[tuple[Place, Any, Iterator[Slip]]] = [
+        (op.place, op, forward_mistakes(op)) for op in tape.operations if op.equation
+    ]
     given = [place for place in tape.at if place[0] == "batch"]
-    steps += [(place, input_mistakes()) for place in given]
-    for place, mistakes in steps:
-        for kind, says, of in mistakes:
-            forward = {place: _where_it_fits(of)}
-            if all(each.fits(each.read(again(each, forward).right)) for each in evidence):
+    steps += [(place, None, input_mistakes()) for place in given]
+    for place, op, mistakes in steps:
+        for slip in mistakes:
+            forward = {place: _where_it_fits(slip.value)}
+            faults = {} if slip.passes is None else _passing(op, slip.passes)
+            if all(
+                each.fits(each.read(again(each, forward).backward(faults))) for each in evidence
+            ):
                 of_it = f"of {names[place]} " if place[0] == "batch" else ""
-                says = f"in its own forward pass {of_it}{says}"
+                says = f"in its own forward pass {of_it}{slip.says}"
                 yield Explanation(
-                    (Spot(place),), kind, says, all_numbers(evidence), forward=forward
-                )
+                    (Spot(place),), slip.kind, says, all_numbers(evidence),
+                    lambda each, faults=faults: faults, forward,
+                )  # fmt: skip
 
 
 def _where_it_fits(of: Value) -> Value:

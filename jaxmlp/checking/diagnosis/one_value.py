@@ -47,14 +47,14 @@ def explain_forward(
     """
     for place in range(min(map(len, made))):
         several = [list(forward_mistakes(ops[place])) for ops in made]
-        for number, (kind, says, _) in enumerate(several[0]):
+        for number, slip in enumerate(several[0]):
             predicted = [
-                mistakes[number][2](ops[place].given, of[ops[place].output])
+                mistakes[number].value(ops[place].given, of[ops[place].output])
                 for mistakes, ops, of in zip(several, made, values, strict=True)
                 if number < len(mistakes)
             ]
             if len(predicted) == len(leaves) and agree_all(leaves, predicted):
-                yield kind, says
+                yield slip.kind, slip.says
 
 
 def agree_all(leaves: Sequence[Leaf], predicted: Sequence[Array]) -> bool:
