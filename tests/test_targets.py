@@ -1,6 +1,7 @@
 """Training on real targets, on several labels at once, with weights, and with patience."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -405,3 +406,17 @@ def test_predictions_of_large_targets_have_enough_digits(as_in_a_shell, capsys):
     assert main(["predict", "r", "t.csv", "--out", "said.csv"]) == 0
     off = pd.read_csv("said.csv")["y"] - frame["y"]
     assert 1 - (off**2).mean() / frame["y"].var(ddof=0) == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.usefixtures("as_in_a_shell")
+@pytest.mark.parametrize(
+    ("size", "given", "told"),
+    [(300, [], True), (0.01, [], True), (2, [], False), (300, ["--targets", "standardise"], False)],
+)
+def test_targets_of_another_size_are_told_of(size, given, told, capsys):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    table = ["a,b,y", *(f"{a},{b},{size * np.tanh(a + b)}" for a, b in x)]
+    Path("data.csv").write_text("\n".join(table))
+    words = ["train", "--data", "data.csv", "--target", "y", "--loss", "squared", "--epochs", "1"]
+    assert main([*words, *given, "--out", "run"]) == 0
+    assert ("give --targets standardise" in capsys.readouterr().out) == told

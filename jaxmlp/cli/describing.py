@@ -6,6 +6,7 @@ from jaxmlp.cli import printable
 from jaxmlp.data import Dataset
 
 MOST = 10  # names in a line
+LARGE = 10.0  # targets beyond which, or below 1 by it, training from small weights is slow
 
 
 def lines_about(dataset: Dataset) -> list[str]:
@@ -20,8 +21,21 @@ def lines_about(dataset: Dataset) -> list[str]:
         names = ", ".join(name[:40] for name in dataset.class_names[:MOST])
         more = f" … {dataset.n_out} in all" if dataset.n_out > MOST else ""
         lines.append(f"{'classes' if dataset.loss == 'softmax' else 'outputs'}     {names}{more}")
+    if dataset.loss == "squared" and dataset.targets.kind == "as is":
+        lines += [f"targets     {said}" for said in _of_targets(np.asarray(dataset.train.labels))]
     lines += [f"{word:<12}{text}" for word, text in dataset.remarks]
     return [printable(line) for line in lines]
+
+
+def _of_targets(y: np.ndarray) -> list[str]:
+    """What to do about targets that are far from the numbers with which a network begins."""
+    sizes = np.abs(y).max(axis=0)
+    if (sizes <= LARGE).all() and (sizes >= 1 / LARGE).all():
+        return []
+    return [
+        f"as is: they run from {y.min():.3g} to {y.max():.3g}, far from the size of 1 at which a "
+        "network begins: give --targets standardise"
+    ]
 
 
 def _of_rows(rows: np.ndarray) -> str:
