@@ -49,7 +49,7 @@ def read_image(
         path: a PNG, JPEG or BMP file, or an .npy file with a picture (height, width), uint8 or
             real numbers in [0, 1]. An .npy array of shape (n_in,) or image_shape, or (n, …) of
             several, holds raw numbers like the training examples'. But where those were pixels,
-            real numbers up to 1 are brightness, and so are whole numbers from 0 to 255 that go
+            real numbers from 0 to 1 are brightness, and so are whole numbers from 0 to 255 that go
             beyond all of the training examples'.
         framing: of the images that the network was trained on.
         preprocessing: of the numbers that it was trained on.

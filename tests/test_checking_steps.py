@@ -257,9 +257,15 @@ def _dropped(p, x, mask):
     return jnp.sum((h * (x > 0) if mask else h) @ p["K"] ** 3)
 
 
+def _scaled(p, x, norm):
+    z = x @ p["Q"] @ p["K"]
+    return jnp.sum(jnp.tanh(z / jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True)) if norm else z) ** 3)
+
+
 @pytest.mark.parametrize(
     ("loss", "right", "wrong", "kind", "says", "text"),
     [
+        (_scaled, True, False, "missing factor", "left out, and its slope", "z / jnp.sqrt"),
         (_attention, True, False, "mask missing", "a mask is left out", "jnp.where"),
         (_normalised, 1e-5, 1e-3, "another ε", "0.001 stands for the ε of 1e-05", "+ eps)"),
         (_normalised, 1e-5, 0, "missing term", "an operand is left out", "+ eps)"),

@@ -14,6 +14,7 @@ import pytest
 from scipy.sparse import csc_matrix, csr_array, csr_matrix, issparse
 from scipy.stats import loguniform
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -30,7 +31,7 @@ from sklearn.model_selection import (
 )
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -757,3 +758,37 @@ def test_held_out_is_a_weight_of_zero(loss):
     for ours, alone in zip(*(fit.params for fit in fits), strict=True):
         np.testing.assert_allclose(ours.weight, alone.weight, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(*(fit.metrics.train_loss for fit in fits), rtol=1e-5)
+
+
+class _ByTimes:
+    """A splitter that wants other metadata than groups."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def split(self, x, y=None, groups=None):
+        late = np.asarray(self.times) > np.median(self.times)
+        return iter([(np.flatnonzero(~late), np.flatnonzero(late))] * 2)
+
+    def get_n_splits(self, *_, **__):
+        return 2
+
+
+def test_a_candidate_whose_metadata_are_not_requested_fails_alone():
+    x, y = load_wine(return_X_y=True)
+    with config_context(enable_metadata_routing=True):
+        network: Any = MLPClassifier(**QUICK)
+        network.set_fit_request(sample_weight=False)
+        network.set_score_request(sample_weight=False)
+        scaler: Any = StandardScaler()
+        pipe = Pipeline([("s", scaler), ("n", network)])
+        asks, does_not = scaler, clone(scaler)
+        asks.set_fit_request(sample_weight=True)
+        grid = {"s": [asks, does_not]}
+        scorer = cast(Any, get_scorer("accuracy")).set_score_request(sample_weight=False)
+        told = {"cv": _ByTimes(np.random.default_rng(0).normal(size=len(x))), "scoring": scorer}
+        with warnings.catch_warnings(action="ignore"):
+            found = SweepSearchCV(pipe, grid, refit=False, **told).fit(
+                x, y, sample_weight=np.ones(len(x))
+            )
+    assert np.isfinite(found.cv_results_["mean_test_score"]).tolist() == [True, False]

@@ -63,7 +63,7 @@ def minimize(job: Job, max_iter: int, max_fun: int, tol: float) -> Fit:
             options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
         )
         params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), layers_of(found.x))
-    if found.status == LIMIT:
+    if found.status == LIMIT and np.abs(found.jac).max() > tol:
         warnings.warn(
             f"lbfgs ended after {found.nit} steps and {found.nfev} gradients, of max_iter "
             f"{max_iter} and max_fun {max_fun}, before its slope was {tol:g}: give more",

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from sklearn import get_config
@@ -149,7 +149,7 @@ class SweepSearchCV(BaseSearchCV):
         routed = self._get_routed_params_for_fit(params)
         self._fit_params = routed.estimator.fit
         self._splits = list(cv.split(X, y, **routed.splitter.split))  # once, as they may be random
-        splits: Any = check_cv(cast(Any, self._splits))
+        splits = _Splits(self._splits)
         candidates = self._candidates()
         if self.halving is None:
             with self._trained_together(candidates):
@@ -245,8 +245,12 @@ class SweepSearchCV(BaseSearchCV):
                 known = repr(front) if len(front) else ""
                 if known not in prepared:
                     prepared[known] = _transformed(front, x, target, params)
+                try:
+                    weight = _weight_of(name, model, params)
+                except (TypeError, ValueError):  # which `fit` raises again, where it is scored
+                    continue
                 if isinstance(network, Perceptron) and prepared[known] is not None:
-                    yield network, prepared[known], target, _weight_of(name, model, params)
+                    yield network, prepared[known], target, weight
 
     def _format_results(
         self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None
@@ -254,6 +258,21 @@ class SweepSearchCV(BaseSearchCV):
         for each in out:
             each["fit_time"] += self._share
         return super()._format_results(candidate_params, n_splits, out, more_results)
+
+
+class _Splits:
+    """Splits that were made once, whatever a splitter was given for them."""
+
+    def __init__(self, splits: Sequence[Any]) -> None:
+        self._splits = splits
+
+    def split(self, *_: Any, **__: Any) -> Iterator[Any]:
+        """The splits, for any examples."""
+        return iter(self._splits)
+
+    def get_n_splits(self, *_: Any, **__: Any) -> int:
+        """How many there are."""
+        return len(self._splits)
 
 
 def _weight_of(name: str, model: Pipeline, params: Mapping[str, Any]) -> Any:

@@ -63,8 +63,6 @@ def forward_mistakes(op: Operation) -> Iterator[Slip]:
             yield from _other_epsilons(op)
     if op.name in PRODUCTS and len(op.given) == 2:
         yield from _left_out_of_both(op, "missing factor", "an operand is left out, and its slope")
-    if op.name == "select_n" and len(op.given) == 3:
-        yield from _left_out_of_both(op, "mask missing", "a mask is left out")
     if op.name == "dot_general":
         yield Slip(
             "transpose",
@@ -75,6 +73,10 @@ def forward_mistakes(op: Operation) -> Iterator[Slip]:
         (only,) = op.inputs
         for kind, says, of in FUNCTIONS:
             yield Slip(kind, says, lambda given, _, of=of: of(given[only]))
+    if op.name == "select_n" and len(op.given) == 3:
+        masked = len(op.inputs) == 1
+        says = "a mask is left out" if masked else "one of two values is taken everywhere"
+        yield from _left_out_of_both(op, "mask missing", says)
     for dtype in (np.float32, np.float16):
         says = f"it is rounded to {np.dtype(dtype).name}"
         yield Slip("precision lost", says, lambda _, value, dtype=dtype: value.astype(dtype))
@@ -101,7 +103,9 @@ def _left_out_of_both(op: Operation, kind: str, says: str) -> Iterator[Slip]:
 def _passing(op: Operation, only: int) -> dict[Spot, Change]:
     """What comes back, for one argument alone, as if the operation were that."""
     return {
-        Spot(op.place, i): lambda tape, op, argument, error: error.reshape(-1) * (argument == only)
+        Spot(op.place, i): lambda tape, op, argument, error: (
+            error.reshape(-1) if argument == only else np.zeros(np.size(op.given[argument]))
+        )
         for i in op.inputs
     }
 
