@@ -105,19 +105,13 @@ def fill_up(batch: Batch, weights: np.ndarray | None, size: int) -> tuple[Batch,
     exact = batches > 1 and n % size == 0
     step = 1 if exact else max(1, 2 ** (least.bit_length() - 6))
     size = -(-least // step) * step
-    at = np.concatenate(
-        [part + i * size for i, part in enumerate(map(np.arange, _shares(n, batches)))]
-    )
+    shares = np.array_split(np.arange(n), batches)
+    at = np.concatenate([np.arange(len(each)) + i * size for i, each in enumerate(shares)])
     rows = np.zeros(batches * size, int)
     rows[at] = np.arange(n)
     filled = np.zeros(len(rows), np.float32)
     filled[at] = 1 if weights is None else weights
     return Batch(*(np.asarray(each)[rows] for each in batch)), filled, size
-
-
-def _shares(n: int, parts: int) -> list[int]:
-    """Of n, in parts that differ by one at most."""
-    return [n // parts + (i < n % parts) for i in range(parts)]
 
 
 def fit_together(jobs: Sequence[Job]) -> list[Fit]:
