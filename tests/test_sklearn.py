@@ -14,7 +14,7 @@ import pytest
 from scipy.sparse import csc_matrix, csr_array, csr_matrix, issparse
 from scipy.stats import loguniform
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -335,9 +335,20 @@ def test_pipelines_weights_and_groups():
     )
 
 
+class _OwnScaler(BaseEstimator):
+    """A step that has `fit` and `transform` alone."""
+
+    def fit(self, x, y=None, sample_weight=None):
+        self.mean_ = np.average(x, axis=0, weights=sample_weight)
+        return self
+
+    def transform(self, x):
+        return (x - self.mean_) / 100
+
+
 @pytest.mark.parametrize("name", ["groups", "families"])
 @pytest.mark.parametrize("weight", ["sample_weight", "importance", None])
-@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize("piped", [None, StandardScaler, _OwnScaler])
 def test_metadata_is_routed_and_nothing_trained_twice(name, weight, piped, monkeypatch):
     x, y = load_wine(return_X_y=True)
     with config_context(enable_metadata_routing=True):
@@ -345,9 +356,9 @@ def test_metadata_is_routed_and_nothing_trained_twice(name, weight, piped, monke
         network.set_fit_request(sample_weight=weight or False)
         network.set_score_request(sample_weight=False)
         if piped:
-            scaler = StandardScaler().set_fit_request(sample_weight=weight or False)
+            scaler = piped().set_fit_request(sample_weight=weight or False)
             network = make_pipeline(scaler, network)
-        grid = {("mlpclassifier__" * piped) + "alpha": [1e-4, 1.0]}
+        grid = {("mlpclassifier__" * bool(piped)) + "alpha": [1e-4, 1.0]}
         scorer = cast(Any, get_scorer("neg_log_loss")).set_score_request(sample_weight=False)
         told = {"cv": GroupKFold(3).set_split_request(groups=name), "scoring": scorer}
         extra: dict = {name: np.arange(len(x)) % 6}
@@ -669,7 +680,8 @@ LATE = {"momentum": 0.0, "max_iter": 12, "learning_rate_init": 0.1}  # so that r
     "settings",
     [
         {"learning_rate": "adaptive", "n_iter_no_change": 1},  # which adam does not heed
-        {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-6},
+        {"beta_1": 0.8, "beta_2": 0.9},
+        {"beta_2": 0.0, "epsilon": 0.01},  # for where β₂ is 0, both add ε in the same place
         {"solver": "sgd", "nesterovs_momentum": True},
         {"solver": "sgd", "nesterovs_momentum": False},
         {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, **LATE},
@@ -686,10 +698,12 @@ def test_without_shuffling_batches_are_theirs(settings):
     told |= {"alpha": 0.1, "learning_rate_init": 0.01, **settings}
     n = max(160, told["batch_size"])
     x, y = x[::-1][:n], y[::-1][:n]
+    # of the same sum in each batch, by which they divide the penalty
+    weights = np.resize(np.random.default_rng(0).uniform(0.5, 2, 40), n)
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        one = MLPClassifier(**told, random_state=0).fit(x, y)
+        one = MLPClassifier(**told, random_state=0).fit(x, y, weights)
         drawn = np.random.RandomState(0).randint(2**31 - 1)  # of which the initial weights are
-        other = TheirClassifier(**told, random_state=drawn).fit(x, y)
+        other = TheirClassifier(**told, random_state=drawn).fit(x, y, weights)
     assert one.n_iter_ == other.n_iter_
     for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -699,8 +713,12 @@ def test_without_shuffling_batches_are_theirs(settings):
     ("n", "size"), [(600, 200), (650, 65), (1797, 200), (178, 178), (150, 50), (7, 9)]
 )
 def test_as_many_batches_as_theirs(n, size):
-    batch = Batch(np.zeros((n, 2), "f4"), np.zeros(n, "i4"))
-    train, weights, per_batch = fill_up(batch, None, size)
+    numbers = np.arange(n)
+    train, own, _ = fill_up(Batch(numbers[:, None], -numbers), numbers + 1, size)
+    np.testing.assert_array_equal(train.x[own > 0][:, 0], numbers)  # in their order
+    np.testing.assert_array_equal(train.labels[own > 0], -numbers)
+    np.testing.assert_array_equal(own[own > 0], numbers + 1)
+    train, weights, per_batch = fill_up(Batch(numbers[:, None], numbers), None, size)
     assert len(train.x) == len(weights) == per_batch * -(-n // size)
     assert weights.sum() == n
     assert per_batch <= size * 33 / 32 + 1

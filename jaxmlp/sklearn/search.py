@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn import get_config
@@ -241,8 +241,9 @@ class SweepSearchCV(BaseSearchCV):
                     yield model, x, target, params.get("sample_weight")
                     continue
                 name, network = model.steps[-1]
-                front = model[:-1]
-                known = repr(front) if len(front) else ""
+                # not model[:-1], as no metadata reach a last step that has no fit_transform
+                front = cast(Any, clone(model)).set_params(**{name: "passthrough"})
+                known = front.__repr__(np.inf) if len(model.steps) > 1 else ""
                 if known not in prepared:
                     prepared[known] = _transformed(front, x, target, params)
                 try:
