@@ -66,12 +66,17 @@ def load_checkpoint(
             check_epoch(path, epoch, record, arrays)
             rest = [jnp.asarray(array) for array in in_order("rest", arrays)]
             structure = jax.tree.structure(like._replace(params=()))
+            if len(rest) != structure.num_leaves:
+                raise ValueError(
+                    f"it holds {len(rest)} arrays beside the parameters, and not "
+                    f"{structure.num_leaves}, as this version of jaxmlp writes"
+                )
             state = jax.tree.unflatten(structure, rest)._replace(params=params_of(path, arrays))
             metrics = Metrics(*(arrays[name] for name in Metrics._fields))
             if _kinds(state) != _kinds(like):
                 raise ValueError("it holds a state of other shapes than the run's")
         except (KeyError, ValueError) as error:
-            wrong.append(f"{path} is damaged: {error}")
+            wrong.append(f"{path} is damaged or of another version: {error}")
             continue
         return Checkpoint(state, metrics), wrong
     return None, wrong

@@ -1,5 +1,6 @@
 """What a training run leaves: its metrics, its best epoch, and how both are shown."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # of the learning rate, for `schedule="adaptive"`, by scikit-learn's numbers
 FALL = np.float32(5)
 SMALLEST = np.float32(1e-6)
+
+_LOWEST = np.float32(-np.inf), np.float32(-np.inf)  # of `decisive`, before the first epoch
 
 
 class Metrics(NamedTuple):
@@ -142,31 +145,48 @@ def _range(values: np.ndarray) -> str:
     return f"{finite.min():.4f} to {finite.max():.4f}"
 
 
-def decisive(metrics: Metrics, config: Config) -> Any:
-    """What decides about the best epoch, the larger, the better."""
+def decisive(metrics: Metrics, config: Config) -> tuple[Any, Any]:
+    """What decides about the best epoch, the larger, the better; and between epochs equal in it."""
     if config.monitor == "training":
-        return -metrics.train_loss
-    return -metrics.validation_loss if config.metric == "loss" else metrics.validation_score
+        return -metrics.train_loss, -metrics.train_loss
+    score = -metrics.validation_loss if config.metric == "loss" else metrics.validation_score
+    return score, score if config.monitor == "score" else -metrics.validation_loss
+
+
+def exceeds(now: Sequence[Any], highest: Sequence[Any], by: Any = 0) -> Any:
+    """Whether the numbers of `decisive` are better than others, by more than that."""
+    (score, tie), (top, top_tie) = now, highest
+    return (score > top + by) | ((score == top) & (tie > top_tie + by))
+
+
+def _of_each_epoch(metrics: Metrics, config: Config) -> Iterator[tuple[Any, Any]]:
+    """The numbers of `decisive`, as `keep_best` compares them."""
+    return zip(*np.asarray(decisive(metrics, config), np.float32), strict=True)
 
 
 def best_epoch_of(metrics: Metrics, config: Config) -> int | None:
     """The best epoch of some curves, from 1; None without patience, or if all is NaN."""
-    values = np.asarray(decisive(metrics, config)) if config.patience else np.empty(0)
-    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
+    if not config.patience:
+        return None
+    found, highest = None, _LOWEST
+    for epoch, now in enumerate(_of_each_epoch(metrics, config), 1):
+        if exceeds(now, highest):
+            found, highest = epoch, now
+    return found
 
 
-def last_epoch(values: np.ndarray, config: Config, hyper: Hyperparams) -> int | None:
+def last_epoch(metrics: Metrics, config: Config, hyper: Hyperparams) -> int | None:
     """After which epoch, from 1, the patience is over, as `keep_best` counts; None if it is not.
 
     Args:
-        values: of `decisive`, shape (epochs,).
+        metrics: of every epoch, shape (epochs,).
         config, hyper: with a patience.
     """
     tolerance, rate, share = map(np.float32, (hyper.tolerance, hyper.learning_rate, 1))
-    highest, since = np.float32(-np.inf), 0
-    for epoch, now in enumerate(values.astype(np.float32), 1):
-        since = 0 if now > highest + tolerance else since + 1
-        highest = np.fmax(highest, now)
+    highest, since = _LOWEST, 0
+    for epoch, now in enumerate(_of_each_epoch(metrics, config), 1):
+        since = 0 if exceeds(now, highest, tolerance) else since + 1
+        highest = now if exceeds(now, highest) else highest
         if since >= config.patience:
             if config.schedule != "adaptive" or rate * share <= SMALLEST:
                 return epoch

@@ -46,7 +46,9 @@ class Config:
             the best; by default accuracy, or r2 for real targets (`metrics.score`).
         patience: stop after so many epochs in which the monitored number did not improve, and
             keep the parameters of the best epoch; 0 trains all epochs and keeps the last ones.
-        monitor: what patience looks at: the metric on the validation part, or the training loss.
+        monitor: what patience looks at: `validation`, the metric on the validation part, and for
+            epochs that are equal in it the loss there; `score`, the metric alone; `training`,
+            the training loss.
         gradient: of the loss: the hand-written one, or JAX's for comparison.
         data_seed: of the validation split and of the order of the examples.
 
@@ -67,7 +69,7 @@ class Config:
         "default"
     )
     patience: int = 0
-    monitor: Literal["validation", "training"] = "validation"
+    monitor: Literal["validation", "score", "training"] = "validation"
     gradient: Literal["manual", "autodiff"] = "manual"
     data_seed: int = 0
 

@@ -22,7 +22,16 @@ from jaxmlp.metrics import figures
 from jaxmlp.network import forward_pass
 from jaxmlp.optimizers import make_optimizer
 from jaxmlp.params import Params, init_params
-from jaxmlp.results import FALL, SMALLEST, Metrics, Result, best_epoch_of, decisive, names_of
+from jaxmlp.results import (
+    FALL,
+    SMALLEST,
+    Metrics,
+    Result,
+    best_epoch_of,
+    decisive,
+    exceeds,
+    names_of,
+)
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.shuffling import permutation
 
@@ -34,14 +43,15 @@ class Best(NamedTuple):
 
     Attributes:
         params: after it.
-        score: of it: the validation score, or less the loss that decides.
+        score: of it: what decides, and what decides between epochs that are equal in that
+            (`decisive`).
         since: how many epochs there were without an improvement; it counts no further than
             the patience.
         share: of the learning rate that is left, for `schedule="adaptive"`.
     """
 
     params: Params
-    score: Float[Scalar, ""]
+    score: tuple[Float[Scalar, ""], Float[Scalar, ""]]
     since: Integer[Scalar, ""]
     share: Float[Scalar, ""] | None = None
 
@@ -204,7 +214,7 @@ def fresh_state(params: Params, hyper: Hyperparams, config: Config, n: int) -> T
     step = jnp.zeros((), jnp.int32)
     share = jnp.ones((), jnp.float32) if config.schedule == "adaptive" else None
     lowest = jnp.full((), -jnp.inf, jnp.float32)
-    best = Best(params, lowest, step, share) if config.patience else None
+    best = Best(params, (lowest, lowest), step, share) if config.patience else None
     return TrainState(params, opt_state, step, best)
 
 
@@ -281,15 +291,16 @@ def keep_best(
     if state.best is None:
         return state
     params, highest, since, share = state.best
-    now = jnp.asarray(decisive(metrics, config), jnp.float32)
+    now = [jnp.asarray(each, jnp.float32) for each in decisive(metrics, config)]
     going = since < config.patience
-    better, enough = going & (now > highest), going & (now > highest + hyper.tolerance)
+    better, enough = (going & exceeds(now, highest, by) for by in (0, hyper.tolerance))
     params = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, params)
     since = jnp.where(enough, 0, jnp.minimum(since + 1, config.patience))
     if share is not None:  # a smaller learning rate has the patience anew
         again = (since == config.patience) & (hyper.learning_rate * share > SMALLEST)
         since, share = jnp.where(again, 0, since), jnp.where(again, share / FALL, share)
-    return state._replace(best=Best(params, jnp.where(better, now, highest), since, share))
+    score, tie = (jnp.where(better, *each) for each in zip(now, highest, strict=True))
+    return state._replace(best=Best(params, (score, tie), since, share))
 
 
 def over_batches(

@@ -214,17 +214,22 @@ PATIENT = Config(hidden=(4,), epochs=30, batch_size=8, patience=2, schedule="con
 
 def by_hand(curve, patience, tolerance=0.0):
     """The best epoch, and the one after which training stops, from 1."""
-    highest, since, found = -np.inf, 0, 0
-    for epoch, value in enumerate(np.asarray(curve, np.float32), 1):
-        since = 0 if value > np.float32(highest) + np.float32(tolerance) else since + 1
-        if value > highest:
-            highest, found = value, epoch
+    highest, since, found = np.full(2, -np.inf, np.float32), 0, 0
+    pairs = np.asarray(curve, np.float32).T
+    for epoch, now in enumerate(pairs, 1):
+        more = highest + np.float32(tolerance)
+        equal = now[0] == highest[0]
+        since = 0 if now[0] > more[0] or (equal and now[1] > more[1]) else since + 1
+        if tuple(now) > tuple(highest):
+            highest, found = now, epoch
         if since >= patience:
             return found, epoch
-    return found, len(curve)
+    return found, len(pairs)
 
 
-@pytest.mark.parametrize("settings", [{}, {"metric": "loss"}, {"monitor": "training"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"metric": "loss"}, {"monitor": "score"}, {"monitor": "training"}]
+)
 def test_patience_keeps_the_best_epoch(settings):
     """The curves are those of a run without patience, the parameters those of its best epoch."""
     dataset, hyper = tiny_dataset(), Hyperparams(learning_rate=0.05, tolerance=0.02)
@@ -244,6 +249,22 @@ def test_patience_keeps_the_best_epoch(settings):
         found.params,
         short.params,
     )
+
+
+def test_the_loss_decides_between_epochs_of_the_same_score():
+    """Else training stops where a small validation part is answered rightly for the first time."""
+    x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
+    dataset = jaxmlp.split_dataset(x, (x[:, 0] > 0).astype(int), x, (x[:, 0] > 0).astype(int))
+    hyper = Hyperparams(learning_rate=0.05)
+    found, first = (
+        jaxmlp.train(KEY, hyper, dataset, config=replace(PATIENT, monitor=each))
+        for each in ("validation", "score")
+    )
+    losses, scores = map(np.asarray, found.metrics[1:])
+    highest = np.flatnonzero(scores == scores.max())
+    assert len(highest) > 20
+    assert first.best_epoch == highest[0] + 1
+    assert found.best_epoch == highest[losses[highest].argmin()] + 1 != first.best_epoch
 
 
 @pytest.mark.parametrize(

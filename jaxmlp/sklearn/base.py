@@ -287,7 +287,7 @@ class Perceptron(BaseEstimator):
             batch_size=examples.batch_size,
             epochs=epochs,
             patience=patience,
-            monitor="validation" if self.early_stopping else "training",
+            monitor="score" if self.early_stopping else "training",
         )
         sizes = (examples.train.x.shape[1], *config.hidden, examples.n_out)
         before = [len(each) for each in getattr(self, "intercepts_", [])]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.data import Dataset, described_inputs
-from jaxmlp.results import Metrics, best_epoch_of, decisive, last_epoch, metric_names
+from jaxmlp.results import Metrics, best_epoch_of, last_epoch, metric_names
 from jaxmlp.sweeps.parameters import as_attributes
 from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
 from jaxmlp.version import __version__
@@ -75,8 +75,7 @@ def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
     for number, (config, hyper, _) in enumerate(space.trials):
         if not config.patience:
             continue
-        deciding = decisive(Metrics(*metrics[:, number, : ends[number]]), config)
-        if last := last_epoch(np.asarray(deciding), config, hyper):
+        if last := last_epoch(Metrics(*metrics[:, number, : ends[number]]), config, hyper):
             metrics[:, number, last:], ends[number], finished[number] = np.nan, last, True
     return Columns(metrics, ends, finished)
 

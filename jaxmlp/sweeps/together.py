@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
-from jaxmlp.results import Metrics, decisive, last_epoch
+from jaxmlp.results import Metrics, last_epoch
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.plan import CACHED, MOMENTS
 from jaxmlp.sweeps.run import axes_of, epochs_of_all
@@ -212,7 +212,8 @@ def _leaves(job: Job, like: TrainState) -> Sequence[np.ndarray]:
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     state = state._replace(params=job.params)
     if state.best is not None:
-        best = state.best._replace(params=job.params, score=np.full((), -np.inf, np.float32))
+        lowest = np.full((), -np.inf, np.float32)
+        best = state.best._replace(params=job.params, score=(lowest, lowest))
         if best.share is not None:
             best = best._replace(share=np.ones((), np.float32))
         state = state._replace(best=best)
@@ -224,8 +225,7 @@ def _fit_of(number: int, job: Job, states: TrainState, metrics: Metrics) -> Fit:
     state = jax.tree.map(lambda leaf: np.array(leaf[number]), states)
     curves = Metrics(*(values[number] for values in metrics))
     if job.config.patience:
-        deciding = np.asarray(decisive(curves, job.config))
-        last = last_epoch(deciding, job.config, job.hyper)
+        last = last_epoch(curves, job.config, job.hyper)
         curves = Metrics(*(values[:last] for values in curves))
     return Fit(cast(TrainState, state).chosen, curves, jax.tree.leaves(state))
 
