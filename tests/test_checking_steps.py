@@ -262,6 +262,22 @@ def _scaled(p, x, norm):
     return jnp.sum(jnp.tanh(z / jnp.sqrt(jnp.sum(z**2, axis=1, keepdims=True)) if norm else z) ** 3)
 
 
+def _dropped_in_layers(p, x, mask):
+    h = x
+    for w in (p["Q"], p["K"]):
+        z = jnp.tanh(h @ w)
+        h = jnp.where(x > 0, z, 0) if mask else z
+    return jnp.sum(h**3)
+
+
+def _normalised_in_layers(p, x, eps):
+    h = x
+    for w in (p["Q"], p["K"]):
+        h = h @ w
+        h = h / jnp.sqrt(jnp.mean(h**2, axis=1, keepdims=True) + eps)
+    return jnp.sum(jnp.tanh(h) ** 3)
+
+
 @pytest.mark.parametrize(
     ("loss", "right", "wrong", "kind", "says", "text"),
     [
@@ -270,6 +286,8 @@ def _scaled(p, x, norm):
         (_normalised, 1e-5, 1e-3, "another ε", "0.001 stands for the ε of 1e-05", "+ eps)"),
         (_normalised, 1e-5, 0, "missing term", "an operand is left out", "+ eps)"),
         (_dropped, True, False, "missing factor", "left out, and its slope", "h * (x > 0)"),
+        (_dropped_in_layers, True, False, "mask missing", "a mask is left out", "where(x > 0"),
+        (_normalised_in_layers, 1e-5, 1e-3, "another ε", "0.001 stands for the", "+ eps)"),
     ],
 )
 def test_what_a_forward_pass_of_its_own_forgets(loss, right, wrong, kind, says, text):

@@ -13,6 +13,7 @@ from jaxmlp.checking.agreement import SLACK, explained
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.factors import Sizes, sizes_of
+from jaxmlp.checking.programs.recording import Forward
 from jaxmlp.checking.programs.tape import Change, Spot, Tape
 from jaxmlp.checking.trials import Leaf, Trial
 from jaxmlp.checking.truth.derivative import Derivative
@@ -165,6 +166,23 @@ def tape_of(derivative: Derivative, case: Case, forward: Any = None) -> Tape:
         raise ValueError("JAX cannot trace the loss")
     leaves, others = jax.tree.leaves(params), jax.tree.leaves(batch)
     return Tape(program, leaves, others, forward, derivative.misled, derivative.intended)
+
+
+def again(derivative: Derivative, each: Evidence, forward: Forward) -> Tape:
+    """The tape of a case with mistakes in the forward pass, at places of the tape that it has."""
+    tape = each.tape
+    executed = tape_of(
+        derivative,
+        each.case,
+        {
+            origin: change
+            for place, change in forward.items()
+            for origin in tape.origins.get(place, [place])
+        },
+    )
+    if not tape.origins:
+        return executed
+    return executed.by_lines([str(place[1]) for place in tape.leaf_places])
 
 
 def by_lines(evidence: Sequence[Evidence]) -> list[Evidence]:

@@ -1,9 +1,10 @@
 """A diagnosis for any loss that JAX can trace: the step, in the user's file, and the mistake."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxmlp.checking.diagnosis.evidence import Evidence, alike, by_lines, gather, tape_of
+from jaxmlp.checking.diagnosis.evidence import Evidence, again, alike, by_lines, gather
 from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.forward import forward_explanations
 from jaxmlp.checking.diagnosis.pairs import explained_by_two
@@ -11,7 +12,7 @@ from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.diagnosis.search import explanations, located
 from jaxmlp.checking.diagnosis.value_names import value_names
 from jaxmlp.checking.programs.interpreter import Source
-from jaxmlp.checking.programs.recording import Forward, Place
+from jaxmlp.checking.programs.recording import Place
 from jaxmlp.checking.programs.tape import Tape
 from jaxmlp.checking.trials import Trial
 from jaxmlp.checking.truth.derivative import Derivative
@@ -75,12 +76,10 @@ def find(derivative: Derivative, trials: Sequence[Trial], known: Known = NOTHING
         if found := explanations(view.evidence, view.names, known):
             return view._replace(explanations=found)
 
-    def again(each: Evidence, forward: Forward) -> Tape:
-        return tape_of(derivative, each.case, within(each.tape, forward))
-
+    mistaken = functools.partial(again, derivative)
     for view in views:
         few = len(view.tape.operations) <= FORWARD
-        if few and (found := [*forward_explanations(view.evidence, view.names, again)]):
+        if few and (found := [*forward_explanations(view.evidence, view.names, mistaken)]):
             return view._replace(explanations=found)
     for view in views:
         ranks = located(view.evidence)
@@ -107,15 +106,6 @@ def _views(derivative: Derivative, trials: Sequence[Trial], known: Known) -> lis
         return []
     views = [named(each, known) for each in (by_lines(evidence), alike(evidence)) if each]
     return sorted(views, key=lambda view: -len(view.evidence))
-
-
-def within(tape: Tape, forward: Forward) -> Forward:
-    """What a mistake makes of values, by their places in the program itself."""
-    return {
-        origin: change
-        for place, change in forward.items()
-        for origin in tape.origins.get(place, [place])
-    }
 
 
 def named(evidence: Sequence[Evidence], known: Known) -> Found:

@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.cases import Case
-from jaxmlp.checking.diagnosis.evidence import Evidence, in_lines, tape_of
+from jaxmlp.checking.diagnosis.evidence import Evidence, again, in_lines
 from jaxmlp.checking.diagnosis.explanation import Explanation
 from jaxmlp.checking.diagnosis.records import plainness
-from jaxmlp.checking.diagnosis.steps import Found, within
+from jaxmlp.checking.diagnosis.steps import Found
 from jaxmlp.checking.network.loss import LOGITS
 from jaxmlp.checking.network.reference import INPUTS, LABELS, Line, softmax
 from jaxmlp.checking.programs.recording import NAME
@@ -145,7 +145,7 @@ def work(found: Found, small: Evidence, derivative: Derivative) -> Worked | None
     for explanation in found.explanations:
         tape = view.tape
         if explanation.forward is not None:
-            tape = tape_of(derivative, small.case, within(tape, explanation.forward))
+            tape = again(derivative, view, explanation.forward)
         by_number = tape.backward(explanation.faults(view) if explanation.faults else {})
         if view.fits(view.expected + view.read(by_number) - view.read(view.tape.right)):
             mistaken = set(_lines(view, explanation, set()))
