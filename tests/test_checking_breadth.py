@@ -228,6 +228,26 @@ def test_manners(kind, fails):
     assert report.passed != fails
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_numbers_that_add_up_from_call_to_call(in_place):
+    """As of PyTorch's gradients where zero_grad is forgotten: the place is said, and the remedy."""
+    rng = np.random.default_rng(0)
+    cases = [(rng.normal(size=(3, 2)), rng.normal(size=(n, 3))) for n in (4, 5)]
+    held = np.zeros((3, 2))
+
+    def loss(weight, x):
+        return jnp.sum((x @ weight) ** 2)
+
+    def grad(weight, x):
+        held[...] += 2 * x.T @ (x @ weight)
+        return held if in_place else held.copy()
+
+    report = examine(grad, loss, cases=cases)
+    assert report.diagnosis is not None
+    assert report.diagnosis.kind == "accumulated"
+    assert str(report).count("start from zeros in every call") == 1
+
+
 def test_the_oracles_agree():
     report = check_gradient(jaxmlp.manual_grad, shapes=TWO)
     found = {each.name: each for each in report.oracles}

@@ -16,6 +16,12 @@ import numpy as np
 
 STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
+ACCUMULATED = "accumulated"
+FINDINGS = {
+    RANDOM: "two calls with the same arguments give different results",
+    ACCUMULATED: "each call adds to what the call before returned: start from zeros in every call",
+}
+ROUNDED = 1e-3  # of what a call adds, up to which two calls add the same
 NOT_COMPARED = {"undefined", "ill-conditioned"}  # of findings about entries
 ALONG = "directions"  # of a finding that not every entry was looked at
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
@@ -108,15 +114,22 @@ class Caller:
             contextlib.redirect_stderr(printed),
         ):
             value = self.function(*given)
-            again = self.function(*jax.tree.map(self._array, arguments)) if self.twice else value
+            changes = self._changes(value := _kept(value), arguments) if self.twice else ""
         if printed.getvalue():
             self._note("prints", f"it prints, such as {printed.getvalue().strip()[:60]!r}", False)
         if before is not None and not _same(before, given):
             self._note("mutates its input", "it writes into its arguments: work on copies")
-        if again is not value and not _same(value, again):
-            says = "two calls with the same arguments give different results"
-            self._note(RANDOM, says)
+        if changes:
+            self._note(changes, FINDINGS[changes])
         return value
+
+    def _changes(self, value: Any, arguments: tuple[Any, ...]) -> str:
+        """How further calls with the same arguments change the value; empty if they do not."""
+        again = _kept(self.function(*jax.tree.map(self._array, arguments)))
+        if _same(value, again):
+            return ""
+        third = self.function(*jax.tree.map(self._array, arguments))
+        return ACCUMULATED if _by_the_same(value, again, third) else RANDOM
 
     def _array(self, leaf: Any) -> Any:
         leaf = as_array(leaf)
@@ -142,6 +155,32 @@ def _same(one: Any, other: Any) -> bool:
     except Exception:  # no arrays at all, which is said elsewhere
         return True
     return all(not isinstance(a, np.ndarray) or a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def _kept(value: Any) -> Any:
+    """A tree whose arrays no later call can write into, as code that accumulates does."""
+
+    def kept(leaf: Any) -> Any:
+        try:
+            own = isinstance(leaf, jax.Array) or not hasattr(leaf, "__array__")
+            return leaf if own else np.array(leaf)
+        except Exception:  # of a type that NumPy cannot read, which is said elsewhere
+            return leaf
+
+    return jax.tree.map(kept, value)
+
+
+def _by_the_same(*trees: Any) -> bool:
+    """Whether the leaves of three trees grow by the same numbers from one tree to the next."""
+    try:
+        with np.errstate(all="ignore"):
+            for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
+                one, other = np.diff([np.asarray(leaf, float) for leaf in leaves], axis=0)
+                if not np.abs(one - other).max() <= ROUNDED * np.abs(one).max():
+                    return False
+    except (TypeError, ValueError):  # no numbers, or other shapes
+        return False
+    return True
 
 
 def as_array(leaf: Any) -> Any:

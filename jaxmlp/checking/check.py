@@ -9,14 +9,14 @@ from typing import Any
 
 import jaxmlp
 from jaxmlp.bounds import check_tolerances
-from jaxmlp.checking.calls import RANDOM, Caller, Finding
+from jaxmlp.checking.calls import ACCUMULATED, FINDINGS, RANDOM, Caller, Finding
 from jaxmlp.checking.cases import FORMS, Case, cast, check_settings, drawn, network_cases
 from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.explaining import Known, explain
 from jaxmlp.checking.models import recognise
 from jaxmlp.checking.network.shapes import SHAPES, Shape
 from jaxmlp.checking.oracles import oracles
-from jaxmlp.checking.report import Report, demanding
+from jaxmlp.checking.report import Diagnosis, Report, demanding
 from jaxmlp.checking.trials import Trial, run
 from jaxmlp.checking.verdict import (
     AT_A_KINK,
@@ -119,6 +119,11 @@ def examine(
         findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and late():
         findings.append(Finding("no reason", NO_REASON, fails=False))
+    elif wrong and ACCUMULATED in caller.findings:
+        names = tuple(dict.fromkeys(name for trial in wrong for name in trial.wrong))
+        says = FINDINGS[ACCUMULATED]
+        findings = [finding for finding in findings if finding.kind != RANDOM]
+        diagnosis = Diagnosis(names, model.equations(names), ACCUMULATED, says)
     elif wrong and RANDOM not in caller.findings:  # what changes from call to call has none
         diagnosis, example = explain(attempt, model, trials, wrong, cases, known or {})
         if diagnosis and AT_A_KINK in findings and diagnosis.kind != AT_A_KINK.kind:

@@ -76,6 +76,11 @@ class Logits(NamedTuple):
         """Σⱼ yⱼ of every row, shape (n, 1)."""
         return self.y.sum(axis=1, keepdims=True)
 
+    @property
+    def largest(self) -> Array:
+        """1 at the largest logit of every row, else 0."""
+        return np.eye(self.z.shape[1])[self.z.argmax(axis=1)]
+
 
 Formula = Callable[[Logits], Any]
 
@@ -123,6 +128,9 @@ LOGIT_GRADIENTS: list[tuple[str, str, Formula]] = [  # in the place of (p Σy �
      lambda v: (v.p * v.total - np.roll(v.y, -1, axis=1)) / v.n),
     ("hard labels", "soft labels are rounded to the largest one",
      lambda v: (v.p - np.eye(v.y.shape[1])[v.y.argmax(axis=1)]) / v.n),
+    *(("shift differentiated", "the largest logit, subtracted in two places (5), is differentiated "
+       "in one of them only: what comes of both cancels",
+       lambda v, sign=sign: v.error + sign * v.largest * v.total / v.n) for sign in (1, -1)),
     ("another loss", "z − y: the gradient of a squared error on the logits",
      lambda v: (v.z - v.y) / v.n),
     ("another loss", "the gradient of a squared error ½ Σ(p − y)²",
