@@ -19,6 +19,7 @@ BRIGHTNESS = Preprocessing()  # inputs from 0 for black to 1 for white
 WORKING_SIDE = 512  # pixels of the longer side that are kept: a small digit still has dozens
 COLOURS = 3  # numbers of a pixel in colours: red, green and blue
 AS_IT_IS = "as it is"
+FAR = 8  # times that the training examples' largest number is larger, which is worth saying
 
 
 class Seen(NamedTuple):
@@ -90,10 +91,12 @@ def _of_array(path: Path, framing: Framing, preprocessing: Preprocessing) -> See
     rows = array.reshape(-1, n_in)
     if not _is_brightness(rows, preprocessing):
         beyond = rows.min() < preprocessing.low or rows.max() > preprocessing.high
+        far_below = FAR * float(np.abs(rows).max()) < preprocessing.high
+        where = "beyond" if beyond else "far below"
         said = (
-            f", beyond the training examples' {preprocessing.low:.3g} to {preprocessing.high:.3g}"
+            f", {where} the training examples' {preprocessing.low:.3g} to {preprocessing.high:.3g}"
         )
-        return Seen(preprocessing(rows), AS_IT_IS + said * bool(beyond))
+        return Seen(preprocessing(rows), AS_IT_IS + said * bool(beyond or far_below))
     brightness = rows.astype(np.float32) / white
     inputs = np.stack([preprocessing.of_brightness(row) for row in brightness])
     return Seen(inputs, f"{AS_IT_IS}, with {white} as white")

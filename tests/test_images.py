@@ -270,6 +270,9 @@ def test_arrays_that_can_be_misread_say_how_they_are_read(tmp_path: Path) -> Non
     np.save(tmp_path / "x.npy", np.linspace(-1, 1, 784))
     seen = images.read_image(tmp_path / "x.npy", FRAME, of_pixels)
     assert seen.how == "as it is, beyond the training examples' 0 to 16"
+    np.save(tmp_path / "x.npy", np.arange(784, dtype=np.uint8) % 2)
+    seen = images.read_image(tmp_path / "x.npy", FRAME, of_pixels)
+    assert seen.how == "as it is, far below the training examples' 0 to 16"
     np.save(tmp_path / "x.npy", np.full((3, 785), 0.5))
     with pytest.raises(
         ValueError, match=r"its shape \(3, 785\) is that of a picture, and not of ex"

@@ -284,6 +284,7 @@ def test_missing_and_corrupt_idx(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"y_train": LABELS[:1]}, r"x_train has 20 examples, but y_train has shape \(1,\)"),
         ({"x_train": IMAGES[:19]}, r"x_train has 19 examples, but y_train has shape \(20,\)"),
         ({"x_train": IMAGES[:20].astype(complex)}, "x_train has dtype complex128: give real"),
         (
@@ -341,6 +342,26 @@ def test_missing_and_corrupt_npz(tmp_path):
     np.savez(path, x_train=IMAGES)
     with pytest.raises(ValueError, match="has no array 'y_train', only"):
         jaxmlp.load_npz(path)
+    np.savez(path, **{f"{part}_images": IMAGES for part in ("train", "val", "test")})  # MedMNIST's
+    with pytest.raises(ValueError, match="has no array 'train_labels', only"):
+        jaxmlp.load_npz(path)
+    with pytest.raises(ValueError, match="x_train has 30 examples, but y_train"):
+        jaxmlp.split_dataset(IMAGES, [0, 1], IMAGES, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        (["kmnist-train-imgs.npz"], "kmnist-train-labels.npz"),
+        (["k49-train-imgs.npz", "k49-train-labels.npz"], "k49-test-imgs.npz"),
+        (["emnist-digits-train-images-idx3-ubyte"], "emnist-digits-train-labels-idx1-ubyte or"),
+    ],
+)
+def test_the_file_that_a_family_lacks(tmp_path, files, missing):
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=f"has no file {missing}"):
+        jaxmlp.load_idx(tmp_path)
 
 
 def test_npz_members_that_lie(tmp_path):

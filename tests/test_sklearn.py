@@ -266,6 +266,10 @@ def test_calibration_and_columns():
         ("hidden_layer_sizes", (0,), r"hidden_layer_sizes is \(0,\): give integers"),
         ("learning_rate_init", -1.0, "learning_rate_init is -1"),
         ("validation_fraction", 2.0, "validation_fraction is 2.0: give a share"),
+        ("learning_rate_init", 0, "learning_rate_init is 0, with which nothing is learnt"),
+        ("shuffle", "False", "shuffle is 'False': give True or False"),
+        ("class_weight", {0: -1}, "class_weight is -1 for the class 0: give a finite number"),
+        ("class_weight", {0: np.nan}, "class_weight is nan for the class 0: give a finite number"),
     ],
 )
 def test_parameters_that_cannot_be(parameter, value, message):
@@ -305,6 +309,62 @@ def test_together_as_alone(settings):
     assert found.best_score_ == max(found.cv_results_["mean_test_score"])
     assert found.best_estimator_.get_params()["alpha"] == found.best_params_["alpha"]
     assert found.predict(x).shape == y.shape
+
+
+def test_candidates_that_ask_for_weights_and_others():
+    """Two that train on the same examples, of which one has no weights, stay apart."""
+    x, y = wine()
+    weights = np.random.default_rng(0).uniform(size=len(x)) ** 8 + 0.001
+    with config_context(enable_metadata_routing=True):
+        networks: list[Any] = []
+        for weighted, size in ((True, 200), (False, 20), (True, 20)):
+            network: Any = MLPClassifier(**QUICK, batch_size=size)
+            networks.append(network.set_fit_request(sample_weight=weighted))
+        scaler: Any = StandardScaler()
+        pipe = Pipeline([("s", scaler.set_fit_request(sample_weight=True)), ("n", networks[0])])
+        scorer = cast(Any, get_scorer("neg_log_loss")).set_score_request(sample_weight=False)
+        found, expected = (
+            search(pipe, {"n": networks}, cv=3, scoring=scorer, refit=False)
+            .fit(x, y, sample_weight=weights)
+            .cv_results_["mean_test_score"]
+            for search in (SweepSearchCV, GridSearchCV)
+        )
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert len(np.unique(np.round(expected, 3))) == 3
+
+
+@pytest.mark.parametrize("state", [0, np.random.RandomState(0)])
+def test_what_tells_front_steps_and_generators_apart(state, monkeypatch):
+    """Long lists of columns, and a generator of which every candidate has a copy."""
+    x = np.random.default_rng(0).normal(size=(60, 40))
+    y = (x[:, 0] > 0).astype(int)
+    trained = []
+    monkeypatch.setattr(Perceptron, "_train", lambda *_: trained.append(1))
+    columns = [[*range(35), last] for last in (38, 39)]
+    front = ColumnTransformer([("a", StandardScaler(), columns[0])])
+    network = MLPClassifier((4,), max_iter=2, random_state=state)
+    grid = {
+        "c__transformers": [[("a", StandardScaler(), some)] for some in columns],
+        "n__alpha": [1e-4, 1e-2],
+    }
+    pipe = Pipeline([("c", front), ("n", network)])
+    SweepSearchCV(pipe, grid, cv=2, refit=False).fit(x, y)
+    assert not trained
+
+
+def test_balanced_classes_need_all_examples():
+    x, y = wine()
+    network = MLPClassifier((4,), class_weight="balanced")
+    with pytest.raises(ValueError, match="class_weight is 'balanced', but partial_fit sees one"):
+        network.partial_fit(x, y, classes=[0, 1, 2])
+
+
+def test_scores_go_on_with_a_warm_start():
+    x, y = wine()
+    told: Any = {**QUICK, "max_iter": 4, "early_stopping": True, "warm_start": True}
+    network = MLPClassifier(**told).fit(x, y).fit(x, y)
+    assert network.validation_scores_ is not None
+    assert len(network.validation_scores_) == len(network.loss_curve_) == 8
 
 
 def test_programs_are_few():
@@ -437,6 +497,9 @@ def test_halving():
     assert sorted({*results["n_resources"]}) == found.n_resources_ == [3, 7, 20]
     assert found.n_candidates_ == [9, 3, 1]
     assert results["iter"][found.best_index_] == 2
+    iterations = found.n_iterations_, found.n_possible_iterations_, found.n_required_iterations_
+    assert (*iterations, found.n_remaining_candidates_) == (3, 3, 3, 1)
+    assert (found.min_resources_, found.max_resources_) == (3, 20)
     with pytest.raises(ValueError, match="halving is 1: give an integer"):
         SweepSearchCV(MLPClassifier(**QUICK), grid, halving=1).fit(x, y)
 
@@ -588,6 +651,8 @@ def test_halving_needs_one_metric_and_its_own_epochs():
         SweepSearchCV(network, GRID, scoring=["accuracy"], refit=False, **told).fit(x, y)
     with pytest.raises(ValueError, match="max_iter is searched, but halving sets it"):
         SweepSearchCV(network, {"max_iter": [5, 10]}, **told).fit(x, y)
+    with pytest.raises(ValueError, match="refit is True, but halving chooses by one of the"):
+        SweepSearchCV(network, GRID, scoring=lambda *_: {"a": 1.0}, **told).fit(x, y)
     found: Any = SweepSearchCV(network, GRID, **told).fit(x, y)
     assert found.best_index_ >= 4
 

@@ -266,7 +266,8 @@ def test_a_table_that_has_changed(capsys):
     ("a", "message"),
     [
         (["inf", *range(29)], "row 1, column 'a': it is 'inf', no finite number"),
-        ([*range(29), "1e300"], "row 30, column 'a': it is '1e300', but most"),
+        ([*range(29), "1e300"], "row 30, column 'a': it is '1e300', no finite number"),
+        (["1e300", "2e300"] * 15, "row 1, column 'a': it is '1e300', no finite number (30 such"),
         ([*range(29), "?"], "row 30, column 'a': it is '?', but most others are numbers"),
         ([f"{n},000" for n in range(30)], ",000', which no training example has (8 such in all); "
          "correct it, leave the row out, or train with it, or without the column by --drop; if it "

@@ -111,13 +111,16 @@ def _sets(names: list[str], prefix: str) -> dict[str, dict[str, str]]:
 
 def _refuse(place: Path, sets: dict[str, dict[str, str]]) -> None:
     """Raise ValueError that says which file is missing."""
-    found = max(sets.values(), key=len, default={})
+    begin, found = max(sets.items(), key=lambda pair: len(pair[1]), default=("", {}))
     usual = {"x_train": "train-images", "y_train": "train-labels", "x_test": "t10k-images",
              "y_test": "t10k-labels"}  # fmt: skip
-    missing = next(stem for what, stem in usual.items() if what not in found)
-    rank = 3 if "images" in missing else 1
+    what, stem = next(pair for pair in usual.items() if pair[0] not in found)
+    if any(name.endswith(".npz") for name in found.values()):  # KMNIST's and K49's
+        kind, part = what.split("_")
+        raise ValueError(f"{place} has no file {begin}{part}-{KINDS[kind][-1]}.npz")
+    rank = 3 if "images" in stem else 1
     raise ValueError(
-        f"{place} has no file {missing}-idx{rank}-ubyte or {missing}-idx{rank}-ubyte.gz"
+        f"{place} has no file {begin}{stem}-idx{rank}-ubyte or {begin}{stem}-idx{rank}-ubyte.gz"
     )
 
 
@@ -159,6 +162,6 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             f"{path} holds one array without a name, as each of KMNIST's four files does: give "
             f"their folder, {path.parent}"
         )
-    names = next((each for each in IN_ARCHIVES if present.issuperset(each)), IN_ARCHIVES[0])
+    names = max(IN_ARCHIVES, key=lambda each: len(present.intersection(each)) / len(each))
     ours = ("x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation")
     return dict(zip(ours, read_npz(path, names), strict=False))

@@ -130,6 +130,12 @@ def split_dataset(
     n = len(x["train"])
     held = 0 if x_validation is not None else validation_size_of(n, validation_size)
     y = {f"y_{name}": part for name, (_, part) in given.items()}
+    for name, part in x.items():  # before classes are missed for want of labels
+        labels = y[f"y_{name}"]
+        if not hasattr(labels, "shape") and hasattr(labels, "__len__"):
+            labels = np.empty(len(labels))
+        if np.ndim(labels):
+            check_counts(f"x_{name}", part, f"y_{name}", labels)
     if loss == "softmax":
         labels, names = encode_labels(y, fitted.classes if fitted else (), unlabelled)
     else:
@@ -143,7 +149,7 @@ def split_dataset(
                 f"x_{name} has shape {part.shape}, but x_train {x['train'].shape}: give examples "
                 "of one shape"
             )
-        # before the split takes rows of both
+        # once more, before the split takes rows of both
         check_counts(f"x_{name}", part, f"y_{name}", labels[f"y_{name}"])
     if x_validation is None:
         rows = np.random.default_rng(data_seed).permutation(n)
@@ -212,18 +218,23 @@ def weights_of(
             raise ValueError(
                 f"class_weight names {strange[0]!r}, but the classes are {', '.join(known[:20])}"
             )
-        for name, weight in class_weight.items():
-            if not (isinstance(weight, Real) and 0 <= weight < np.inf):
-                raise ValueError(
-                    f"class_weight is {weight!r} for the class {name!r}: give a finite number, 0 "
-                    "or more"
-                )
+        check_class_weight(class_weight)
         each = np.asarray([given.get(name, 1.0) for name in known], float)
     else:
         raise ValueError(
             f"class_weight is {class_weight!r}: give 'balanced', or a dict of weights by class"
         )
     return ((1 if weights is None else weights) * each[labels]).astype(np.float32)
+
+
+def check_class_weight(class_weight: Mapping[Any, Any]) -> None:
+    """Raise ValueError unless all weights of some classes are finite, and none is negative."""
+    for name, weight in class_weight.items():
+        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+            raise ValueError(
+                f"class_weight is {weight!r} for the class {name!r}: give a finite number, 0 "
+                "or more"
+            )
 
 
 def _check_columns(parts: dict[str, Any]) -> None:

@@ -197,8 +197,9 @@ def fit_schema(
                 f"{path}, column {name!r} is empty in all training examples: leave it out by --drop"
             )
         numbers = entries_as_numbers(column)
-        number = np.isfinite(numbers) & there
+        number = ~np.isnan(numbers) & there
         if number[there].all() and name not in of_texts:
+            _as_float(column, path, name, None)  # which refuses those that are too large
             fill = float(np.median(numbers[there])) if missing == "impute" else None
         else:
             truth = np.asarray([str(each).lower() in TRUTH for each in column])

@@ -1,7 +1,7 @@
 """What the classifier and the regressor share: from examples to a job, and from a fit back."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Any
@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from jaxmlp.compilation import keep_programs
 from jaxmlp.data import Batch
 from jaxmlp.data.arrays import LARGEST, refuse_first
+from jaxmlp.data.splitting import check_class_weight
 from jaxmlp.params import Layer
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.sklearn.arrays import dense, digest_of, forward, hold_out
@@ -148,10 +149,11 @@ class Perceptron(BaseEstimator):
         else:
             keep_programs()
             before = list(self.loss_curve_) if warm else []
+            scores = list(getattr(self, "validation_scores_", None) or []) if warm else []
             job = self.prepare(X, y, sample_weight)
             if warm:
                 self._check_same(y)
-            self.keep(job, self._train(job), before)
+            self.keep(job, self._train(job), before, scores)
         vars(self).pop("_state", None)  # partial_fit goes on from here
         if self.n_iter_ == self.max_iter and self.solver != "lbfgs":  # which says so itself
             warnings.warn(
@@ -170,7 +172,8 @@ class Perceptron(BaseEstimator):
     def digest(self, examples: Any) -> bytes:
         """What a fit depends on, in short; `examples` is of `digest_of`."""
         found = examples.copy()
-        found.update(repr(sorted(self.get_params().items())).encode())
+        told = [(name, _told(value)) for name, value in sorted(self.get_params().items())]
+        found.update(repr(told).encode())
         return found.digest()
 
     def _check(self) -> None:
@@ -204,7 +207,8 @@ class Perceptron(BaseEstimator):
     def data_parameters(self) -> tuple[Any, ...]:
         """The parameters that the examples of a fit depend on."""
         names = ("batch_size", "early_stopping", "validation_fraction", "random_state")
-        return tuple(repr(getattr(self, name, None)) for name in (*names, "class_weight"))
+        values = (getattr(self, name, None) for name in (*names, "class_weight"))
+        return tuple(repr(_told(value)) for value in values)
 
     @available_if(takes_batches)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -214,6 +218,11 @@ class Perceptron(BaseEstimator):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         if self.early_stopping:
             raise ValueError("early_stopping is True: partial_fit trains for one epoch, give False")
+        if isinstance(balance := getattr(self, "class_weight", None), str):
+            raise ValueError(
+                f"class_weight is {balance!r}, but partial_fit sees one batch, and not "
+                "how many examples there are of each class: give a dict of weights by class"
+            )
         keep_programs()
         self._check()
         before = list(getattr(self, "loss_curve_", []))
@@ -234,6 +243,9 @@ class Perceptron(BaseEstimator):
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if balance is not None:
+            for each in balance if isinstance(balance, list) else [balance]:
+                if isinstance(each, Mapping):
+                    check_class_weight(each)
             weights = weights * compute_sample_weight(balance, y)
         if not np.any(weights):
             raise ValueError("sample_weight is 0 for every example: there is nothing to train on")
@@ -319,7 +331,9 @@ class Perceptron(BaseEstimator):
             power=float(self.power_t),
         )
 
-    def keep(self, job: Job, fit: Fit, before: Sequence[float] = ()) -> None:
+    def keep(
+        self, job: Job, fit: Fit, before: Sequence[float] = (), scores: Sequence[float] = ()
+    ) -> None:
         """Take on the attributes of a fitted estimator, by scikit-learn's names.
 
         Raises:
@@ -343,7 +357,7 @@ class Perceptron(BaseEstimator):
         self.n_outputs_ = job.examples.n_out
         outputs = {"softmax": "softmax", "sigmoid": "logistic", "squared": "identity"}
         self.out_activation_ = outputs[job.config.loss]
-        scores = [float(value) for value in fit.metrics.validation_score]
+        scores = [*scores, *map(float, fit.metrics.validation_score)]
         self.best_loss_ = None if self.early_stopping else min(self.loss_curve_)
         self.validation_scores_ = scores if self.early_stopping else None
         self.best_validation_score_ = max(scores) if self.early_stopping else None
@@ -356,6 +370,11 @@ class Perceptron(BaseEstimator):
         check_is_fitted(self)
         x = dense(validate_data(self, X, accept_sparse=SPARSE, reset=False))
         return forward(self.coefs_, self.intercepts_, self.activation, x)
+
+
+def _told(value: Any) -> Any:
+    """A parameter as it reads: a generator by its state, as its copies are the same."""
+    return value.get_state() if isinstance(value, np.random.RandomState) else value
 
 
 def _on_size(name: str, array: Any) -> str:

@@ -13,6 +13,7 @@ NAMES = {
 BELOW_ONE = ("momentum", "beta_1", "beta_2")
 ENDLESS = ("alpha", "learning_rate_init", "tol", "epsilon", "power_t")
 NUMBERS = dict.fromkeys(BELOW_ONE, 1) | dict.fromkeys(ENDLESS, np.inf)
+TRUTHS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 COUNTS = {"max_iter": False, "n_iter_no_change": True, "max_fun": False}  # whether without end
 
 
@@ -26,6 +27,11 @@ def check_parameters(network: Any) -> None:
         if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < end:
             below = "" if np.isinf(end) else f" and below {end:g}"
             raise ValueError(f"{name} is {value!r}: give a number from 0 on{below}")
+    for name in TRUTHS:
+        if not isinstance(value := getattr(network, name), (bool, np.bool_)):
+            raise ValueError(f"{name} is {value!r}: give True or False")
+    if network.learning_rate_init == 0:
+        raise ValueError("learning_rate_init is 0, with which nothing is learnt: give more")
     widths = network.hidden_layer_sizes
     listed = [widths] if isinstance(widths, Integral) else widths
     if not (

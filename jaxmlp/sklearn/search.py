@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, cast
 
+import joblib
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone, is_classifier
@@ -21,6 +22,10 @@ from jaxmlp.sklearn.arrays import digest_of
 from jaxmlp.sklearn.base import TRAINED, Perceptron
 from jaxmlp.sweeps.together import Examples, Job, fit_together
 
+OF_HALVING = (  # attributes
+    "n_resources_", "n_candidates_", "n_remaining_candidates_", "n_iterations_",
+    "n_possible_iterations_", "n_required_iterations_", "min_resources_", "max_resources_",
+)  # fmt: skip
 DRAWS = 10  # of `param_distributions`, where `n_iter` is not given
 
 
@@ -31,8 +36,9 @@ class SweepSearchCV(BaseSearchCV):
     `halving` by successive halving of epochs: each time, the best 1/halving of the candidates are
     trained for halving times as many epochs. Every network is the one that `fit` gives alone.
     Attributes (`cv_results_`, `best_params_`, `best_score_`, `best_index_`, …) are scikit-learn's;
-    fit times are shares of the time that all took together. After halving, `n_resources_` and
-    `n_candidates_` are the epochs and the number of candidates of each rung.
+    fit times are shares of the time that all took together. After halving there are those of
+    `HalvingGridSearchCV` too: `n_resources_` and `n_candidates_` are the epochs and the number of
+    candidates of each rung.
 
     Args:
         estimator: an `MLPClassifier` or `MLPRegressor`, or a Pipeline that ends with one.
@@ -142,7 +148,7 @@ class SweepSearchCV(BaseSearchCV):
         return list(ParameterSampler(self._space(), n, random_state=self.random_state))
 
     def _run_search(self, evaluate_candidates: Any) -> None:  # type: ignore[override]
-        for name in ("n_resources_", "n_candidates_"):
+        for name in OF_HALVING:
             vars(self).pop(name, None)
         X, y, params = self._given
         cv: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -157,7 +163,11 @@ class SweepSearchCV(BaseSearchCV):
             return
         self.n_resources_, self.n_candidates_ = [], []
         name, most = self._epochs()
-        rungs = int(min(np.log(len(candidates)), np.log(most)) / np.log(self.halving) + 1e-9)
+        limits = [int(np.log(n) / np.log(self.halving) + 1e-9) for n in (len(candidates), most)]
+        rungs = min(limits)
+        self.n_required_iterations_ = 1 + limits[0]
+        self.n_possible_iterations_ = self.n_iterations_ = 1 + rungs
+        self.min_resources_, self.max_resources_ = -(-most // self.halving**rungs), most
         for rung in range(rungs + 1):
             epochs = -(-most // self.halving ** (rungs - rung))
             some = [candidate | {name: epochs} for candidate in candidates]
@@ -167,9 +177,15 @@ class SweepSearchCV(BaseSearchCV):
             with self._trained_together(some):
                 results = evaluate_candidates(some, cv=splits, more_results=more)
             metric = self.refit if isinstance(self.refit, str) else "score"
+            if f"mean_test_{metric}" not in results:
+                raise ValueError(
+                    f"refit is {self.refit!r}, but halving chooses by one of the metrics that "
+                    "scoring gives: name it by refit"
+                )
             ranks = results[f"mean_test_{metric}"][-len(some) :]
             order = np.argsort(-np.nan_to_num(ranks, nan=-np.inf), kind="stable")
             candidates = [candidates[i] for i in order[: -(-len(some) // self.halving)]]
+            self.n_remaining_candidates_ = len(candidates)
 
     def _epochs(self) -> tuple[str, int]:
         """The name and the value of the last step's max_iter."""
@@ -191,22 +207,24 @@ class SweepSearchCV(BaseSearchCV):
         start = time.perf_counter()
         seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
         made: dict[Any, tuple[Examples, dict[str, Any]]] = {}
-        digests: dict[int, Any] = {}
+        digests: dict[Any, Any] = {}
         found: dict[bytes, tuple[Perceptron, Job]] = {}
         for network, x, y, weight in self._fits(candidates):
-            same = (id(x), network.data_parameters)
+            given = (id(x), id(weight))
+            same = (*given, network.data_parameters)
             examples, learnt = made.get(same, (None, {}))
             vars(network).update(learnt)
             try:
+                if given not in digests:
+                    digests[given] = digest_of(x, y, weight)
+                key = network.digest(digests[given])  # before a generator draws
                 job = network.prepare(x, y, weight, seed, examples)
             except (ValueError, TypeError):  # which `fit` raises again, where it is scored
                 continue
             if network.solver == "lbfgs":  # its line search differs from network to network
                 continue
             made.setdefault(same, (job.examples, _learnt(network)))
-            if id(x) not in digests:
-                digests[id(x)] = digest_of(x, y, weight)
-            found[network.digest(digests[id(x)])] = network, job
+            found[key] = network, job
         fits = fit_together([job for _, job in found.values()])
         for (key, (network, job)), fit in zip([*found.items()], fits, strict=True):
             try:
@@ -233,7 +251,8 @@ class SweepSearchCV(BaseSearchCV):
             x, target = (None if each is None else _safe_indexing(each, rows) for each in (X, y))
             params: Any = _check_method_params(X, params=self._fit_params, indices=rows)
             prepared: dict[str, Any] = {"": x}
-            self._parts.append(prepared)
+            weights: list[Any] = []
+            self._parts.append((prepared, weights))
             for candidate in some:
                 model: Any = clone(self.estimator)
                 model.set_params(**{name: clone(v, safe=False) for name, v in candidate.items()})
@@ -243,13 +262,14 @@ class SweepSearchCV(BaseSearchCV):
                 name, network = model.steps[-1]
                 # not model[:-1], as no metadata reach a last step that has no fit_transform
                 front = cast(Any, clone(model)).set_params(**{name: "passthrough"})
-                known = front.__repr__(np.inf) if len(model.steps) > 1 else ""
+                known = _hash(front) if len(model.steps) > 1 else ""
                 if known not in prepared:
                     prepared[known] = _transformed(front, x, target, params)
                 try:
                     weight = _weight_of(name, model, params)
                 except (TypeError, ValueError):  # which `fit` raises again, where it is scored
                     continue
+                weights.append(weight)
                 if isinstance(network, Perceptron) and prepared[known] is not None:
                     yield network, prepared[known], target, weight
 
@@ -281,6 +301,14 @@ def _weight_of(name: str, model: Pipeline, params: Mapping[str, Any]) -> Any:
     if not get_config()["enable_metadata_routing"]:
         return params.get(f"{name}__sample_weight")
     return process_routing(model, "fit", **params)[name].fit.get("sample_weight")
+
+
+def _hash(front: Any) -> str:
+    """What tells steps apart: their parameters, and the metadata that they ask for."""
+    try:
+        return str(joblib.hash(front))
+    except Exception:  # of what cannot be pickled, such as a lambda
+        return repr(front)
 
 
 def _transformed(front: Any, x: Any, y: Any, params: Mapping[str, Any]) -> Any:
