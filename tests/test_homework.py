@@ -45,6 +45,43 @@ def test_the_wrong_line_is_named(mistake):
     assert len(report.example.case.batch["X"]) <= 2
 
 
+PENALISED = "loss_returns_grads.py"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("+ reg * W1", "- reg * W1", "slope is −λ W, and not λ W, as the file's own loss"),
+        ("+ reg * W2", "", "slope is left out, and not λ W"),
+        ("+ reg * W2", "+ 2 * reg * W2", "slope is 2 λ W, and not λ W"),
+        ("+ reg * W1", "+ reg * W1 / len(X)", "slope is λ W / n, and not λ W"),
+        ("+ reg * W1", "+ reg * W1**2", "slope is no multiple of W, and not λ W"),
+        ("0.5 * reg *", "reg *", "slope is λ W, and not 2 λ W"),
+    ],
+)
+def test_the_slope_of_a_penalty(old, new, says):
+    text = next(path for path in FILES if path.name == PENALISED).read_text("utf-8")
+    assert text.count(old) == 1
+    Path(PENALISED).write_text(text.replace(old, new), "utf-8")
+    report = examine_homework(Path(PENALISED))
+    assert report.diagnosis is not None
+    assert not report.passed
+    assert report.diagnosis.kind == "penalty"
+    assert says in report.diagnosis.says
+    weight = "W2" if "W2" in old else "W1"
+    line = rf"at {PENALISED} line \d+: .*{weight}"
+    assert re.search(line, report.diagnosis.says)
+
+
+def test_a_penalty_of_which_no_loss_tells():
+    """The slope that most weights have is taken for right, and that is said."""
+    text = next(path for path in FILES if path.name == PENALISED).read_text("utf-8")
+    penalty = next(line for line in text.splitlines() if "0.5 * reg *" in line)
+    Path("h.py").write_text(text.replace(f"{penalty}\n", ""), "utf-8")
+    report = examine_homework(Path("h.py"))
+    assert "penalty: its slope is λ W, as most weights have it" in str(report)
+
+
 def test_there_are_enough_styles_and_mistakes():
     assert len(FILES) >= 15
     assert len(MISTAKES) >= 45
@@ -133,7 +170,6 @@ KEY = [
 ]  # fmt: skip
 # with the intercept in a column of ones; in words of one or two letters; in a flat vector
 NOT_UNDERSTOOD = ("s06.py", "s18.py", "s20.py")
-PENALTY = "s07.py"  # whose mistake is in the slope of the penalty, which is not looked at
 ELSEWHERE = {"s04.py": "l1_error = l2_delta.dot(syn1.T)", "s19.py": "self.activation_grad(self.zs"}
 
 
@@ -146,9 +182,6 @@ def test_homework_by_someone_who_had_not_seen_the_checker(row):
             examine_homework(UNSEEN / name)
         return
     report = examine_homework(UNSEEN / name)
-    if name == PENALTY:
-        assert "penalty: it was 0 throughout: its slope is not checked" in str(report)
-        return
     assert report.passed == (verdict == "right"), report
     if not report.passed:
         assert report.diagnosis is not None

@@ -112,7 +112,8 @@ def _arrays(some: Any, problem: Problem) -> dict[str, Array]:
 def feedback(verdict: Verdict, diagnosis: str) -> str:
     """A sentence that says what to change; where in the file is what its own process says."""
     if not verdict.wrong:
-        return "every gradient is right, on numbers that it had not seen"
+        says = "every gradient is right, on numbers that it had not seen"
+        return f"{says}; not graded: {diagnosis}" if diagnosis else says  # such as of a penalty
     if not verdict.mistakes:
         lines = ", ".join(f"∂C/∂{name}" for name in verdict.wrong)
         return f"{lines}: wrong, by no known mistake{f'; {diagnosis}' if diagnosis else ''}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.homework.names import FORWARD, LITERAL, Role, is_forward, roles_of
+from jaxmlp.checking.homework.names import FORWARD, LITERAL, Role, is_forward, literals, roles_of
 from jaxmlp.checking.homework.source import returned_names
 
 RETURNED = "return"  # stands for what a function returned, beside its local names
@@ -79,7 +79,7 @@ class Caller:
         for role in roles:
             if role in LITERAL:
                 self.rated |= role is Role.RATE
-                return self.roles.get(role, LITERAL[role])
+                return self.roles.get(role, literals()[role])
         if parameter.default is not parameter.empty and not isinstance(
             parameter.default, (type(None), tuple)
         ):

@@ -14,7 +14,8 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.cases import Case
 from jaxmlp.checking.homework.lines import lines_of, symbol_of
 from jaxmlp.checking.homework.mistakes import Mistake, explained
-from jaxmlp.checking.homework.names import Role, goals, roles_of
+from jaxmlp.checking.homework.names import goals
+from jaxmlp.checking.homework.penalty import Penalty, penalty_of
 from jaxmlp.checking.homework.places import line_of_gradient, place_of
 from jaxmlp.checking.homework.problems import (
     MANY,
@@ -90,9 +91,11 @@ def _examined(path: Path) -> Understood:
     findings = [Finding("understood as", text, fails=False)]
     findings += _convention(reading, readings)
     findings += [Finding("left out", each, fails=False) for each in found.skipped[:2]]
-    if _penalised(source):
-        findings.append(Finding("penalty", "it was 0 throughout: its slope is not checked", False))
     diagnosis = example = None
+    if penalty := penalty_of(source, reading):
+        findings.append(Finding("penalty", penalty.says, bool(penalty.wrong)))
+        if penalty.wrong and not wrong:
+            diagnosis = _of_penalty(source, reading, penalty)
     if wrong:
         shown = next(each for each in tried if each.wrong)
         findings.insert(0, _worst(reading, shown))
@@ -214,11 +217,16 @@ def _convention(reading: Reading, readings: Sequence[Reading]) -> list[Finding]:
     return [Finding("another factor", says, fails=False)]
 
 
-def _penalised(source: Source) -> bool:
-    """Whether some function takes the coefficient of a penalty on the weights."""
-    arguments = [node.args for node in nodes_of(source.tree).values()]
-    taken = [each.arg for a in arguments for each in (*a.args, *a.kwonlyargs)]
-    return any(roles_of(name)[:1] == [Role.PENALTY] for name in taken)
+def _of_penalty(source: Source, reading: Reading, penalty: Penalty) -> Diagnosis:
+    """The mistake in the slope of a penalty, in the line of the first gradient that has it."""
+    own = [_called(reading, name) for name in penalty.wrong]
+    if penalty.at and penalty.at.name:
+        own[0] = penalty.at.name
+    names = tuple(f"∂C/∂{name} ({each})" for name, each in zip(penalty.wrong, own, strict=True))
+    first = penalty.wrong[0]
+    line = penalty.at.line if penalty.at else line_of_gradient(source, reading, first)
+    where = f", at {source.where(line)}: {source.text(line)}" if line else ""
+    return Diagnosis(names, (), "penalty", f"{penalty.says}{where}")
 
 
 def _worst(reading: Reading, shown: Tried) -> Finding:

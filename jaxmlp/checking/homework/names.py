@@ -1,7 +1,9 @@
 """What the names in homework usually mean: arguments, sizes, functions, weights and gradients."""
 
 import re
+from contextvars import ContextVar
 from enum import StrEnum
+from typing import Any
 
 
 class Role(StrEnum):
@@ -99,7 +101,8 @@ ROLES = {
         seed | randomstate | randomseed | rng
     """,
 }  # fmt: skip
-LITERAL = {Role.RATE: 1.0, Role.PENALTY: 0.0, Role.ONCE: 1, Role.QUIET: False, Role.SEED: 0}
+LITERAL = (Role.RATE, Role.PENALTY, Role.ONCE, Role.QUIET, Role.SEED)  # have one value each
+STRENGTH: ContextVar[float] = ContextVar("STRENGTH", default=0.0)  # of a penalty on the weights
 _PATTERNS = {role: re.compile(pattern, re.VERBOSE) for role, pattern in ROLES.items()}
 
 # functions that give gradients, the likeliest first
@@ -122,6 +125,11 @@ INITIAL = r"inici|creer|erzeug|init|create|make|build|random|new_|setup|get_para
 LOSS = r"perdida|fehler|verlust|cout|loss|cost|objective|error|entropy|mse|criterion|nll"
 GRADIENT = re.compile(r"^_?(d|grad|g|delta|nabla|partial)_?(?=.)|(grad|_g|gradient|_d)$", re.I)
 NO_WEIGHT = re.compile(r"^_*(d[a-z_]|grad|delta|nabla|v[d_]|vel|m[d_]|mom|cache|prev|old)", re.I)
+
+
+def literals() -> dict[Role, Any]:
+    """The values of arguments that are the same whatever the network is."""
+    return dict(zip(LITERAL, (1.0, STRENGTH.get(), 1, False, 0), strict=True))
 
 
 def plain(name: str) -> str:

@@ -13,10 +13,10 @@ from jaxmlp.checking.homework.calling import Caller
 from jaxmlp.checking.homework.invented import invented
 from jaxmlp.checking.homework.names import (
     INITIAL,
-    LITERAL,
     Role,
     goals,
     is_forward,
+    literals,
     plain,
     roles_of,
 )
@@ -250,10 +250,10 @@ def _argument(parameter: inspect.Parameter, x: Any, y: Any, sizes: Sequence[int]
     """
     known = {
         Role.INPUTS: x, Role.LABELS: y, Role.N_IN: sizes[0], Role.N_OUT: sizes[-1],
-        Role.N_HIDDEN: sizes[1], Role.SIZES: [*sizes],
+        Role.N_HIDDEN: sizes[1], Role.SIZES: [*sizes], **literals(),
     }  # fmt: skip
     roles, default = roles_of(parameter.name), parameter.default
-    fitting = [role for role in roles if role in known | LITERAL]
+    fitting = [role for role in roles if role in known]
     several = {Role.N_HIDDEN} & {*roles} and (
         isinstance(default, (list, tuple)) or plain(parameter.name).endswith("layers")
     )
@@ -261,8 +261,8 @@ def _argument(parameter: inspect.Parameter, x: Any, y: Any, sizes: Sequence[int]
         return [sizes[1]]
     given = default is not parameter.empty
     made = given and fitting[:1] == [Role.SEED] and not isinstance(default, (int, type(None)))
-    if fitting and not made and (fitting[0] in known | LITERAL or not given):
-        return (known | LITERAL)[fitting[0]]
+    if fitting and not made and (fitting[0] in known or not given):
+        return known[fitting[0]]
     if given:
         return default
     raise ValueError(f"nothing says what {parameter.name} is")
