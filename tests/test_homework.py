@@ -18,6 +18,7 @@ from tests.homework_mistakes import MISTAKES
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
 HOMEWORK = sorted((Path(__file__).parent / "homework").glob("*.*"))
 FILES = [path for path in HOMEWORK if path.suffix in (".py", ".ipynb")]
+FIRST = next(path for path in FILES if path.name == "class_with_data.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
@@ -41,6 +42,8 @@ def test_the_wrong_line_is_named(mistake):
     assert report.diagnosis.kind in mistake.kinds
     assert re.search(rf", at {mistake.file}( cell \d+)? line \d+: ", report.diagnosis.says)
     assert mistake.line in report.diagnosis.says
+    if report.diagnosis.kind == "penalty":  # which is in no line of the derivation
+        return
     assert report.example is not None
     assert len(report.example.case.batch["X"]) <= 2
 
@@ -126,10 +129,10 @@ def test_the_reference_is_the_derivative(loss):
 
 
 def test_from_the_command_line(capsys):
-    assert main(["check", str(FILES[0])]) == 0
+    assert main(["check", str(FIRST)]) == 0
     assert "✓ class_with_data.py is right" in capsys.readouterr().out
     mistake = MISTAKES[0]
-    text = FILES[0].read_text("utf-8").replace(mistake.old, mistake.new)
+    text = FIRST.read_text("utf-8").replace(mistake.old, mistake.new)
     Path("h.py").write_text(text, "utf-8")
     assert main(["check", "h.py", "--report", "r.md"]) == 1
     assert mistake.line in capsys.readouterr().out
@@ -159,7 +162,7 @@ def test_what_is_no_homework(name, text, says, capsys):
 
 
 def test_flags_that_are_not_for_homework(capsys):
-    assert main(["check", str(FILES[0]), "--layers", "2"]) == 2
+    assert main(["check", str(FIRST), "--layers", "2"]) == 2
     assert "--layers is for a function of (params, batch): leave it out" in capsys.readouterr().err
 
 
@@ -168,8 +171,6 @@ KEY = [
     line.split("\t") for line in (UNSEEN / "key.tsv").read_text("utf-8").splitlines()
     if line.startswith("s")
 ]  # fmt: skip
-# with the intercept in a column of ones; in words of one or two letters; in a flat vector
-NOT_UNDERSTOOD = ("s06.py", "s18.py", "s20.py")
 ELSEWHERE = {"s04.py": "l1_error = l2_delta.dot(syn1.T)", "s19.py": "self.activation_grad(self.zs"}
 
 
@@ -177,10 +178,6 @@ ELSEWHERE = {"s04.py": "l1_error = l2_delta.dot(syn1.T)", "s19.py": "self.activa
 def test_homework_by_someone_who_had_not_seen_the_checker(row):
     """Where it says so, in the line that uses what is wrong, and not in the one that makes it."""
     name, verdict, line = row[:3]
-    if name in NOT_UNDERSTOOD:
-        with pytest.raises(ValueError, match="is not understood"):
-            examine_homework(UNSEEN / name)
-        return
     report = examine_homework(UNSEEN / name)
     assert report.passed == (verdict == "right"), report
     if not report.passed:

@@ -195,7 +195,8 @@ def _of_weights(number: int, h: Array, right: Mapping[str, Array], problem: Prob
         yield "z for h", "it has z in the place of h", right[f"z{number - 1}"].T @ dz
     error = right["p"] - problem.t
     if error.shape == dz.shape:
-        yield "stale value", "it has the error p − y in the place of ∂C/∂z", h.T @ error
+        if not close(error / len(error), dz):  # else it is not divided
+            yield "stale value", "it has the error p − y in the place of ∂C/∂z", h.T @ error
         yield "stale value", "it has the output in the place of ∂C/∂z", h.T @ right["p"]
     dh = right.get(f"dh{number}")
     if dh is not None:

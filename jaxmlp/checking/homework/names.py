@@ -108,21 +108,22 @@ _PATTERNS = {role: re.compile(pattern, re.VERBOSE) for role, pattern in ROLES.it
 # functions that give gradients, the likeliest first
 GOALS = (
     r"(loss|cost|value|objective).*grad|grad.*(loss|cost|value|objective)",
-    r"back|bprop|grad|nabla|compute_d|derivatives|retropropag|rueckwaerts|rétropropag",
+    r"back|bprop|grad|^(gr|bw|bp)$|nabla|compute_d|^propagate$|derivatives|retropropag|rueckwaerts|rétropropag",
     r"train_?(step|batch|on_batch|one)|^step$|one_?step|gradient_?descent|sgd|lernschritt|learn_one",
-    r"update|^fit$|^train$|^learn|train_|optimi[sz]e|^loss$|entren|lernen|mise_?a_?jour|entrain",
+    r"update|^fit$|^train$|^learn|train_|optimi[sz]e|^loss$|cost$|cost_?func|loss_?func|entren|lernen|mise_?a_?jour|entrain",
 )
+UPDATE = r"step|updat|train|fit|learn|descent|sgd|optimi[sz]|lern|entren|entrain|mise_?a_?jour"
 # what has such a name, but gives no gradient of a network
 NO_GOAL = (
     r"check|numeric|approx|relu|sigmoid|softmax|tanh|activation|act_|deriv|prime|zero_grad|plot"
     r"|linear_|layer_"
 )
 FORWARD = (
-    r"forward|feed|^predict|fprop|propagate|^run$|^call$|inference|hypothesis|^output$|evaluate"
+    r"forward|feed|^(fw|fwd|ff|fp)$|^predict|fprop|propagate|^run$|^call$|inference|hypothesis|^output$|evaluate"
     r"|propag|vorwaerts|calcul"
 )
-INITIAL = r"inici|creer|erzeug|init|create|make|build|random|new_|setup|get_params|weights"
-LOSS = r"perdida|fehler|verlust|cout|loss|cost|objective|error|entropy|mse|criterion|nll"
+INITIAL = r"^mk|inici|creer|erzeug|init|create|make|build|random|new_|setup|get_params|weights"
+LOSS = r"perdida|fehler|verlust|cout|loss|cost|objective|error|entropy|mse|criterion|nll|^err"
 GRADIENT = re.compile(r"^_?(d|grad|g|delta|nabla|partial)_?(?=.)|(grad|_g|gradient|_d)$", re.I)
 NO_WEIGHT = re.compile(r"^_*(d[a-z_]|grad|delta|nabla|v[d_]|vel|m[d_]|mom|cache|prev|old)", re.I)
 

@@ -6,6 +6,7 @@ penalty's: a·λ Σ W² in the loss has the slope 2a·λ W.
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from jaxmlp.checking.homework.source import Source, nodes_of
 from jaxmlp.checking.homework.understanding import Reading
 
 LARGE = 0.7  # the λ that is tried
+PLAIN = {1: "", -1: "−", 2: "2 ", -2: "−2 ", 0.5: "½ ", -0.5: "−½ "}
+MULTIPLES = {True: "n times", False: "an n-th of"}
 FACTORS = (0.5, 1.0)  # a, or so many by the number of examples
 
 
@@ -47,26 +50,28 @@ def penalty_of(source: Source, reading: Reading) -> Penalty | None:
     weights = named(reading.problem.weights)
     scale = LARGE * reading.meaning.scale
     slopes = {name: (ran.gradients[name] - reading.ran.gradients[name]) / scale for name in weights}
-    kinds = [[name for name in weights if name[0] == letter] for letter in "Wb"]
-    by_loss = _by_loss(reading, ran)
-    factor, biased = by_loss or (_common(slopes, weights, kinds[0]), None)
-    if not np.any([np.any(slope) for slope in slopes.values()]) and not by_loss:
+    by_loss, multiple = _by_loss(reading, ran)
+    if not by_loss and not any(np.any(slope) for slope in slopes.values()):
         return Penalty("its coefficient changes neither the gradients nor the loss")
-    if factor is None:
-        return Penalty("its slope is a different multiple of every weight, and no loss says which")
-    if biased is None:
-        biased = any(np.any(slopes[name]) for name in kinds[1])
-    right = {name: factor * weights[name] * (name[0] == "W" or biased) for name in weights}
+    found = by_loss or _common(slopes, weights)
+    if found is None:
+        return Penalty("its slope is another multiple of every weight, and no loss says which")
+    factor, penalised = found
+    right = {name: factor * array for name, array in penalised.items()}
     wrong = tuple(name for name in weights if not close(slopes[name], right[name]))
     by = "as the file's own loss has it" if by_loss else "as most weights have it"
     if not wrong:
         return Penalty(f"its slope is {_told(factor, 'W', reading)}, {by}")
-    says = f"the penalty's slope is {_received(slopes, weights, wrong[0], reading)}"
-    some = np.any(right[wrong[0]])
-    wanted = _told(factor, wrong[0][0], reading) if some else "0"
-    value = ran.gradients[wrong[0]]
+    first = wrong[0]
+    whole = penalised[first] if np.any(penalised[first]) else weights[first]
+    received = _received(slopes[first], whole, first[0], reading)
+    wanted = _told(factor, first[0], reading) if np.any(right[first]) else "0"
+    if all(close(multiple * slopes[name], right[name]) for name in weights):
+        by += f", for the gradients are {MULTIPLES[multiple > 1]} those of that loss without it"
+    value = ran.gradients[first]
     at = next((each for each in assigned if alike(value, each.value)), None)
-    return Penalty(f"{says}, and not {wanted}, {by}", wrong, at)
+    says = f"the penalty's slope is {received}, and not {wanted}, {by}"
+    return Penalty(says, wrong, at)
 
 
 def _is_taken(source: Source) -> bool:
@@ -89,31 +94,52 @@ def _with(source: Source, reading: Reading, strength: float) -> tuple[Ran, list[
         STRENGTH.reset(token)
 
 
-def _by_loss(reading: Reading, ran: Ran) -> tuple[float, bool] | None:
-    """2a, and whether biases are penalised, if a value of the file's loss tells."""
+def _by_loss(reading: Reading, ran: Ran) -> tuple[tuple[float, dict[str, Array]] | None, float]:
+    """2a, and of what the penalty is, if a value of the file's loss tells; and a multiple.
+
+    That is n where the gradients are those of a sum over n examples and the loss is a mean, and
+    1 / n in the reverse.
+    """
     problem, meaning = reading.problem, reading.meaning
     lines = meaning.expected(problem)
     n, value = len(problem.x), float(np.sum(meaning.loss.each(lines["p"], problem.t)))
-    sums = {False: 0.0, True: 0.0}
-    for name, array in named(problem.weights).items():
-        square = float(np.sum(array**2))
-        sums = {biased: total + square * (biased or name[0] == "W")
-                for biased, total in sums.items()}  # fmt: skip
     numbers = [each for each in ran.seen if isinstance(each, float)]
-    for a, by, share, (biased, total) in itertools.product(FACTORS, (1, n), (1, n), sums.items()):
+    kinds = [*_penalised(named(problem.weights))]
+    for a, by, share, penalised in itertools.product(FACTORS, (1, n), (1, n), kinds):
+        total = sum(float(np.sum(array**2)) for array in penalised.values())
         whole = value / share + a / by * LARGE * total
         if any(math.isclose(each, whole, rel_tol=CLOSE) for each in numbers):
-            # where the gradients are those of a sum and the loss is a mean, or the reverse
             multiple = share if not meaning.mean else share / n
-            return 2 * a / by * multiple, biased
-    return None
+            return (2 * a / by * multiple, penalised), multiple
+    return None, 1.0
 
 
-def _common(slopes: dict[str, Array], weights: dict[str, Array], names: list[str]) -> float | None:
-    """The multiple of the weights that most of their slopes are; None if there is none."""
-    found = [_multiple(slopes[name], weights[name]) for name in names]
-    known = [round(each, 9) for each in found if each]
-    return max(known, key=known.count) if known else None
+def _penalised(weights: dict[str, Array]) -> Iterator[dict[str, Array]]:
+    """What a penalty may be of: weights, also biases, or not the first row, an intercept."""
+    kinds = {name: name[0] == "W" for name in weights}
+    yield {name: array * kinds[name] for name, array in weights.items()}
+    yield weights
+    row = {name: np.arange(len(array)) > 0 for name, array in weights.items()}
+    yield {
+        name: array * (row[name][:, None] if kinds[name] else False)
+        for name, array in weights.items()
+    }
+
+
+def _common(
+    slopes: dict[str, Array], weights: dict[str, Array]
+) -> tuple[float, dict[str, Array]] | None:
+    """The multiple that most of the slopes are, and of what; None if there is none."""
+    best: tuple[int, float, dict[str, Array]] | None = None
+    for penalised in _penalised(weights):
+        found = [_multiple(slopes[name], array) for name, array in penalised.items()]
+        known = [round(each, 9) for each in found if each]
+        if known:
+            factor = max(known, key=known.count)
+            fits = sum(close(slopes[name], factor * penalised[name]) for name in weights)
+            if best is None or fits > best[0]:
+                best = fits, factor, penalised
+    return best[1:] if best else None
 
 
 def _multiple(slope: Array, weight: Array) -> float | None:
@@ -126,18 +152,15 @@ def _told(factor: float, weight: str, reading: Reading) -> str:
     """A multiple of λ times a weight as people write it, with the number of examples n."""
     n = len(reading.problem.x)
     for times, before, after in ((1, "", ""), (n, "", " / n"), (1 / n, "n ", "")):
-        if math.isclose(factor * times, round(2 * factor * times) / 2, rel_tol=1e-6):
-            number = f"{factor * times:g} "
-            number = {"1 ": "", "-1 ": "−"}.get(number, number)
-            return f"{number}{before}λ {weight}{after}"
+        for plain, number in PLAIN.items():
+            if math.isclose(factor * times, plain, rel_tol=1e-6):
+                return f"{number}{before}λ {weight}{after}"
     return f"{factor:.4g} λ {weight}"
 
 
-def _received(
-    slopes: dict[str, Array], weights: dict[str, Array], name: str, reading: Reading
-) -> str:
+def _received(slope: Array, weight: Array, letter: str, reading: Reading) -> str:
     """What the slope of a weight is."""
-    factor = _multiple(slopes[name], weights[name])
+    factor = _multiple(slope, weight)
     if factor is None:
-        return f"no multiple of {name[0]}"
-    return "left out" if abs(factor) < CLOSE else _told(factor, name[0], reading)
+        return f"no multiple of {letter}"
+    return "left out" if abs(factor) < CLOSE else _told(factor, letter, reading)

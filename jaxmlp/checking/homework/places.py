@@ -88,6 +88,9 @@ def _assigned(function: ast.FunctionDef, names: Sequence[str]) -> int | None:
                 key = getattr(getattr(target, "slice", None), "value", None)  # as in g['W2'] = …
                 exact += [node.lineno] * (text in wanted or key in last)
                 within += [node.lineno] * (text.partition("[")[0] in bases and "[" in text)
+        elif isinstance(node, ast.Dict):  # as in {'W2': …}
+            keys = [each for each in node.keys if isinstance(each, ast.Constant)]
+            exact += [each.lineno for each in keys if each.value in last]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             filled = node.func.attr in FILLING and ast.unparse(node.func.value) in bases
             within += [node.lineno] * filled

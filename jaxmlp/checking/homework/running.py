@@ -8,12 +8,13 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.calling import Call, Caller, calls_of
-from jaxmlp.checking.homework.names import GRADIENT, LOSS, Role, plain, stem
+from jaxmlp.checking.homework.names import GRADIENT, LOSS, UPDATE, Role, plain, stem
 from jaxmlp.checking.homework.problems import Form, Problem, named
 from jaxmlp.checking.homework.source import Source
 from jaxmlp.checking.homework.styles import Begun, Style
 from jaxmlp.checking.homework.weights import Layout, arrays_in, last_name
 
+NEAR = 0.9  # cosine of the angle between weights before a step and after it
 CHANGE = "the change of the weights"
 
 
@@ -123,6 +124,11 @@ def _gradients(
     returned = [] if result is begun.root else begun.named(goal, result)
     returned = [(name, array) for name, array in returned if id(array) not in own]
     if found := _matched(returned, layout, before, unsummed):
+        anew = re.search(UPDATE, goal, re.I) and not changed
+        anew = anew and not any(GRADIENT.search(name) for name in found[1].values())
+        if anew and (begun.caller.rated or _is_near(found[0], before)):
+            moved = {name: (before[name] - array) / rate for name, array in found[0].items()}
+            return moved, {name: slots[name].place.name for name in slots}, CHANGE
         return *found, "returned"
     if changed and all(array is not None for array in after.values()):
         moved = {name: (before[name] - after[name]) / rate for name in slots}
@@ -146,6 +152,13 @@ def _gradients(
     raise ValueError(f"{goal} gives no gradient")
 
 
+def _is_near(found: Mapping[str, Array], weights: Mapping[str, Array]) -> bool:
+    """Whether arrays are weights after a small step, and no gradients."""
+    row, other = (np.concatenate([np.ravel(some[name]) for name in weights])
+                  for some in (found, weights))  # fmt: skip
+    return bool(row @ other > NEAR * np.linalg.norm(row) * np.linalg.norm(other))
+
+
 def _matched(
     some: Sequence[tuple[str, Array]], layout: Layout, like: Mapping[str, Array],
     unsummed: dict[str, tuple[int, ...]],
@@ -156,12 +169,14 @@ def _matched(
         for name, slot in layout.slots.items():
             if name in found:
                 continue
-            own = {plain(stem(slot.place.name)), plain(slot.place.name.split(".")[-1])}
+            place = slot.place.array
+            own = {plain(stem(place.name)), plain(place.name.split(".")[-1])}
             for number, (called, array) in enumerate(some):
                 fits = slot.read(array, like[name])
                 if fits is None and by_name and name[0] == "b" and np.size(array) == 1:
                     fits = np.full_like(like[name], array)  # it was summed over everything
-                if number in used or fits is None or np.array_equal(fits, like[name]):
+                taken = number in used and not slot.whole
+                if taken or fits is None or np.array_equal(fits, like[name]):
                     continue
                 if by_name and stem(called) not in own:
                     continue

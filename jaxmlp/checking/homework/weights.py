@@ -22,15 +22,22 @@ class Place(NamedTuple):
 
     @property
     def after(self) -> str:
-        """What Python writes after the root's name, such as .layers[0].W or ['W1']."""
-        return "".join(step if _is_attribute(step) else f"[{step!r}]" for step in self.steps)
+        """What Python writes after the root's name, such as .layers[0].W, ['W1'] or [:, 1:]."""
+        return "".join(map(_written, self.steps))
 
     @property
     def name(self) -> str:
         """The same without a point before it; a single key is a name."""
+        if self.array != self:
+            return self.array.name + _written(self.steps[-1])
         if len(self.steps) == 1:
             return str(self.steps[0]).lstrip(".")
         return self.after.lstrip(".")
+
+    @property
+    def array(self) -> "Place":
+        """Of the whole array, where this is a part of one."""
+        return Place(self.steps[:-1]) if self.steps and isinstance(self.steps[-1], tuple) else self
 
     def of(self, root: Any) -> Any:
         """What is there."""
@@ -55,6 +62,20 @@ class Place(NamedTuple):
         return root
 
 
+def _written(step: Any) -> str:
+    """A step as Python writes it."""
+    if isinstance(step, tuple):  # of slices
+        ends = [(each.start, each.stop) if isinstance(each, slice) else each for each in step]
+        texts = [
+            ":".join("" if end is None else str(end) for end in each)
+            if isinstance(each, tuple)
+            else str(each)
+            for each in ends
+        ]
+        return f"[{', '.join(texts)}]"
+    return step if _is_attribute(step) else f"[{step!r}]"
+
+
 def _is_attribute(step: Any) -> bool:
     return isinstance(step, str) and step.startswith(".")
 
@@ -66,11 +87,13 @@ class Slot(NamedTuple):
         place: of the array.
         shape: that it has there.
         flipped: whether that is (n_out, n_in).
+        whole: the shape of the array that it is a part of, if it is one.
     """
 
     place: Place
     shape: tuple[int, ...]
     flipped: bool = False
+    whole: tuple[int, ...] = ()
 
     def written(self, array: Array) -> Array:
         """An array (n_in, n_out) or (n_out,) as the homework wants it."""
@@ -79,6 +102,8 @@ class Slot(NamedTuple):
     def read(self, array: Any, like: Array) -> Array | None:
         """The reverse; None if it does not fit."""
         found = np.asarray(array, float)
+        if self.whole and found.shape == self.whole:
+            found = found[self.place.steps[-1]]
         if found.size != like.size:
             return None
         if self.flipped and found.shape == like.T.shape:
@@ -88,10 +113,10 @@ class Slot(NamedTuple):
 
 def _like(shape: tuple[int, ...], array: Array, flipped: bool) -> tuple[int, ...]:
     """The shape of a weight or bias of other sizes, with its axes of length 1 where they were."""
+    if len(shape) < 2:  # a weight of one output may be a vector
+        return (array.size,)
     if array.ndim == 2:
         return array.T.shape if flipped else array.shape
-    if len(shape) < 2:
-        return array.shape
     return (1, array.size) if shape[0] == 1 and (shape[1] != 1 or not flipped) else (array.size, 1)
 
 
@@ -114,7 +139,8 @@ class Layout(NamedTuple):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Of the layers, from the inputs on."""
-        shapes = [slot.shape[::-1] if slot.flipped else slot.shape for slot in self.weights]
+        shapes = [(*slot.shape, 1)[:2] for slot in self.weights]
+        shapes = [s[::-1] if w.flipped else s for s, w in zip(shapes, self.weights, strict=True)]
         return (shapes[0][0], *(shape[1] for shape in shapes))
 
     @property
@@ -128,6 +154,25 @@ class Layout(NamedTuple):
         pairs = zip(self.weights, self.biases, strict=True)
         named = [((f"W{i}", w), (f"b{i}", b)) for i, (w, b) in enumerate(pairs, 1)]
         return {name: slot for name, slot in itertools.chain(*named) if slot is not None}
+
+
+def with_ones(place: Place, shape: tuple[int, ...], flipped: bool, at: int) -> tuple[Slot, Slot]:
+    """The weights and biases in one array, whose inputs have a 1 at their beginning or end.
+
+    Args:
+        place, shape, flipped: of the array.
+        at: where the 1 is: 0 or -1.
+    """
+    inner = slice(1, None) if at == 0 else slice(None, -1)
+    every = slice(None)
+    indices = ((every, inner), (every, at)) if flipped else ((inner, every), (at, every))
+    n_out, n_in = shape if flipped else shape[::-1]
+    parts = ((n_out, n_in - 1) if flipped else (n_in - 1, n_out), (n_out,))
+    weight, bias = (
+        Slot(Place((*place.steps, index)), part, flipped and len(part) == 2, shape)
+        for index, part in zip(indices, parts, strict=True)
+    )
+    return weight, bias
 
 
 def arrays_in(root: Any) -> Iterator[tuple[Place, Array]]:
