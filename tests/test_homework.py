@@ -162,8 +162,26 @@ def test_what_is_no_homework(name, text, says, capsys):
 
 
 def test_flags_that_are_not_for_homework(capsys):
-    assert main(["check", str(FIRST), "--layers", "2"]) == 2
-    assert "--layers is for a function of (params, batch): leave it out" in capsys.readouterr().err
+    assert main(["check", str(FIRST), "--rtol", "0.1"]) == 2
+    assert "--rtol is for a function of (params, batch): leave it out" in capsys.readouterr().err
+    Path("f.py").write_text("def g(params, batch):\n    return params\n", "utf-8")
+    assert main(["check", "f.py:g", "--loss", "sum"]) == 2
+    assert "--loss is for homework as it is written, and f.py:g is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (["--loss", "mean", "--layers", "2", "--labels", "rows"], 0, "is right"),
+        (["--loss", "sum"], 1, "mean for sum: it is divided by the number of examples"),
+        (["--columns"], 2, "is not what was asked for: it is understood as: weights by"),
+        (["--layers", "3"], 2, "is not what was asked for"),
+    ],
+)
+def test_a_choice_wins(flags, code, says, capsys):
+    file = next(path for path in FILES if path.name == "functional_update.py")
+    assert main(["check", str(file), *flags]) == code
+    assert says in "".join(capsys.readouterr())
 
 
 UNSEEN = Path(__file__).parent / "homework_unseen"

@@ -58,7 +58,7 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
             the file are used.
         time_limit: seconds after which the check is stopped, endless loops included.
         settings: activation, shapes (of a list of [sizes, bias, n]), labels, at_kink, rtol, atol
-            and seed.
+            and seed; flags, those that were given; choice, the fields of a homework's `Choice`.
 
     Raises:
         ValueError: if there is nothing to check or it could not be run, with the reason.
@@ -146,14 +146,20 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
 
 def _examined(target: str, settings: dict[str, Any], unfit: list[str]) -> "Report":
     """The report on what a file holds; what it lacks for a loss of its own goes to `unfit`."""
-    flags = settings.pop("flags", ())
+    flags, choice = settings.pop("flags", ()), settings.pop("choice", {})
     path, wanted = split(target)
     if not wanted and is_homework(path):
         from jaxmlp.checking.homework.check import examine_homework
+        from jaxmlp.checking.homework.understanding import Choice
 
-        if flags:
-            raise ValueError(f"--{flags[0]} is for a function of (params, batch): leave it out")
-        return examine_homework(path)
+        if unfitting := [each for each in flags if each not in choice]:
+            raise ValueError(f"--{unfitting[0]} is for a function of (params, batch): leave it out")
+        return examine_homework(path, Choice(**choice))
+    if only := [each for each in ("loss", "columns") if each in choice]:
+        raise ValueError(
+            f"--{only[0]} is for homework as it is written, and {target} is a function of (params, "
+            "batch): leave it out"
+        )
     import jaxmlp
     from jaxmlp.checking.check import examine
     from jaxmlp.checking.lines import examine_lines

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -37,6 +37,9 @@ class Check:
         layers: only networks of that many layers.
         bias: networks with biases, without, or both.
         labels: only labels of that form.
+        loss: what the loss of homework is, where more than one fits: a mean or a sum over the
+            examples, squared, or one of a sigmoid or a softmax.
+        columns: the examples of homework are columns.
         at_kink: the slope of a ReLU at 0 has to be zero, as ours is, or any between 0 and 1.
         rtol: errors accepted beyond rounding, relative to a leaf's largest entry.
         atol: the same, absolutely.
@@ -58,6 +61,8 @@ class Check:
     layers: int | None = None
     bias: Literal["with", "without", "both"] = "both"
     labels: Literal["classes", "rows", "both"] = "both"
+    loss: Literal["mean", "sum", "squared", "sigmoid", "softmax"] | None = None
+    columns: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     at_kink: Literal["zero", "any"] = "zero"
     rtol: float = 0.0
     atol: float = 0.0
@@ -109,6 +114,7 @@ class Check:
                 atol=self.atol,
                 seed=self.seed,
                 flags=self._given(),
+                choice=self._choice(),
             )
         _show(console, outcome)
         if self.report:
@@ -148,9 +154,16 @@ class Check:
         limits = Limits(self.time_limit or EACH, self.memory)
         return grade_all(paths, rubric, limits, files, title, self.resume)
 
+    def _choice(self) -> dict[str, Any]:
+        """What homework is said to mean."""
+        said = {name: getattr(self, name) for name in ("loss", "labels", "columns", "layers")}
+        return {name: value for name, value in said.items() if value not in (None, False, "both")}
+
     def _given(self) -> list[str]:
         """The flags about our networks that are not as by default."""
-        names = ("activation", "layers", "bias", "labels", "at_kink", "rtol", "atol")
+        names = (
+            "activation", "layers", "bias", "labels", "loss", "columns", "at_kink", "rtol", "atol",
+        )  # fmt: skip
         changed = (name for name in names if getattr(self, name) != getattr(Check, name))
         return [name.replace("_", "-") for name in changed]
 

@@ -27,7 +27,7 @@ from jaxmlp.checking.homework.problems import (
 )
 from jaxmlp.checking.homework.running import CHANGE, Ran, run
 from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, read
-from jaxmlp.checking.homework.understanding import Reading, understand
+from jaxmlp.checking.homework.understanding import ANY, Choice, Reading, understand
 from jaxmlp.checking.report import Diagnosis, Example, Report, Row
 
 SEEDS = range(2, 6)  # of the problems on which a reading is tried
@@ -60,29 +60,34 @@ class Tried(NamedTuple):
     wrong: tuple[str, ...]
 
 
-def examine_homework(path: Path) -> Report:
+def examine_homework(path: Path, choice: Choice = ANY) -> Report:
     """Check what a file computes against the derivative of the loss that it means.
 
     Args:
         path: a .py file or a notebook with a network of NumPy.
+        choice: what it is said to mean.
 
     Raises:
         ValueError: if it cannot be read, or is not understood, with the reason.
     """
-    return examined(path).report
+    return examined(path, choice).report
 
 
-def examined(path: Path) -> Understood:
+def examined(path: Path, choice: Choice = ANY) -> Understood:
     """The same, with the way in which the file was called."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return _examined(path)
+        return _examined(path, choice)
 
 
-def _examined(path: Path) -> Understood:
+def _examined(path: Path, choice: Choice) -> Understood:
     start = time.perf_counter()
     source = read(path)
     found = define(source)
-    readings = understand(source, found)
+    readings = understand(source, found, choice)
+    if not readings and (others := understand(source, found)):
+        raise ValueError(
+            f"{path} is not what was asked for: it is understood as: {understood(others[0])}"
+        )
     if not readings:
         raise ValueError(f"{path} is not understood: {_why(source, found)}")
     reading, tried, mistakes = _best(source, readings)

@@ -100,12 +100,46 @@ class Reading(NamedTuple):
     problem: Problem
 
 
-def understand(source: Source, found: Definitions) -> list[Reading]:
+class Choice(NamedTuple):
+    """What somebody says that a file means; None where that is to be found out.
+
+    Attributes:
+        loss: mean or sum, over the examples; squared, sigmoid or softmax.
+        labels: classes, or rows of 0 and 1.
+        columns: whether examples are columns.
+        layers: how many there are.
+    """
+
+    loss: str | None = None
+    labels: str | None = None
+    columns: bool | None = None
+    layers: int | None = None
+
+    def fits(self, reading: Reading) -> bool:
+        """Whether a reading is meant."""
+        meaning, form = reading.meaning, reading.form
+        losses = {meaning.network.output, "mean" if meaning.mean else "sum"}
+        losses |= {"squared"} if meaning.kind == "squared error" else set()
+        labels = "rows" if form.labels == "one-hot" else "classes"
+        return (
+            (self.loss is None or self.loss in losses)
+            and self.labels in (None, labels)
+            and self.columns in (None, form.inputs == "columns")
+            and self.layers in (None, len(reading.layout.weights))
+        )
+
+
+ANY = Choice()
+
+
+def understand(source: Source, found: Definitions, choice: Choice = ANY) -> list[Reading]:
     """The readings under which most is right, the likeliest first; none if there are none.
 
-    What the file's own loss says of it counts more than what its gradients look like.
+    What the file's own loss says of it counts more than what its gradients look like, and what
+    somebody chooses more than both.
     """
     readings = [each for style in styles(source, found) for each in _readings(source, style)]
+    readings = [each for each in readings if choice.fits(each)]
     told = {each.meaning.kind for each in readings if each.meaning.told}
     readings = [each for each in readings if each.meaning.kind in told] or readings
     readings = [each for each in readings if each.n == MANY] or readings  # which show more
