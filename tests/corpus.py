@@ -74,7 +74,7 @@ MISTAKES = [
     # (12) ∂C/∂z_L
     Mistake("sign of the logit gradient", LOGITS, f"-{LOGITS}", 12, "sign"),
     Mistake("1/N missing", LOGITS, LOGITS.replace(" / n", ""), 12, "1/N missing"),
-    Mistake("1/N twice", LOGITS, LOGITS + " / n", 12, "1/N twice"),
+    Mistake("extra 1/N", LOGITS, LOGITS + " / n", 12, "extra 1/N"),
     Mistake("mean over all entries", LOGITS, LOGITS + " / k", 12, "constant factor"),
     Mistake("outputs for examples", LOGITS, LOGITS.replace("/ n", "/ k"), 12, "1/N with another N"),
     Mistake("doubled", LOGITS, f"2 * {LOGITS}", 12, "constant factor"),
@@ -129,7 +129,7 @@ MISTAKES = [
             "wrong probabilities"),
     # (13) ∂C/∂W
     Mistake("weight gradient's sign", WEIGHT, "dW = -h[l].T @ dz", 13, "sign"),
-    Mistake("weight gradient / N", WEIGHT, "dW = h[l].T @ dz / n", 13, "1/N twice"),
+    Mistake("weight gradient / N", WEIGHT, "dW = h[l].T @ dz / n", 13, "extra 1/N"),
     Mistake("weight gradient × N", WEIGHT, "dW = h[l].T @ dz * n", 13, "1/N missing"),
     Mistake("weight gradient transposed", WEIGHT, "dW = (h[l].T @ dz).T", 13, "transpose"),
     Mistake("transposed and reshaped", WEIGHT, "dW = (dz.T @ h[l]).reshape(W.shape)", 13,
@@ -165,7 +165,7 @@ MISTAKES = [
     Mistake("small bias gradients lost", BIAS,
             "(lambda db: np.where(np.abs(db) < 0.05 * np.abs(dW).max(), 0, db))(dz.sum(axis=0))",
             14, "unknown mistake"),
-    Mistake("bias averaged", BIAS, "dz.mean(axis=0)", 14, "1/N twice"),
+    Mistake("bias averaged", BIAS, "dz.mean(axis=0)", 14, "extra 1/N"),
     Mistake("bias zero", BIAS, "0 * b", 14, "missing"),
     Mistake("bias gradient's sign", BIAS, "-dz.sum(axis=0)", 14, "sign"),
     Mistake("bias over the wrong axis", BIAS,
@@ -208,7 +208,7 @@ MISTAKES = [
     Mistake("h for relu'", MASK, "dh * h[l]", 16, "wrong derivative"),
     Mistake("first row's mask", MASK, "dh * (z[l - 1][:1] > 0)", 16, "wrong derivative"),
     Mistake("error doubled on its way", MASK, f"2 * {MASK}", 16, "constant factor"),
-    Mistake("error divided by N at each layer", MASK, f"{MASK} / n", 16, "1/N twice"),
+    Mistake("error divided by N at each layer", MASK, f"{MASK} / n", 16, "extra 1/N"),
     # other activations
     Mistake("1 − h", "1 - h[l] ** 2", "1 - h[l]", 16, "wrong derivative", "tanh"),
     Mistake("1 − z²", "1 - h[l] ** 2", "1 - z[l - 1] ** 2", 16, "wrong derivative", "tanh"),

@@ -44,7 +44,7 @@ def look(old, new, shapes=TWO, **settings):
         (corpus.LOGITS, f"({corpus.LOGITS}) * np.cosh(y)", 12, "unknown mistake"),
         (corpus.WEIGHT, "dW = h[l].T ** 3 @ dz", 13, "unknown mistake"),
         ("np.maximum(z[-1], 0)", "np.maximum(z[-1], 0) ** 1.5", 3, "unknown mistake"),
-        (corpus.LOGITS, corpus.LOGITS.replace(" - y)", " - y / n)"), 12, "1/N twice"),
+        (corpus.LOGITS, corpus.LOGITS.replace(" - y)", " - y / n)"), 12, "extra 1/N"),
         (corpus.WEIGHT, corpus.WEIGHT + " + 0.01 * W", 13, "extra term"),
         (corpus.LOGITS, f"np.clip({corpus.LOGITS}, -0.1, 0.1)", 12, "clipped"),
         (corpus.MASK, "dh * (z[l - 1] > 1e-9)", 16, "mask threshold"),

@@ -70,7 +70,7 @@ def test_right_homework():
         ("dz2", lambda out, value: -value, "∂C/∂z₂", "sign", ("∂C/∂W¹", "∂C/∂h₁", "∂C/∂b⁰")),
         ("dh1", lambda out, value: value / 2, "∂C/∂h₁", "constant factor", ("∂C/∂z₁", "∂C/∂W⁰")),
         ("dz1", lambda out, value: out["dh1"], "∂C/∂z₁", "mask missing", ("∂C/∂W⁰", "∂C/∂b⁰")),
-        ("db1", lambda out, value: out["dz2"].mean(0), "∂C/∂b¹", "1/N twice", ()),
+        ("db1", lambda out, value: out["dz2"].mean(0), "∂C/∂b¹", "extra 1/N", ()),
         ("p", lambda out, value: out["z2"], "p", "softmax missing", ("∂C/∂z₂", "∂C/∂W⁰")),
         ("h1", lambda out, value: out["z1"], "h₁", "missing function", ("z₂", "p", "∂C/∂W⁰")),
     ][:: 1 if LONG else 2],

@@ -232,6 +232,40 @@ def test_a_large_model_of_one_size_is_not_placed_but_named():
     assert (report.diagnosis.lines, report.diagnosis.kind) == (("∂C/∂0",), "sign")
 
 
+def test_two_values_of_one_line_are_no_rounds_of_a_loop():
+    """And a part of the batch is called so, not by its number alone."""
+
+    def loss(p, batch):
+        q, r = jnp.exp(p["q"]), jnp.exp(p["r"])
+        return jnp.sum(batch[0] ** 2 / (q + r) + jnp.log(q * q + r))
+
+    rng = np.random.default_rng(0)
+    cases = [
+        ({name: rng.normal(size=2) for name in "qr"}, (rng.normal(size=(4, 2)), 0.0))
+        for _ in range(3)
+    ]
+
+    def grad(p, batch):
+        right = jax.grad(loss)(p, batch)
+        return {"q": right["q"], "r": right["r"] / jnp.exp(p["r"])}
+
+    told = examine(grad, loss, cases=cases).diagnosis
+    assert told is not None
+    assert (told.lines, told.kind) == (("∂C/∂r",), "mask missing")
+
+    def squared(p, batch):
+        return jnp.mean((jnp.tanh(batch[0]) @ p - batch[1]) ** 2)
+
+    def stale(p, batch):
+        x, y = batch
+        return 2 * x.T @ (jnp.tanh(x) @ p - y) / len(y)
+
+    cases = [(rng.normal(size=3), (rng.normal(size=(n, 3)), rng.normal(size=n))) for n in (4, 5)]
+    told = examine(stale, squared, cases=cases).diagnosis
+    assert told is not None
+    assert told.says.startswith("batch[0] is used in it")
+
+
 def test_a_tape_has_the_gradient_of_jax():
     for name in MODELS:
         for each in evidence_of(name)[0]:

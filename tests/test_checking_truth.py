@@ -107,6 +107,75 @@ def guarded(p, b):
     return jnp.sum(jnp.where(p == 0, 0.0, (1 - jnp.cos(p)) / safe**2) * b)
 
 
+def test_a_slope_on_one_side_of_a_loss_that_is_not_jax():
+    """Of a curve, whose differences on one side are off by as much as their step."""
+
+    def loss(p, _):
+        return np.sum((np.maximum(p, 0) + p - 1) ** 2)
+
+    def grad(p, _):
+        return 2 * (np.maximum(p, 0) + p - 1) * ((p > 0) + 1)
+
+    for at_kink in ("zero", "any"):
+        check_gradient(grad, loss, cases=[(np.zeros(1), 0)], at_kink=at_kink)
+    wrong = examine(lambda p, _: 3 * grad(p, _), loss, cases=[(np.zeros(1), 0)], at_kink="any")
+    assert not wrong.passed
+
+
+@pytest.mark.parametrize(("factor", "passes"), [(1, True), (2, False)])
+def test_many_kinks_that_meet_in_a_loss_that_is_not_jax(factor, passes):
+    """Where weights begin at 0, what is right depends on how the loss computes: nobody knows."""
+    rng = np.random.default_rng(0)
+
+    def loss(p, batch):
+        return np.mean((np.maximum(batch[0] @ p["W"], 0) @ p["v"] - batch[1]) ** 2)
+
+    def grad(p, batch):
+        z = batch[0] @ p["W"]
+        h = np.maximum(z, 0)
+        e = 2 * (h @ p["v"] - batch[1]) / len(h)
+        return {"W": factor * batch[0].T @ (np.outer(e, p["v"]) * (z > 0)), "v": h.T @ e}
+
+    batch = rng.normal(size=(6, 3)), rng.normal(size=6)
+    of_zeros, drawn = (
+        {"W": w, "v": rng.normal(size=4)} for w in (np.zeros((3, 4)), rng.normal(size=(3, 4)))
+    )
+    report = examine(grad, loss, cases=[(of_zeros, batch), (drawn, batch)])
+    assert report.passed == passes
+    assert "not compared where the loss has no finite gradient, or no single one" in str(report)
+
+
+@pytest.mark.parametrize(("factor", "passes"), [(1, True), (1.01, False)])
+def test_a_loss_in_float32_that_is_not_jax(factor, passes):
+    """As of PyTorch by default: its rounding is taken neither for kinks nor for mistakes."""
+
+    def loss(p, batch):
+        x, y, p = (np.asarray(each, np.float32) for each in (*batch, p))
+        return np.mean((np.tanh(x @ p) - y) ** 2)
+
+    def grad(p, batch):
+        h = np.tanh(batch[0] @ p)
+        return factor * batch[0].T @ (2 * (h - batch[1]) * (1 - h**2)) / len(h)
+
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        case = rng.normal(size=3), (rng.normal(size=(5, 3)), rng.normal(size=5))
+        report = examine(grad, loss, cases=[case])
+        assert report.passed == passes, report
+        assert "kink" not in str(report)
+
+
+@pytest.mark.parametrize("share", [jnp.median, lambda x: jnp.quantile(x, 0.5)])
+def test_jax_is_right_where_a_loss_has_no_gradient(share):
+    """Along single entries a median of equal numbers does not change, but along all it does."""
+
+    def loss(p, batch):
+        return share(jnp.abs(batch @ p - 1))
+
+    case = np.zeros(3), np.random.default_rng(0).normal(size=(6, 3))
+    check_gradient(jax.grad(loss), loss, cases=[case, (np.ones(3), np.eye(3))])
+
+
 def test_noise_beside_a_guard_for_exactly_0():
     def grad(p, b):
         series = -p / 12

@@ -269,6 +269,7 @@ def test_calibration_and_columns():
         ("learning_rate_init", 0, "learning_rate_init is 0, with which nothing is learnt"),
         ("shuffle", "False", "shuffle is 'False': give True or False"),
         ("class_weight", {0: -1}, "class_weight is -1 for the class 0: give a finite number"),
+        ("class_weight", {0: 10**400}, "class_weight is 1000.* for the class 0: give a finite"),
         ("class_weight", {0: np.nan}, "class_weight is nan for the class 0: give a finite number"),
     ],
 )

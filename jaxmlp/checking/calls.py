@@ -16,12 +16,6 @@ import numpy as np
 
 STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
-ACCUMULATED = "accumulated"
-FINDINGS = {
-    RANDOM: "two calls with the same arguments give different results",
-    ACCUMULATED: "each call adds to what the call before returned: start from zeros in every call",
-}
-ROUNDED = 1e-3  # of what a call adds, up to which two calls add the same
 NOT_COMPARED = {"undefined", "ill-conditioned"}  # of findings about entries
 ALONG = "directions"  # of a finding that not every entry was looked at
 ENOUGH = 1_000  # leaves of a tree that are looked at to see whether it changes from call to call
@@ -113,23 +107,15 @@ class Caller:
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
         ):
-            value = self.function(*given)
-            changes = self._changes(value := _kept(value), arguments) if self.twice else ""
+            value = _kept(self.function(*given))
+            again = self.function(*jax.tree.map(self._array, arguments)) if self.twice else value
         if printed.getvalue():
             self._note("prints", f"it prints, such as {printed.getvalue().strip()[:60]!r}", False)
         if before is not None and not _same(before, given):
             self._note("mutates its input", "it writes into its arguments: work on copies")
-        if changes:
-            self._note(changes, FINDINGS[changes])
+        if again is not value and not _same(value, again):
+            self._note(RANDOM, "two calls with the same arguments give different results")
         return value
-
-    def _changes(self, value: Any, arguments: tuple[Any, ...]) -> str:
-        """How further calls with the same arguments change the value; empty if they do not."""
-        again = _kept(self.function(*jax.tree.map(self._array, arguments)))
-        if _same(value, again):
-            return ""
-        third = self.function(*jax.tree.map(self._array, arguments))
-        return ACCUMULATED if _by_the_same(value, again, third) else RANDOM
 
     def _array(self, leaf: Any) -> Any:
         leaf = as_array(leaf)
@@ -145,7 +131,7 @@ class Caller:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two trees hold the same bits, NaN included."""
+    """Whether two trees hold the same numbers, NaN included."""
     leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
     if len(leaves) != len(others):
         return False
@@ -154,7 +140,14 @@ def _same(one: Any, other: Any) -> bool:
         pairs = [(as_array(a), as_array(b)) for a, b in some]
     except Exception:  # no arrays at all, which is said elsewhere
         return True
-    return all(not isinstance(a, np.ndarray) or a.tobytes() == b.tobytes() for a, b in pairs)
+    return all(not isinstance(a, np.ndarray) or a.dtype.hasobject or _equal(a, b) for a, b in pairs)
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether arrays hold the same numbers, of which NaN is one, and 0 and −0 are the same."""
+    return one.tobytes() == other.tobytes() or (
+        np.issubdtype(one.dtype, np.inexact) and np.array_equal(one, other, equal_nan=True)
+    )
 
 
 def _kept(value: Any) -> Any:
@@ -168,19 +161,6 @@ def _kept(value: Any) -> Any:
             return leaf
 
     return jax.tree.map(kept, value)
-
-
-def _by_the_same(*trees: Any) -> bool:
-    """Whether the leaves of three trees grow by the same numbers from one tree to the next."""
-    try:
-        with np.errstate(all="ignore"):
-            for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
-                one, other = np.diff([np.asarray(leaf, float) for leaf in leaves], axis=0)
-                if not np.abs(one - other).max() <= ROUNDED * np.abs(one).max():
-                    return False
-    except (TypeError, ValueError):  # no numbers, or other shapes
-        return False
-    return True
 
 
 def as_array(leaf: Any) -> Any:

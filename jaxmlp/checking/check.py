@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 import jaxmlp
 from jaxmlp.bounds import check_tolerances
-from jaxmlp.checking.calls import ACCUMULATED, FINDINGS, RANDOM, Caller, Finding
+from jaxmlp.checking.calls import RANDOM, Caller, Finding, Refused
 from jaxmlp.checking.cases import FORMS, Case, cast, check_settings, drawn, network_cases
 from jaxmlp.checking.custom import Custom
 from jaxmlp.checking.explaining import Known, explain
@@ -31,6 +35,8 @@ from jaxmlp.checking.verdict import (
 
 DTYPES = ("float64", "float32")
 PATIENCE = 20.0  # seconds for the cases of a loss that is not JAX, after which one will do
+ADDS = "each call adds to what the call before returned: start from zeros in every call"
+ROUNDINGS = 8  # of a sum to which a call adds
 NO_REASON = (
     "the loss takes too long to look for the mistake by calling it again: give smaller cases"
 )
@@ -110,7 +116,8 @@ def examine(
                 left += 1
             else:
                 trials.append(attempt(model, case, dtype, strict=dtypes is not None))
-    caller.twice, caller.quick = False, True
+    # what is kept from call to call would be tracers
+    caller.twice, caller.quick = False, RANDOM not in caller.findings
     findings = [*caller.findings.values(), *merged(trials), *limits(trials)]
     _check_compared(trials, findings)
     findings += [*model.derivative.findings.values(), *coarse(model, trials)]
@@ -119,17 +126,15 @@ def examine(
         findings += wrong_numbers(model, wrong, trials, attempt)
     if wrong and late():
         findings.append(Finding("no reason", NO_REASON, fails=False))
-    elif wrong and ACCUMULATED in caller.findings:
-        names = tuple(dict.fromkeys(name for trial in wrong for name in trial.wrong))
-        says = FINDINGS[ACCUMULATED]
-        findings = [finding for finding in findings if finding.kind != RANDOM]
-        diagnosis = Diagnosis(names, model.equations(names), ACCUMULATED, says)
-    elif wrong and RANDOM not in caller.findings:  # what changes from call to call has none
+    elif wrong and RANDOM in caller.findings:  # of which there is one reason that is known
+        diagnosis = _accumulated(caller, model, wrong)
+    elif wrong:
         diagnosis, example = explain(attempt, model, trials, wrong, cases, known or {})
         if diagnosis and AT_A_KINK in findings and diagnosis.kind != AT_A_KINK.kind:
             diagnosis = replace(diagnosis, kind=AT_A_KINK.kind, says=ONLY_THERE)
-    if diagnosis:  # which may be one of the findings
-        findings = [finding for finding in findings if finding.says != diagnosis.says]
+    if diagnosis:  # which may be one of the findings, or explain it
+        told = (diagnosis.says, caller.findings[RANDOM].says if RANDOM in caller.findings else "")
+        findings = [finding for finding in findings if finding.says not in told]
     findings += [*all_zero(trials), *_accepted(rtol, atol), *_left(left, len(trials))]
     return Report(
         subject=getattr(manual_grad, "__name__", "the gradient"),
@@ -146,6 +151,23 @@ def examine(
 
 
 check_gradient = demanding(examine, "check_gradient")
+
+
+def _accumulated(caller: Caller, model: Any, wrong: Sequence[Trial]) -> Diagnosis | None:
+    """Whether each call adds the right gradient to what the call before returned."""
+    trial = wrong[0]
+    try:
+        calls = [caller(trial.case.params, trial.case.batch) for _ in range(2)]
+        before, after = ([np.asarray(leaf, float) for leaf in jax.tree.leaves(c)] for c in calls)
+    except (Refused, TypeError, ValueError):
+        return None
+    rounded = ROUNDINGS * float(jnp.finfo(trial.dtype).eps)
+    for leaf, one, other in zip(trial.leaves, before, after, strict=True):
+        allowed = leaf.allowed + rounded * np.abs(other)
+        if not np.all(np.abs(other - one - leaf.expected) <= allowed):
+            return None
+    names = tuple(dict.fromkeys(name for each in wrong for name in each.wrong))
+    return Diagnosis(names, model.equations(names), "accumulated", ADDS)
 
 
 def _check_compared(trials: Sequence[Trial], findings: Sequence[Finding]) -> None:

@@ -124,7 +124,7 @@ def _sized(
         if equals(lambda each: each[N]):
             return "1/N missing", "it is N times too large: the 1/N of the mean is missing"
         if equals(lambda each: 1 / each[N]):
-            return "1/N twice", "it is N times too small: 1/N is there twice"
+            return "extra 1/N", "it is N times too small: 1/N is there once too often"
         for by, other in (("N − 1", -1), ("N + 1", 1)):
             if equals(lambda each, other=other: each[N] / max(each[N] + other, 1)):
                 return "1/N with another N", f"it is divided by {by} where N belongs"

@@ -19,6 +19,7 @@ from jaxmlp.checking.programs.kinks import (
 )
 from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.truth.derivative import Derivative
+from jaxmlp.checking.truth.differences import TRUST
 from jaxmlp.checking.truth.trees import as_float64, as_row, ravel
 
 SWEEPS = 3  # over the elements at kinks, which may hang together
@@ -85,15 +86,16 @@ def nearest_by_differences(
     """The same for a loss that is not JAX, whose kinks are those that differences see.
 
     Right are the slopes on either side, and their mean; or, if every slope will do, what is
-    between them.
+    between them. Where several kinks meet there may be others: NaN says that nobody knows.
     """
     found = []
     sides = derivative.sides(params, batch)
-    for r, e, (left, right, kink) in zip(received, expected, sides, strict=True):
+    for r, e, (left, right, kink, error) in zip(received, expected, sides, strict=True):
         low, high = np.minimum(left, right), np.maximum(left, right)
         options = np.stack([left, right, (left + right) / 2])
         nearest = np.argmin(np.abs(options - r), axis=0)
         picked = np.clip(r, low, high) if every else np.choose(nearest, options)
+        picked = np.where(np.abs(picked - r) <= TRUST * error, r, picked)
         found.append(np.where(kink, picked, e))
     return found
 

@@ -158,7 +158,11 @@ def run(
         return Trial(case, dtype, (), tuple(findings))
     leaves = tuple(model.judge(case, dtype, received, any_slope))
     for part, kind, says in (
-        ("expected", "undefined", "not compared where the loss itself has no finite gradient"),
+        (
+            "expected",
+            "undefined",
+            "not compared where the loss has no finite gradient, or no single one is known",
+        ),
         (
             "allowed",
             "ill-conditioned",

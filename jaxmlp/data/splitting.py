@@ -1,8 +1,9 @@
 """Data sets from arrays: inputs become numbers, labels classes, and some examples are held out."""
 
+import sys
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 
@@ -230,7 +231,7 @@ def weights_of(
 def check_class_weight(class_weight: Mapping[Any, Any]) -> None:
     """Raise ValueError unless all weights of some classes are finite, and none is negative."""
     for name, weight in class_weight.items():
-        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+        if not (isinstance(weight, Real) and 0 <= cast(Any, weight) <= sys.float_info.max):
             raise ValueError(
                 f"class_weight is {weight!r} for the class {name!r}: give a finite number, 0 "
                 "or more"

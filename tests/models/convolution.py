@@ -114,7 +114,7 @@ MISTAKES = [
     Mistake("mask without the bias", "(a > 0)", "(a - b > 0)", ("h =", "a ="),
             ("derivative at the wrong place", "stale value", "wrong derivative")),
     Mistake("bias averaged over time", "da.sum(axis=(0, 1))", "da.sum(axis=0).mean(axis=0)",
-            ("a =",), ("wrong axis", "1/N twice")),
+            ("a =",), ("wrong axis", "extra 1/N")),
     Mistake("bias of the last step", "da.sum(axis=(0, 1))", "da[:, -1].sum(axis=0)", ("a =",),
             ("missing term", "wrong axis", "overwritten")),
     Mistake("steps overwrite each other", "dW += np", "dW = np", ("z =",),

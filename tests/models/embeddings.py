@@ -110,7 +110,7 @@ MISTAKES = [
             ("softplus =", "s = h"), ("derivative at the wrong place", "wrong derivative")),
     Mistake("the last word for the mean", "dw = h.T", "dw = E[ids[:, -1]].T", ("s = h",),
             ("stale value",)),
-    Mistake("bias averaged", "ds.sum()", "ds.mean()", ("s = h",), ("wrong axis", "1/N twice")),
+    Mistake("bias averaged", "ds.sum()", "ds.mean()", ("s = h",), ("wrong axis", "extra 1/N")),
     Mistake("weights left out", "np.outer(ds, w)", "np.outer(ds, np.ones_like(w))",
             ("s = h", "h ="), ("missing factor",)),
     Mistake("dh transposed", "np.outer(ds, w)",

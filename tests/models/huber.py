@@ -101,7 +101,7 @@ MISTAKES = [
     Mistake("penalty's factor forgotten", "0.1 * np.sign(W)", "np.sign(W)",
             ("0.1 * penalty", "penalty ="), ("constant factor", "missing factor")),
     Mistake("penalty averaged", "0.1 * np.sign(W)", "0.1 * np.sign(W) / W.size", ("penalty =",),
-            ("wrong axis", "1/N twice", "1/N with another N")),
+            ("wrong axis", "extra 1/N", "1/N with another N")),
     Mistake("penalty on the bias too", "dp.sum(axis=0)", "dp.sum(axis=0) + 0.1 * np.sign(b)",
             ("p = x", "penalty ="), ("extra term",)),
     Mistake("penalty overwrites the fit", "x.T @ dp + 0.1", "0.1",

@@ -91,7 +91,7 @@ MISTAKES = [
     Mistake("a 2 too many", "(h @ V - y) / n", "2 * (h @ V - y) / n", ("each =", "error ="),
             ("constant factor",)),
     Mistake("divided by all entries", "(h @ V - y) / n", "(h @ V - y) / y.size",
-            ("return", "each =", "error ="), ("1/N with another N", "1/N twice")),
+            ("return", "each =", "error ="), ("1/N with another N", "extra 1/N")),
     Mistake("mean over the batch", "du.sum(axis=1, keepdims=True)", "du.sum(axis=0)",
             ("centred =", "z ="), ("wrong axis",)),
     Mistake("mean taken as constant", " - du.sum(axis=1, keepdims=True)", "", ("centred =", "z ="),

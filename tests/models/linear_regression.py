@@ -67,7 +67,7 @@ MISTAKES = [
             ("constant factor",)),
     Mistake("divided by the examples only", "/ error.size", "/ n", ("error**2", "error ="),
             ("1/N with another N", "constant factor")),
-    Mistake("weights divided again", "x.T @ d +", "x.T @ d / n +", ("p =",), ("1/N twice",)),
+    Mistake("weights divided again", "x.T @ d +", "x.T @ d / n +", ("p =",), ("extra 1/N",)),
     Mistake("target minus prediction", "x @ W + b - y", "y - (x @ W + b)",
             ("error**2", "error =", "p ="), ("sign",)),
     Mistake("bias left out", "x @ W + b - y", "x @ W - y", ("p =", "error**2", "error ="),

@@ -89,7 +89,7 @@ MISTAKES = [
     Mistake("weights forgotten", "c * (p - y)", "(p - y)", ("total =", "each ="),
             ("missing factor",)),
     Mistake("not divided", " / c.sum()", "", ("return", "total ="), ("1/N missing",)),
-    Mistake("bias averaged", "d.sum()", "d.mean()", ("z =",), ("wrong axis", "1/N twice")),
+    Mistake("bias averaged", "d.sum()", "d.mean()", ("z =",), ("wrong axis", "extra 1/N")),
     Mistake("transpose left out", "x.T @ d", "(x if n == k else x.T) @ d", ("z =",),
             ("transpose",)),
     Mistake("first example left out", "x.T @ d", "sum(d[i] * x[i] for i in range(1, n))", ("z =",),

@@ -101,7 +101,7 @@ MISTAKES = [
             ("z =", "jnp.tanh"), ("mask missing", "stale value")),
     Mistake("z for h", "dW2 = h.T", "dW2 = z.T", ("p =",), ("stale value",)),
     Mistake("output bias averaged", "dp.sum(axis=0)", "dp.mean(axis=0)", ("p =",),
-            ("wrong axis", "1/N twice")),
+            ("wrong axis", "extra 1/N")),
     Mistake("sum over the features", "dz.sum(axis=0)",
             "dz.sum(axis=1 if n == len(b1) else 0)", ("z =",), ("wrong axis",)),
     Mistake("only the last example", "x.T @ dz", "np.outer(x[-1], dz[-1])", ("z =",),

@@ -121,7 +121,7 @@ MISTAKES = [
     Mistake("V not transposed", "dp @ V.T", "dp @ (V if len(V) == len(c) else V.T)",
             ("p =", "jax.lax.scan"), ("transpose",)),
     Mistake("bias averaged", "dz.sum(axis=0)", "dz.mean(axis=0)", ("a =",),
-            ("wrong axis", "1/N twice")),
+            ("wrong axis", "extra 1/N")),
     Mistake("dU clipped", '"U": dU', '"U": np.clip(dU, -0.05, 0.05)', ("z =",), ("clipped",)),
     Mistake("bias left out of the forward pass", "@ W + b +", "@ W +", ("a =",), ("missing term",)),
     Mistake("rounded between the steps", "dh = dz @ U.T",

@@ -138,5 +138,5 @@ MISTAKES = [
     Mistake("noise of another key", "jax.random.normal(key,",
             "jax.random.normal(jax.random.split(key)[0],", ("noise =", "z ="), ("stale value",)),
     Mistake("bias averaged", "dm = dmean.sum(axis=0)", "dm = dmean.mean(axis=0)", ("mean =",),
-            ("wrong axis", "1/N twice")),
+            ("wrong axis", "extra 1/N")),
 ]  # fmt: skip

@@ -31,7 +31,8 @@ def times(factor: float) -> Change:
 
 
 FACTORED = [Mistake(*named, times(factor)) for factor, named in FACTORS.items()] + [
-    Mistake("1/N twice", "1/N is there twice", lambda t, op, i, e: times(1 / t.rows)(t, op, i, e)),
+    Mistake("extra 1/N", "1/N is there once too often",
+            lambda t, op, i, e: times(1 / t.rows)(t, op, i, e)),
     Mistake("1/N missing", "the 1/N of the mean is missing",
             lambda t, op, i, e: times(t.rows)(t, op, i, e)),
 ]  # fmt: skip

@@ -14,7 +14,7 @@ MOVES = (  # operations whose slope is 1 wherever an entry goes
     "concatenate", "convert_element_type", "copy", "gather", "reduce_sum",
 )  # fmt: skip
 PLAIN = (  # kinds of mistakes, the plainest first
-    "sign", "missing", "missing term", "1/N missing", "1/N twice", "1/N with another N",
+    "sign", "missing", "missing term", "1/N missing", "extra 1/N", "1/N with another N",
     "constant factor", "mask missing", "mask inverted", "missing factor", "wrong axis",
     "transpose", "overwritten", "batch rows", "wrong derivative", "precision lost",
     "derivative at the wrong place", "stale value", "mean of a product", "absolute value",

@@ -113,7 +113,8 @@ def named(evidence: Sequence[Evidence], known: Known) -> Found:
     tape, case = evidence[0].tape, evidence[0].case
     by_path = leaf_names(case.params, "")
     leaves = [str(place[1]) for place in tape.leaf_places] if tape.origins else by_path
-    return Found(evidence, value_names(tape, leaves, leaf_names(case.batch, ""), known.names))
+    of_batch = [f"batch[{n}]" if n.isdigit() else n for n in leaf_names(case.batch, "")]
+    return Found(evidence, value_names(tape, leaves, of_batch, known.names))
 
 
 def find_step(derivative: Derivative, trials: Sequence[Trial]) -> Step | None:

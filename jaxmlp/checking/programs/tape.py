@@ -160,6 +160,7 @@ class Tape(Recorder):
         for cached in ("errors", "numbers", "jacobians"):
             other.__dict__.pop(cached, None)
         other.leaf_places = [("input", name) for name in leaves]
+        order = {each.output: number for number, each in enumerate(self.operations)}
         by_source: dict[Source, list[Operation]] = {}
         for each in self.operations:
             by_source.setdefault(each.source, []).append(each)
@@ -167,6 +168,8 @@ class Tape(Recorder):
         other.origins = {}
         for line, several in by_source.items():
             period = _period([each.name for each in several])
+            if not _is_loop(several, period, order):
+                period = len(several)
             for i, each in enumerate(several if line.file else ()):
                 place = ("line", *line, i % period)
                 moved[each.output] = each._replace(place=place, round=i // period)
@@ -186,6 +189,20 @@ def _period(names: Sequence[str]) -> int:
         if len(names) % period == 0 and repeated:
             return period
     return len(names)
+
+
+def _is_loop(several: Sequence[Operation], period: int, order: Mapping[int, int]) -> bool:
+    """Whether operations of a line that repeat are passes of a loop, and not in it side by side.
+
+    Those of `a, b = exp(x), exp(y)` follow each other at once, and none needs the one before.
+    """
+    for start in range(period, len(several), period):
+        before, now = several[start - period : start], several[start : start + period]
+        at_once = order[now[0].output] == order[before[-1].output] + 1
+        made = {each.output for each in before}
+        if at_once and not any(made & {*each.inputs.values()} for each in now):
+            return False
+    return True
 
 
 class _Errors(Mapping[Place, list[Array]]):

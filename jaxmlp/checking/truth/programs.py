@@ -1,6 +1,6 @@
 """A loss and its derivatives as programs that JAX has traced, executed one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +11,13 @@ from jaxmlp.checking.calls import Finding
 from jaxmlp.checking.programs.execution import Frozen, Machine
 from jaxmlp.checking.programs.interpreter import compiled, is_long
 from jaxmlp.checking.programs.rules import without_rules
-from jaxmlp.checking.truth.differences import Estimate, Value, slope_along
+from jaxmlp.checking.truth.differences import (
+    Estimate,
+    Value,
+    is_met_by_others,
+    noise_of,
+    slope_along,
+)
 from jaxmlp.checking.truth.trees import (
     DERIVATIVE,
     PRODUCT,
@@ -168,18 +174,33 @@ class Programs:
 
     def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
         """Every entry by differences of the loss."""
-        found = self._slopes(params, batch, ("value", "error"))
+        flat, unravel = ravel(params)
+        value, noise = self.value(params, batch), self._noise(params, batch)
+        slopes = [slope_along(value, flat, unit, True, noise) for unit in np.eye(len(flat))]
+        rows = (np.array([getattr(each, name) for each in slopes]) for name in ("value", "error"))
+        found = zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True)
         return [Estimate(np.asarray(value), np.asarray(error)) for value, error in found]
 
-    def sides(self, params: Any, batch: Any) -> list[tuple[Array, Array, Array]]:
-        """For every leaf the slopes to the left and right of each entry, and where they differ."""
-        found = self._slopes(params, batch, ("left", "right", "kink"))
-        return [(left, right, kink != 0) for left, right, kink in found]
+    def sides(self, params: Any, batch: Any) -> list[tuple[Array, Array, Array, Array]]:
+        """Leaf by leaf the slopes on the left and right of each entry, and more of them.
 
-    def _slopes(self, params: Any, batch: Any, names: Sequence[str]) -> list[tuple[Any, ...]]:
-        """Something of the slope along every parameter, leaf by leaf."""
+        Then whether they differ, and how far off they may be. They are NaN where more than one
+        kink is met: what is right there depends on how the loss computes.
+        """
         flat, unravel = ravel(params)
-        value = self.value(params, batch)
-        slopes = [slope_along(value, flat, unit, quick=True) for unit in np.eye(len(flat))]
-        rows = [np.array([float(getattr(each, name)) for each in slopes]) for name in names]
-        return list(zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True))
+        value, noise = self.value(params, batch), self._noise(params, batch)
+        slopes = [slope_along(value, flat, unit, True, noise) for unit in np.eye(len(flat))]
+        for place, each in enumerate(slopes):
+            sides = sorted((each.left, each.right))
+            if each.kink and is_met_by_others(value, flat, place, sides, noise):
+                slopes[place] = each._replace(left=np.nan, right=np.nan)
+        rows = (
+            np.array([float(getattr(each, name)) for each in slopes])
+            for name in ("left", "right", "kink", "side_error")
+        )
+        found = zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True)
+        return [(left, right, kink != 0, error) for left, right, kink, error in found]
+
+    def _noise(self, params: Any, batch: Any) -> float:
+        """Of a loss that is not JAX, which may compute in fewer digits."""
+        return 0.0 if self.traceable else noise_of(self.value(params, batch), ravel(params)[0])

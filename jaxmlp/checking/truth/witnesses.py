@@ -11,7 +11,7 @@ from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.random_rounding import SAFETY, rounding_spread
 from jaxmlp.checking.programs.rules import has_rules, rules_met
-from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
+from jaxmlp.checking.truth.differences import TRUST, Estimate, Slope, Value, slope_along
 from jaxmlp.checking.truth.programs import Programs
 from jaxmlp.checking.truth.trees import as_row, entry_names, ravel
 
@@ -121,11 +121,23 @@ class Witnesses(Programs):
                 value[place], error[place] = slope.value, slope.error
             if np.isfinite(first[place]) and slope.refutes(float(first[place])):
                 wrong.append((int(place), float(first[place]), slope))
+        if wrong and not left.any() and self._has_none(of, flat, value, error):
+            return Estimate(first.copy(), np.zeros_like(first))
         self._left_over(trusted, left, value)
         if wrong and "jax.grad" in voices:
             self._blame(given, wrong)
             self.misled = "without rules" in trusted
         return Estimate(value, error)
+
+    def _has_none(self, of: Value, flat: Array, value: Array, error: Array) -> bool:
+        """Whether there is no gradient, as at equal entries of a median: each entry's slope is 0.
+
+        Then the slopes along other directions are not those that the entries' slopes add up to.
+        """
+        direction = np.random.default_rng(1).normal(size=flat.shape)
+        slope = slope_along(of, flat, direction, quick=True)
+        allowed = TRUST * (slope.error + float(error @ np.abs(direction)))
+        return slope.kink or bool(abs(slope.value - value @ direction) > allowed)
 
     def _left_over(self, trusted: dict[str, Array], left: Array, value: Array) -> None:
         """Set what was not looked at, by a voice that was right wherever one looked."""
