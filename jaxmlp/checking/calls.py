@@ -155,8 +155,8 @@ def _kept(value: Any) -> Any:
 
     def kept(leaf: Any) -> Any:
         try:
-            own = isinstance(leaf, jax.Array) or not hasattr(leaf, "__array__")
-            return leaf if own else np.array(leaf)
+            fixed = isinstance(leaf, (jax.Array, np.generic)) or not hasattr(leaf, "__array__")
+            return leaf if fixed else np.array(leaf)
         except Exception:  # of a type that NumPy cannot read, which is said elsewhere
             return leaf
 
