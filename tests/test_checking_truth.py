@@ -176,6 +176,20 @@ def test_jax_is_right_where_a_loss_has_no_gradient(share):
     check_gradient(jax.grad(loss), loss, cases=[case, (np.ones(3), np.eye(3))])
 
 
+@pytest.mark.parametrize(("slope", "passes"), [(0.0, True), (1.0, True), (1e6, False)])
+def test_what_cannot_be_where_the_gradient_of_jax_is_nan(slope, passes):
+    """Of a norm at 0: any slope from −1 to 1 may be meant, but no million."""
+
+    def grad(p, _):
+        return p / np.linalg.norm(p) if p.any() else np.full_like(p, slope)
+
+    cases = [(np.zeros(2), 0), (np.array([0.6, -1.0]), 0)]
+    report = examine(grad, lambda p, _: jnp.linalg.norm(p), cases=cases)
+    assert report.passed == passes
+    if not passes:
+        assert "is 1e+06 and should be 1," in str(report)
+
+
 def test_noise_beside_a_guard_for_exactly_0():
     def grad(p, b):
         series = -p / 12

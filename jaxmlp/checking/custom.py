@@ -15,7 +15,12 @@ from jaxmlp.checking.diagnosis.records import Known
 from jaxmlp.checking.examples import leaf_rows
 from jaxmlp.checking.programs.random_rounding import SAFETY
 from jaxmlp.checking.report import Example
-from jaxmlp.checking.subgradients import has_kinks, nearest_by_differences, nearest_on_sides
+from jaxmlp.checking.subgradients import (
+    beside_none,
+    has_kinks,
+    nearest_by_differences,
+    nearest_on_sides,
+)
 from jaxmlp.checking.trials import Leaf, Trial, largest, nonzero
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.differences import TRUST
@@ -96,7 +101,7 @@ class Custom:
         if not _within(received, expected, allowed):
             at = self.derivative, case.params, case.batch, received, expected
             if self.traceable:
-                expected = nearest_on_sides(*at, allowed, any_slope)
+                expected = beside_none(*at[:-1], nearest_on_sides(*at, allowed, any_slope))
             else:
                 expected = nearest_by_differences(*at, any_slope)
         return [Leaf(*each) for each in zip(names, expected, received, allowed, strict=True)]

@@ -20,6 +20,7 @@ from jaxmlp.checking.truth.trees import leaf_names
 
 FORWARD = 80  # steps of a loss whose forward pass is tried with mistakes
 MOST_PLACES = 3  # lines that are named
+LOSSES = ("precision lost", "small entries lost")
 NOTHING = Known()
 
 
@@ -132,6 +133,8 @@ def _explained(tape: Tape, found: Sequence[Explanation], names: dict[Place, str]
     first = found[0]
     same = [each for each in found if (each.kind, each.says) == (first.kind, first.says)]
     others = [each for each in found if each not in same and each.rank == first.rank]
+    if first.kind.startswith("missing"):  # of which losing every digit is another name
+        others = [each for each in others if each.kind not in LOSSES]
     sources = dict.fromkeys(line for each in same for line in _lines(tape, each))
     also = dict.fromkeys(f"{each.kind}: {each.says}" for each in others[:MOST_PLACES])
     name = _name(names, _at(tape, first))
