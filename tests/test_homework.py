@@ -83,6 +83,18 @@ def test_a_penalty_of_which_no_loss_tells():
     Path("h.py").write_text(text.replace(f"{penalty}\n", ""), "utf-8")
     report = examine_homework(Path("h.py"))
     assert "penalty: its slope is λ W, as most weights have it" in str(report)
+    Path("h.py").write_text(text.replace(f"{penalty}\n", "").replace("+ reg * W1", ""), "utf-8")
+    report = examine_homework(Path("h.py"))
+    assert report.passed
+    assert "is left out, and not λ W, as most weights have it; no loss says what" in str(report)
+
+
+def test_a_penalty_on_one_weight_alone():
+    text = next(path for path in FILES if path.name == PENALISED).read_text("utf-8")
+    changed = text.replace("np.sum(W1 * W1) + ", "").replace("+ reg * W1", "")
+    Path("h.py").write_text(changed, "utf-8")
+    report = examine_homework(Path("h.py"))
+    assert "penalty: its slope is λ W, as the file's own loss has it" in str(report)
 
 
 def test_there_are_enough_styles_and_mistakes():

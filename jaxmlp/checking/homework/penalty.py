@@ -22,6 +22,7 @@ from jaxmlp.checking.homework.understanding import Reading
 LARGE = 0.7  # the λ that is tried
 PLAIN = {1: "", -1: "−", 2: "2 ", -2: "−2 ", 0.5: "½ ", -0.5: "−½ "}
 MULTIPLES = {True: "n times", False: "an n-th of"}
+ALIKE = 3  # of what a penalty may be of, in which all weights are treated alike
 FACTORS = (0.5, 1.0)  # a, or so many by the number of examples
 
 
@@ -71,7 +72,7 @@ def penalty_of(source: Source, reading: Reading) -> Penalty | None:
     value = ran.gradients[first]
     at = next((each for each in assigned if alike(value, each.value)), None)
     says = f"the penalty's slope is {received}, and not {wanted}, {by}"
-    return Penalty(says, wrong, at)
+    return Penalty(says, wrong, at) if by_loss else Penalty(f"{says}; no loss says what is meant")
 
 
 def _is_taken(source: Source) -> bool:
@@ -115,7 +116,7 @@ def _by_loss(reading: Reading, ran: Ran) -> tuple[tuple[float, dict[str, Array]]
 
 
 def _penalised(weights: dict[str, Array]) -> Iterator[dict[str, Array]]:
-    """What a penalty may be of: weights, also biases, or not the first row, an intercept."""
+    """What a penalty may be of: weights, also biases, no first row, an intercept, or one weight."""
     kinds = {name: name[0] == "W" for name in weights}
     yield {name: array * kinds[name] for name, array in weights.items()}
     yield weights
@@ -124,6 +125,8 @@ def _penalised(weights: dict[str, Array]) -> Iterator[dict[str, Array]]:
         name: array * (row[name][:, None] if kinds[name] else False)
         for name, array in weights.items()
     }
+    for one in (name for name in weights if kinds[name]):
+        yield {name: array * (name == one) for name, array in weights.items()}
 
 
 def _common(
@@ -131,7 +134,7 @@ def _common(
 ) -> tuple[float, dict[str, Array]] | None:
     """The multiple that most of the slopes are, and of what; None if there is none."""
     best: tuple[int, float, dict[str, Array]] | None = None
-    for penalised in _penalised(weights):
+    for penalised in itertools.islice(_penalised(weights), ALIKE):
         found = [_multiple(slopes[name], array) for name, array in penalised.items()]
         known = [round(each, 9) for each in found if each]
         if known:
