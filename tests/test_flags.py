@@ -107,6 +107,8 @@ FLAGS = {
         "--layers": ["9", *POSITIVE],
         "--bias": NAMES,
         "--labels": NAMES,
+        "--loss": NAMES,
+        "--columns": NOTHING,
         "--at-kink": NAMES,
         "--rtol": NUMBERS,
         "--atol": NUMBERS,
