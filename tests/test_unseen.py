@@ -19,8 +19,11 @@ def test_mistakes_are_caught_and_located(mistake):
     report = examine(mistake.grad, activation=mistake.activation)
     assert not report.passed
     assert report.diagnosis
-    found = report.diagnosis.equations
-    assert found == mistake.lines or (len(found) == 1 and found[0] in mistake.lines), report
+    if mistake.name == "zero_grad_forgotten":  # which befalls every leaf
+        assert report.diagnosis.equations == mistake.lines
+        return
+    (equation,) = report.diagnosis.equations
+    assert equation in mistake.lines, report
 
 
 @pytest.mark.parametrize("right", unseen.RIGHT[:: 1 if LONG else 10], ids=lambda right: right.name)

@@ -116,9 +116,10 @@ def beside_none(
     flat, unravel = ravel(params)
     row, given = as_row(expected).copy(), as_row(received)
     places = np.flatnonzero(np.isnan(row) & np.isfinite(given))[:FEW]
-    value = derivative.value(params, batch) if len(places) else None
+    if not len(places):
+        return [*expected]
+    value = derivative.value(params, batch)
     for place in places:
-        assert value is not None
         unit = np.zeros_like(flat)
         unit[place] = 1.0
         slope = slope_along(value, flat, unit, quick=True)

@@ -27,7 +27,7 @@ class Slope(NamedTuple):
         error: how far off that may be.
         left, right: the slopes on either side, which differ at a kink.
         kink: whether they do.
-        side_error: how far off these may be.
+        side_error: how far off these may be, at a kink.
     """
 
     value: float
@@ -97,6 +97,9 @@ def slope_along(
     kink = not gaps[1] <= KINK * gaps[0] + 64 * rounding / (SIDES[1] * scale)
     if gaps[1] > JUMP * gaps[0]:  # rounding of the value here, or a jump, in which nothing agrees
         kink = False
+    if not kink:
+        left, right = sides[1]
+        return Slope(best, least, left, right, kink, np.inf)
     steps = [2.0 ** -np.arange(start, start + 3) for start in STARTS[: len(tried)]]
     (left, before), (right, after) = (
         min((_one_sided(at_step, sign, scale, each, rounding) for each in steps),

@@ -1,6 +1,6 @@
 """A loss and its derivatives as programs that JAX has traced, executed one by one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from jaxmlp.checking.programs.interpreter import compiled, is_long
 from jaxmlp.checking.programs.rules import without_rules
 from jaxmlp.checking.truth.differences import (
     Estimate,
+    Slope,
     Value,
     is_met_by_others,
     noise_of,
@@ -174,11 +175,8 @@ class Programs:
 
     def by_differences(self, params: Any, batch: Any) -> list[Estimate]:
         """Every entry by differences of the loss."""
-        flat, unravel = ravel(params)
-        value, noise = self.value(params, batch), self._noise(params, batch)
-        slopes = [slope_along(value, flat, unit, True, noise) for unit in np.eye(len(flat))]
-        rows = (np.array([getattr(each, name) for each in slopes]) for name in ("value", "error"))
-        found = zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True)
+        slopes = self._slopes(params, batch, self._noise(params, batch))
+        found = _in_leaves(params, slopes, ("value", "error"))
         return [Estimate(np.asarray(value), np.asarray(error)) for value, error in found]
 
     def sides(self, params: Any, batch: Any) -> list[tuple[Array, Array, Array, Array]]:
@@ -187,20 +185,29 @@ class Programs:
         Then whether they differ, and how far off they may be. They are NaN where more than one
         kink is met: what is right there depends on how the loss computes.
         """
-        flat, unravel = ravel(params)
+        flat, _ = ravel(params)
         value, noise = self.value(params, batch), self._noise(params, batch)
-        slopes = [slope_along(value, flat, unit, True, noise) for unit in np.eye(len(flat))]
+        slopes = self._slopes(params, batch, noise)
         for place, each in enumerate(slopes):
             sides = sorted((each.left, each.right))
             if each.kink and is_met_by_others(value, flat, place, sides, noise):
                 slopes[place] = each._replace(left=np.nan, right=np.nan)
-        rows = (
-            np.array([float(getattr(each, name)) for each in slopes])
-            for name in ("left", "right", "kink", "side_error")
-        )
-        found = zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True)
+        found = _in_leaves(params, slopes, ("left", "right", "kink", "side_error"))
         return [(left, right, kink != 0, error) for left, right, kink, error in found]
+
+    def _slopes(self, params: Any, batch: Any, noise: float) -> list[Slope]:
+        """The slope along every parameter."""
+        flat, _ = ravel(params)
+        value = self.value(params, batch)
+        return [slope_along(value, flat, unit, True, noise) for unit in np.eye(len(flat))]
 
     def _noise(self, params: Any, batch: Any) -> float:
         """Of a loss that is not JAX, which may compute in fewer digits."""
         return 0.0 if self.traceable else noise_of(self.value(params, batch), ravel(params)[0])
+
+
+def _in_leaves(params: Any, slopes: Sequence[Slope], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Something of the slope along every parameter, leaf by leaf."""
+    _, unravel = ravel(params)
+    rows = [np.array([float(getattr(each, name)) for each in slopes]) for name in names]
+    return list(zip(*(jax.tree.leaves(unravel(row)) for row in rows), strict=True))
