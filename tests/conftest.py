@@ -45,6 +45,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """After each module: ten thousand programs took 8 GB, and a process of them has crashed."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def as_users_see_it():
     """Without the run-time type checks, which users do not have and which would come first."""
