@@ -109,6 +109,7 @@ FLAGS = {
         "--labels": NAMES,
         "--loss": NAMES,
         "--columns": NOTHING,
+        "--init": NOTHING,
         "--at-kink": NAMES,
         "--rtol": NUMBERS,
         "--atol": NUMBERS,

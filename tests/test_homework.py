@@ -1,17 +1,23 @@
 """Homework as people write it: understood without a flag, judged, and the wrong line named."""
 
 import json
+import linecache
 import re
+import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmlp.checking import GradientMismatch, check_gradient, load_homework
 from jaxmlp.checking.homework.check import examine_homework
 from jaxmlp.checking.homework.problems import drawn
 from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network, backward, forward
+from jaxmlp.checking.homework.template import template
 from jaxmlp.cli import main
 from tests.homework_mistakes import MISTAKES
 
@@ -214,3 +220,118 @@ def test_homework_by_someone_who_had_not_seen_the_checker(row):
         assert report.diagnosis is not None
         where = {name: line.strip()} | ELSEWHERE
         assert where[name] in report.diagnosis.says
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+def test_a_template_calls_the_file_by_its_own_names(path):
+    """Where nothing is left to do, it runs as it is, and gives a gradient by every weight."""
+    shutil.copy(path, ".")
+    text = template(Path(path.name))
+    assert 2 <= text.count("# TODO") <= 10
+    Path("h_check.py").write_text(text, "utf-8")
+    names: dict[str, Any] = {"__file__": str(Path("h_check.py").absolute())}
+    exec(compile(text, "h_check.py", "exec"), names)
+    ((params, batch),) = names["cases"]
+    gradients = names["manual_grad"](params, batch)
+    assert gradients.keys() == params.keys()
+    todo = re.findall(r"TODO: the gradient by (\w+)", text)
+    assert todo == [name for name, each in gradients.items() if each is ...]
+    for name in gradients.keys() - {*todo}:
+        assert np.size(gradients[name]) == np.size(params[name])
+    if "raise NotImplementedError" in text:
+        with pytest.raises(NotImplementedError):
+            names["loss"](params, batch)
+    else:
+        assert np.ndim(names["loss"](params, batch)) == 0
+
+
+SOFTPLUS = """
+import numpy as np
+def init_params(n_in, n_hidden, n_out):
+    return {"W1": np.random.randn(n_in, n_hidden), "W2": np.random.randn(n_hidden, n_out)}
+def forward(params, X):
+    Z1 = X @ params["W1"]
+    A1 = np.log1p(np.exp(Z1))
+    Z2 = A1 @ params["W2"]
+    return Z2, (X, Z1, A1)
+def mse(pred, Y):
+    return np.mean((pred - Y) ** 2)
+def backward(params, cache, pred, Y):
+    X, Z1, A1 = cache
+    dZ2 = 2 * (pred - Y) / Y.size
+    dW2 = A1.T @ dZ2
+    dZ1 = dZ2 @ params["W2"].T / (1 + np.exp(-Z1))
+    return {"W1": X.T @ dZ1, "W2": dW2}
+"""
+
+
+def test_what_is_not_understood_gets_a_template(capsys):
+    """Of a function that no table has; the template is complete, and judges as it is."""
+    Path("h.py").write_text(SOFTPLUS, "utf-8")
+    assert main(["check", "h.py"]) == 2
+    assert "let jaxmlp check --init h.py write a template that calls it" in capsys.readouterr().err
+    assert main(["check", "--init", "h.py"]) == 0
+    assert "h_check.py written: complete its lines with TODO (2)" in capsys.readouterr().out
+    assert main(["check", "h_check.py"]) == 0
+    Path("h.py").write_text(SOFTPLUS.replace("np.exp(-Z1))", "np.exp(Z1))"), "utf-8")
+    assert main(["check", "h_check.py"]) == 1
+    assert "∂C/∂W1" in capsys.readouterr().out
+    assert main(["check", "--init", "h.py"]) == 2
+    assert "h_check.py is there already" in capsys.readouterr().err
+
+
+def test_a_template_of_what_cannot_be_called():
+    functions = (
+        "def vor(x, w1, w2):\n    return x @ w1 @ w2\ndef rueck(x, w1, w2, y):\n    return 0\n"
+    )
+    Path("h.py").write_text(functions, "utf-8")
+    text = template(Path("h.py"))
+    assert "call what is needed of homework.vor(x, w1, w2), homework.rueck(x, w1, w2, y)" in text
+    assert "'w1': (4, 5), 'w2': (5, 3)" in text
+    Path("h.py").write_text("import numpy as np\nW1 = np.ones((3, 1))\n", "utf-8")
+    assert "'W1': ...,  # TODO: the gradient by W1" in template(Path("h.py"))
+    assert "RNG.normal(size=(7, 3))" in template(Path("h.py"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["h.py", "other.py"], "--init is for one file of homework"),
+        (["."], "--init is for one file of homework"),
+        (["h.txt"], "--init is for one file of homework"),
+        (["nothing.py"], "nothing.py: no such file"),
+        (["h.py", "--rtol", "0.1"], "--init only writes a template: leave out what is for rtol"),
+        (["h.py", "--json", "r.json"], "leave out what is for grades"),
+    ],
+)
+def test_wrong_uses_of_a_template(arguments, says, capsys):
+    Path("h.py").write_text(SOFTPLUS, "utf-8")
+    assert main(["check", "--init", *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not [*Path().glob("*_check.py")]
+
+
+def test_a_class_is_checked_in_python():
+    assert check_gradient(load_homework(FIRST).SmallNet).passed
+    mistake = MISTAKES[0]
+    Path("h.py").write_text(FIRST.read_text("utf-8").replace(mistake.old, mistake.new), "utf-8")
+    wrong = load_homework(Path("h.py")).SmallNet
+    with pytest.raises(GradientMismatch, match=re.escape(mistake.line)):
+        check_gradient(wrong)
+    with pytest.raises(ValueError, match="leave out loss and cases"):
+        check_gradient(wrong, cases=[])
+    with pytest.raises(ValueError, match="the code of int is not at hand"):
+        check_gradient(int)
+
+
+def test_a_class_of_a_notebook_is_checked_in_python(monkeypatch):
+    """Its helpers are in another cell, which the module has."""
+    text = FIRST.read_text("utf-8")
+    cell = text[text.index("class SmallNet") : text.index("if __name__")]
+    module = ModuleType("cells")
+    monkeypatch.setitem(linecache.cache, "<cell 2>", (1, None, cell.splitlines(True), "<cell 2>"))
+    exec(text[: text.index("class SmallNet")], vars(module))
+    exec(compile(cell, "<cell 2>", "exec"), vars(module))
+    report = check_gradient(vars(module)["SmallNet"])
+    assert report.passed
+    assert report.subject == "SmallNet"

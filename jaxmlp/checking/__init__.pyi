@@ -1,4 +1,5 @@
 from .check import check_gradient as check_gradient
+from .homework.source import load_homework as load_homework
 from .hvp import check_hvp as check_hvp
 from .lines import check_lines as check_lines
 from .oracles import compare_oracles as compare_oracles

@@ -66,7 +66,8 @@ def examine(
     numbers, exact kinks, zeros and huge logits, with every kind of label.
 
     Args:
-        manual_grad: takes (params, batch) and returns a tree like params. NumPy or JAX.
+        manual_grad: takes (params, batch) and returns a tree like params. NumPy or JAX. Or a
+            class of homework, such as NeuralNetwork, which is read as `jaxmlp check` reads a file.
         loss: takes the same and returns a scalar.
         cases: for another model, a Hypothesis strategy of pairs (params, batch), or a list.
         activation: of our networks; handed to either function if it has such a keyword.
@@ -93,6 +94,8 @@ def examine(
     Raises:
         GradientMismatch: from `check_gradient`, if the gradient is wrong, with the report.
     """
+    if inspect.isclass(manual_grad):
+        return _of_class(manual_grad, loss, cases)
     start = time.perf_counter()
     check_settings(activation, shapes, labels, dtypes, at_kink)
     check_tolerances(rtol=rtol, atol=atol)
@@ -151,6 +154,18 @@ def examine(
 
 
 check_gradient = demanding(examine, "check_gradient")
+
+
+def _of_class(cls: type, loss: Callable[..., Any], cases: Any) -> Report:
+    """The report on a class of homework, which says itself what its loss is."""
+    from jaxmlp.checking.homework.check import examine_class
+
+    if loss is not jaxmlp.loss or cases is not None:
+        raise ValueError(
+            f"{cls.__name__} is a class: its own loss is taken, so leave out loss and cases, or "
+            "give a function of (params, batch)"
+        )
+    return examine_class(cls)
 
 
 def _accumulated(caller: Caller, model: Any, wrong: Sequence[Trial]) -> Diagnosis | None:

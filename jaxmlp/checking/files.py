@@ -63,6 +63,20 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
     Raises:
         ValueError: if there is nothing to check or it could not be run, with the reason.
     """
+    return Outcome(**_asked(target, time_limit, settings))
+
+
+def make_template(path: Path, time_limit: float) -> str:
+    """What calls a file of homework, to be completed, by running its definitions elsewhere.
+
+    Raises:
+        ValueError: if it cannot be read or run, with the reason.
+    """
+    return _asked(str(path), time_limit, None)["template"]
+
+
+def _asked(target: str, time_limit: float, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """What `work` says of a file, in another process."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         job = {"target": target, "time_limit": time_limit, "settings": settings}
@@ -79,7 +93,7 @@ def examine_file(target: str, time_limit: float, **settings: Any) -> Outcome:
         result = json.loads(answer.read_text())
     if "error" in result:
         raise ValueError(result["error"])
-    return Outcome(**result)
+    return result
 
 
 def _with_cache() -> dict[str, str]:
@@ -101,8 +115,12 @@ def main() -> None:
     os._exit(0)  # whatever threads the checked file may have left running
 
 
-def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, Any]:
-    """Check a file in this process: the fields of an Outcome, or the error that stopped it."""
+def work(target: str, time_limit: float, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """Check a file in this process, or make its template if there are no settings.
+
+    Returns:
+        The fields of an Outcome, or the template, or the error that stopped it.
+    """
     # here, since who starts this process needs none of it
     from jaxmlp.checking.calls import first_line, where_in
     from jaxmlp.checking.report import table
@@ -117,6 +135,10 @@ def work(target: str, time_limit: float, settings: dict[str, Any]) -> dict[str, 
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, time_limit)
     try:
+        if settings is None:
+            from jaxmlp.checking.homework.template import template
+
+            return {"template": template(path)}
         report = _examined(target, settings, unfit)
     except OutOfTime as error:
         place = where_in(error, str(path))
@@ -194,7 +216,12 @@ def is_homework(path: Path) -> bool:
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         if any(each.partition(".")[0] in ("jax", "jaxmlp") for each in modules):
             return False
-    every = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assigned = {
+        target.id
+        for node in tree.body
+        for target in (node.targets if isinstance(node, ast.Assign) else [])
+        if isinstance(target, ast.Name)
+    }
     functions = functions_in(tree)
     taken = {name: [each.arg for each in node.args.args] for name, node in functions.items()}
     adapted = [
@@ -202,7 +229,7 @@ def is_homework(path: Path) -> bool:
         for name, arguments in taken.items()
         if re.search("grad|lines", name, re.I) and len(arguments) == 2 and arguments[1][0] == "b"
     ]
-    return bool(every) and not adapted and "manual_grad" not in taken
+    return not adapted and "manual_grad" not in {*taken, *assigned}
 
 
 def split(target: str) -> tuple[Path, str]:

@@ -55,7 +55,7 @@ def _unfit(name: str, leaf: Any, param: Any) -> Finding | None:
         says = f"{name} is a {type(leaf).__name__} that NumPy cannot read: {first_line(error)}"
         return Finding("wrong type", says)
     if array.dtype == object:
-        what = "an array of objects" if np.ndim(leaf) else f"a {type(leaf).__name__}"
+        what = "an array of objects" if np.ndim(leaf) else f"of type {type(leaf).__name__}"
         return Finding("wrong type", f"{name} is {what}, where an array of numbers belongs")
     if array.shape != param.shape:
         turned = array.shape == param.shape[::-1]

@@ -34,7 +34,8 @@ def merged(trials: Sequence[Trial]) -> list[Finding]:
     every = []
     for each in found.values():
         finding, first = each[0]
-        says = f"{finding.says}; on {len(each)} of {len(trials)} cases, such as {first.about}"
+        tried = len({id(trial) for _, trial in each})  # of which several leaves may say the same
+        says = f"{finding.says}; on {tried} of {len(trials)} cases, such as {first.about}"
         every.append(Finding(finding.kind, says, any(other.fails for other, _ in each)))
     return every
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jaxmlp.bounds import check_integer, check_tolerances
-from jaxmlp.checking.files import Outcome, examine_file
+from jaxmlp.checking.files import Outcome, examine_file, make_template
 from jaxmlp.checking.network.shapes import FORMS, SHAPES
 from jaxmlp.cli import printable
 from jaxmlp.files import check_writable, write_text
@@ -40,6 +40,8 @@ class Check:
         loss: what the loss of homework is, where more than one fits: a mean or a sum over the
             examples, squared, or one of a sigmoid or a softmax.
         columns: the examples of homework are columns.
+        init: write FILE_check.py beside homework that is not understood: what calls its functions,
+            in its own names, to be completed and then checked.
         at_kink: the slope of a ReLU at 0 has to be zero, as ours is, or any between 0 and 1.
         rtol: errors accepted beyond rounding, relative to a leaf's largest entry.
         atol: the same, absolutely.
@@ -63,6 +65,7 @@ class Check:
     labels: Literal["classes", "rows", "both"] = "both"
     loss: Literal["mean", "sum", "squared", "sigmoid", "softmax"] | None = None
     columns: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    init: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     at_kink: Literal["zero", "any"] = "zero"
     rtol: float = 0.0
     atol: float = 0.0
@@ -86,6 +89,8 @@ class Check:
             raise ValueError(f"time_limit is {self.time_limit}: give seconds above 0")
         if not self.targets:
             raise ValueError("nothing to check is named: give FILE.py, FILE.ipynb or a folder")
+        if self.init:
+            return self._started()
         if self._grades():
             return self._graded()
         (target,) = self.targets
@@ -127,6 +132,27 @@ class Check:
         written = (self.json, self.csv, self.junit, self.gradescope, self.page, self.rubric)
         several = len(self.targets) > 1 or any(Path(each).is_dir() for each in self.targets)
         return several or any(written) or self.resume
+
+    def _started(self) -> int:
+        """Write a template for the file that is named; the exit code."""
+        path = Path(self.targets[0] if len(self.targets) == 1 else "")
+        if path.suffix.lower() not in (".py", ".ipynb"):
+            raise ValueError(
+                f"--init is for one file of homework, FILE.py or FILE.ipynb, and not "
+                f"{' '.join(self.targets)}"
+            )
+        others = [*self._given(), *["report"] * bool(self.report), *["grades"] * self._grades()]
+        if others:
+            raise ValueError(f"--init only writes a template: leave out what is for {others[0]}")
+        written = path.with_name(f"{path.stem}_check.py")
+        if written.exists():
+            raise ValueError(f"{written} is there already: remove it, or complete it")
+        check_writable(written)
+        text = make_template(path, self.time_limit or ALONE)
+        write_text(written, text)
+        todo = sum("# TODO" in line for line in text.splitlines())
+        print(f"{written} written: complete its lines with TODO ({todo}), then check that file")
+        return 0
 
     def _graded(self) -> int:
         """Grade every file that is named; the exit code."""

@@ -1,7 +1,6 @@
 """Checking homework as it is written: is it right, and if not, which line of the file is wrong?"""
 
 import contextlib
-import io
 import itertools
 import time
 from collections.abc import Sequence
@@ -11,27 +10,39 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxmlp.checking.calls import Finding
-from jaxmlp.checking.cases import Case
-from jaxmlp.checking.homework.lines import lines_of, symbol_of
+from jaxmlp.checking.homework.diagnosis import (
+    Tried,
+    convention,
+    diagnosis_of,
+    example_of,
+    of_penalty,
+    understood,
+    worst,
+)
 from jaxmlp.checking.homework.mistakes import Mistake, explained
 from jaxmlp.checking.homework.names import goals
-from jaxmlp.checking.homework.penalty import Penalty, penalty_of
-from jaxmlp.checking.homework.places import line_of_gradient, place_of
+from jaxmlp.checking.homework.penalty import penalty_of
 from jaxmlp.checking.homework.problems import (
     MANY,
     Problem,
     differing,
     drawn,
-    named,
     of_whole_numbers,
 )
-from jaxmlp.checking.homework.running import CHANGE, Ran, run
-from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, read
+from jaxmlp.checking.homework.running import Ran, run
+from jaxmlp.checking.homework.source import (
+    Definitions,
+    Source,
+    define,
+    nodes_of,
+    quiet,
+    read,
+    source_of,
+)
 from jaxmlp.checking.homework.understanding import ANY, Choice, Reading, understand
-from jaxmlp.checking.report import Diagnosis, Example, Report, Row
+from jaxmlp.checking.report import Report
 
 SEEDS = range(2, 6)  # of the problems on which a reading is tried
-ALSO = 3  # other mistakes that are named
 DRAWS = 3  # of small whole numbers for a network
 LIKELY = 12  # readings of which the mistakes are looked for
 
@@ -52,14 +63,6 @@ class Understood(NamedTuple):
     text: str
 
 
-class Tried(NamedTuple):
-    """What a file gave on one problem."""
-
-    problem: Problem
-    ran: Ran
-    wrong: tuple[str, ...]
-
-
 def examine_homework(path: Path, choice: Choice = ANY) -> Report:
     """Check what a file computes against the derivative of the loss that it means.
 
@@ -75,14 +78,27 @@ def examine_homework(path: Path, choice: Choice = ANY) -> Report:
 
 def examined(path: Path, choice: Choice = ANY) -> Understood:
     """The same, with the way in which the file was called."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return _examined(path, choice)
+    with quiet():
+        start = time.perf_counter()
+        source = read(path)
+        return _examined(source, define(source), choice, start)
 
 
-def _examined(path: Path, choice: Choice) -> Understood:
-    start = time.perf_counter()
-    source = read(path)
-    found = define(source)
+def examine_class(cls: type) -> Report:
+    """Check what a class computes that somebody has defined, in a file or in a notebook.
+
+    Raises:
+        ValueError: if its code is not at hand, or not understood, with the reason.
+    """
+    with quiet():
+        start = time.perf_counter()
+        source, beside = source_of(cls)
+        found = define(source, beside)
+        return _examined(source, found, Choice(style=f"class {cls.__name__}"), start).report
+
+
+def _examined(source: Source, found: Definitions, choice: Choice, start: float) -> Understood:
+    path = source.path
     readings = understand(source, found, choice)
     if not readings and (others := understand(source, found)):
         raise ValueError(
@@ -94,18 +110,18 @@ def _examined(path: Path, choice: Choice) -> Understood:
     wrong = tuple(dict.fromkeys(name for each in tried for name in each.wrong))
     text = understood(reading)
     findings = [Finding("understood as", text, fails=False)]
-    findings += _convention(reading, readings)
+    findings += convention(reading, readings)
     findings += [Finding("left out", each, fails=False) for each in found.skipped[:2]]
     diagnosis = example = None
     if penalty := penalty_of(source, reading):
         findings.append(Finding("penalty", penalty.says, bool(penalty.wrong)))
         if penalty.wrong and not wrong:
-            diagnosis = _of_penalty(source, reading, penalty)
+            diagnosis = of_penalty(source, reading, penalty)
     if wrong:
         shown = next(each for each in tried if each.wrong)
-        findings.insert(0, _worst(reading, shown))
-        diagnosis = _diagnosis(source, reading, shown, wrong, mistakes)
-        example = _example(reading, *_smallest(source, reading, shown, mistakes))
+        findings.insert(0, worst(reading, shown))
+        diagnosis = diagnosis_of(source, reading, shown, wrong, mistakes)
+        example = example_of(reading, *_smallest(source, reading, shown, mistakes))
     report = Report(
         path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
@@ -116,15 +132,16 @@ def _examined(path: Path, choice: Choice) -> Understood:
 def _why(source: Source, found: Definitions) -> str:
     """Why a file has no reading, and what to do."""
     names = [name.rpartition(".")[2] for name in nodes_of(source.tree)]
+    start = f"; or let jaxmlp check --init {source.path} write a template that calls it"
     if not goals(names):
         return (
             "no function in it is called backward, gradients, train or the like: put the forward "
-            "and the backward pass into functions, or into a class"
+            f"and the backward pass into functions, or into a class{start}"
         )
     skipped = "".join(f"; {each}" for each in found.skipped[:2])
     return (
         "no function gives gradients of a network whose activations and loss are known here"
-        f"{skipped}; write manual_grad(params, batch), as in README"
+        f"{skipped}{start}"
     )
 
 
@@ -187,111 +204,3 @@ def _smallest(
             if tried.wrong and not kinks and len(same) == len(told):
                 return tried, same
     return shown, mistakes
-
-
-def understood(reading: Reading) -> str:
-    """In one line, how a file was read."""
-    meaning, layout = reading.meaning, reading.layout
-    names = " ".join(slot.place.name for slot in layout.slots.values())
-    shape = "n_out × n_in" if layout.weights[0].flipped else "n_in × n_out"
-    inputs = {
-        "rows": "one example a row", "columns": "one example a column", "vector": "a single example"
-    }[reading.form.inputs]  # fmt: skip
-    of = "" if reading.n == 1 else "mean " if meaning.mean else "sum of "
-    rate = f"{meaning.scale:.4g}"
-    rate = "" if rate == "1" else f", a learning rate of {rate}"
-    hidden = f"{meaning.network.hidden} hidden, " if len(layout.weights) > 1 else ""
-    return (
-        f"{reading.style.about}, weights {names} ({shape}), {inputs}, labels "
-        f"{reading.form.labels}, {hidden}{meaning.network.output} output, {of}{meaning.loss.name}; "
-        f"gradients: {reading.ran.by}, by {reading.goal}{rate}"
-    )
-
-
-def _convention(reading: Reading, readings: Sequence[Reading]) -> list[Finding]:
-    """A note where the gradients are a multiple of those of the file's own loss."""
-    told = {(each.meaning.loss.name, each.meaning.mean) for each in readings if each.meaning.told}
-    used = reading.meaning
-    if not told or reading.n == 1 or (used.loss.name, used.mean) in told:
-        return []
-    name, mean = sorted(told)[0]
-    says = (
-        f"the file's own loss is the {'mean' if mean else 'sum of'} {name}, and its gradients are "
-        f"those of the {'mean' if used.mean else 'sum of'} {used.loss.name}: a multiple"
-    )
-    return [Finding("another factor", says, fails=False)]
-
-
-def _of_penalty(source: Source, reading: Reading, penalty: Penalty) -> Diagnosis:
-    """The mistake in the slope of a penalty, in the line of the first gradient that has it."""
-    own = [_called(reading, name) for name in penalty.wrong]
-    if penalty.at and penalty.at.name:
-        own[0] = penalty.at.name
-    names = tuple(f"∂C/∂{name} ({each})" for name, each in zip(penalty.wrong, own, strict=True))
-    first = penalty.wrong[0]
-    line = penalty.at.line if penalty.at else line_of_gradient(source, reading, first)
-    where = f", at {source.where(line)}: {source.text(line)}" if line else ""
-    return Diagnosis(names, (), "penalty", f"{penalty.says}{where}")
-
-
-def _worst(reading: Reading, shown: Tried) -> Finding:
-    """The entry that is farthest off."""
-    right = reading.meaning.expected(shown.problem)
-    name = shown.wrong[0]
-    received, expected = shown.ran.gradients[name], reading.meaning.scale * right[f"d{name}"]
-    at = np.unravel_index(int(np.argmax(np.abs(received - expected))), expected.shape)
-    place = f"[{', '.join(map(str, at))}]"
-    called = _called(reading, name)
-    says = f"{called}{place} is {received[at]:.6g} and should be {expected[at]:.6g}"
-    return Finding("wrong numbers", says)
-
-
-def _called(reading: Reading, name: str) -> str:
-    """What the homework calls a gradient: by its own name, or as the change of a weight."""
-    own = reading.ran.names[name]
-    return f"the change of {own}" if reading.ran.by == CHANGE else own
-
-
-def _diagnosis(
-    source: Source,
-    reading: Reading,
-    shown: Tried,
-    wrong: Sequence[str],
-    mistakes: Sequence[Mistake],
-) -> Diagnosis:
-    names = tuple(_called(reading, name) for name in wrong)
-    if shown.ran.unsummed:
-        name, shape = next(iter(shown.ran.unsummed.items()))
-        line = line_of_gradient(source, reading, name)
-        at = f", at {source.where(line)}: {source.text(line)}" if line else ""
-        says = f"it has shape {shape}: the sum over the examples is left out{at}"
-        return Diagnosis((f"∂C/∂{name} ({_called(reading, name)})",), (), "sum left out", says)
-    if not mistakes:
-        line = line_of_gradient(source, reading, wrong[-1])
-        where = f", such as at {source.where(line)}: {source.text(line)}" if line else ""
-        return Diagnosis(names, (), "unknown mistake", f"no known mistake explains it{where}")
-    first = mistakes[0]
-    symbol = symbol_of(first.line)
-    name, line = place_of(source, reading, shown.problem, first)
-    own = f" ({name})" if name else ""
-    where = f", at {source.where(line)}: {source.text(line)}" if line else ""
-    others = dict.fromkeys(
-        f"{symbol_of(each.line)}: {each.kind}: {each.says}" for each in mistakes[1:]
-    )
-    return Diagnosis(
-        (f"{symbol}{own}",), (), first.kind, f"{first.says}{where}", tuple(others)[:ALSO]
-    )
-
-
-def _example(reading: Reading, shown: Tried, mistakes: Sequence[Mistake]) -> Example:
-    """Every line with its right numbers, and the gradients as they were received."""
-    problem = shown.problem
-    lines = lines_of(problem, reading.meaning, shown.ran.gradients, mistakes)
-    rows = (
-        Row(symbol_of(line.name), None, "", line.expected, line.value, line.status, line.inferred)
-        for line in lines
-    )
-    slots = reading.layout.slots
-    params = {slots[name].place.name: array for name, array in named(problem.weights).items()}
-    case = Case(params, {"X": problem.x, "y": problem.t}, "the numbers that were tried")
-    return Example(case, None, tuple(rows))

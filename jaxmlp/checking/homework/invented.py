@@ -31,7 +31,7 @@ def invented(
         and Role.WEIGHTS in roles_of(node.value.id)
     ]
     for names, about in ((arguments, "weights as arguments"), (keys, "a dict of weights")):
-        weights = _ordered(dict.fromkeys(each for each in names if _is_weight(each)))
+        weights = _ordered(dict.fromkeys(each for each in names if is_weight(each)))
         biases = _ordered(dict.fromkeys(each for each in names if _is_bias(each)))
         if weights and len(biases) in (0, len(weights)):
             shaped = itertools.product((False, True), ("", "row", "column")[: 3 if biases else 1])
@@ -48,7 +48,8 @@ def _ordered(names: dict[str, None]) -> list[str]:
     return sorted(names, key=lambda name: int(digits[name][-1]) if digits[name] else 0)
 
 
-def _is_weight(name: str) -> bool:
+def is_weight(name: str) -> bool:
+    """Whether an argument of a name may be a weight."""
     return bool(
         re.fullmatch(
             r"w\d*|w_?[a-z]{1,2}\d?|weights?_?\w*\d?|theta_?\d?|beta|syn_?\d|v|u", name, re.I

@@ -52,14 +52,8 @@ def run(
         Exception: whatever the file raises.
         ValueError: if it gives no gradient.
     """
-    np.random.seed(0)  # noqa: NPY002 (which is what homework draws from)
-    x, y = form.given(problem)
-    begun = style.begin(x, y, sizes)
+    begun, caller = started(style, layout, form, sizes, problem)
     values = {name: array.copy() for name, array in named(problem.weights).items()}
-    for name, slot in layout.slots.items():
-        begun.root = slot.place.put(begun.root, slot.written(values[name]).copy())
-    caller = begun.ready()
-    caller.roles |= {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: len(problem.x)}
     with calls_of(str(source.path)) as calls, np.errstate(all="ignore"):
         style.before(caller, goal)
         result = caller.call(goal)
@@ -76,6 +70,21 @@ def run(
     if isinstance(result, (float, np.floating)):
         seen.append(result)
     return Ran(gradients, names, by, seen, goal, calls, rate is not None, unsummed)
+
+
+def started(
+    style: Style, layout: Layout, form: Form, sizes: Sequence[int], problem: Problem
+) -> tuple[Begun, Caller]:
+    """A file that has the weights of a problem, and what calls its functions on that."""
+    np.random.seed(0)  # noqa: NPY002 (which is what homework draws from)
+    x, y = form.given(problem)
+    begun = style.begin(x, y, sizes)
+    values = named(problem.weights)
+    for name, slot in layout.slots.items():
+        begun.root = slot.place.put(begun.root, slot.written(values[name]).copy())
+    caller = begun.ready()
+    caller.roles |= {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: len(problem.x)}
+    return begun, caller
 
 
 def _is_loss(name: str) -> bool:

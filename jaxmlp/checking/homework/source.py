@@ -1,9 +1,14 @@
 """The definitions in somebody's file, a script or a notebook, without what it does with them."""
 
 import ast
+import contextlib
+import inspect
+import io
 import json
+import linecache
+from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from jaxmlp.checking.calls import first_line
@@ -82,6 +87,31 @@ def read(path: Path) -> Source:
     return source._replace(tree=tree)
 
 
+def source_of(cls: type) -> tuple[Source, dict[str, Any]]:
+    """The file or the cell of a notebook in which a class is defined, and the names beside it.
+
+    Raises:
+        ValueError: if it is not at hand.
+    """
+    methods = [each for each in vars(cls).values() if inspect.isfunction(each)]
+    path = Path(methods[0].__code__.co_filename) if methods else Path()
+    lines = linecache.getlines(str(path))
+    if not lines:
+        raise ValueError(
+            f"the code of {cls.__name__} is not at hand: save it in a file, and check that"
+        )
+    text = "".join(lines)
+    named = path if path.is_file() else Path(cls.__name__)  # a cell has only a number
+    return Source(named, tuple(text.splitlines()), ast.parse(text)), {**methods[0].__globals__}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what the code of others prints."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
 def _code_cells(path: Path, text: str) -> list[str]:
     try:
         found = [
@@ -102,13 +132,29 @@ def _without_magic(line: str) -> str:
     return f"{line[: len(line) - len(bare)]}pass" if bare[:1] in ("%", "!", "?") else line
 
 
-def define(source: Source) -> Definitions:
+def load_homework(path: Path) -> ModuleType:
+    """What a .py file or a notebook defines, as a module; nothing else in it is run.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    module = ModuleType(NAME)
+    define(read(path), vars(module))
+    return module
+
+
+def define(source: Source, names: dict[str, Any] | None = None) -> Definitions:
     """Run the imports, functions, classes and assignments of a file, and nothing else.
 
     So neither training nor pictures hold a check up. What fails is left out: a file that is missing
     may be needed by other parts.
+
+    Args:
+        source: the file.
+        names: what it defines is added to these.
     """
-    names: dict[str, Any] = {"__name__": NAME, "__file__": str(source.path)}
+    names = {} if names is None else names
+    names |= {"__name__": NAME, "__file__": str(source.path)}
     skipped = []
     for node in source.tree.body:
         if not _defines(node):

@@ -227,7 +227,17 @@ def _functions(found: Definitions, nodes: Mapping[str, ast.FunctionDef]) -> dict
 
 
 def _made(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> Any:
-    """What a constructor or an initialiser makes; what has a default keeps it, if it is no size."""
+    """What a constructor or an initialiser makes."""
+    given, named = arguments(make, x, y, sizes)
+    return make(*given, **named)
+
+
+def arguments(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> tuple[list[Any], dict[str, Any]]:
+    """What is handed to a constructor; what has a default keeps it, if it is no size.
+
+    Raises:
+        ValueError: if nothing says what one of them is.
+    """
     given: list[Any] = []
     named: dict[str, Any] = {}
     parameters = inspect.signature(make).parameters.values()
@@ -239,7 +249,7 @@ def _made(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> Any:
             named[parameter.name] = value
         else:
             given.append(value)
-    return make(*given, **named)
+    return given, named
 
 
 def _argument(parameter: inspect.Parameter, x: Any, y: Any, sizes: Sequence[int]) -> Any:

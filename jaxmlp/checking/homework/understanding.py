@@ -74,6 +74,28 @@ class Meaning(NamedTuple):
         return lines | backward(*given, problem.t, lines, *how)
 
 
+class Way(NamedTuple):
+    """One way to call a file that gives gradients, whatever they are of.
+
+    Attributes:
+        style: where its weights are.
+        layout: in which arrays.
+        form: of the examples.
+        goal: the function that gives gradients.
+        sizes: with which the file was begun.
+        problem: the numbers that were tried.
+        ran: what it gave.
+    """
+
+    style: Style
+    layout: Layout
+    form: Form
+    goal: str
+    sizes: tuple[int, ...]
+    problem: Problem
+    ran: Ran
+
+
 class Reading(NamedTuple):
     """One way to call a file, and what comes of it.
 
@@ -108,12 +130,14 @@ class Choice(NamedTuple):
         labels: classes, or rows of 0 and 1.
         columns: whether examples are columns.
         layers: how many there are.
+        style: such as class NeuralNetwork.
     """
 
     loss: str | None = None
     labels: str | None = None
     columns: bool | None = None
     layers: int | None = None
+    style: str | None = None
 
     def fits(self, reading: Reading) -> bool:
         """Whether a reading is meant."""
@@ -124,6 +148,7 @@ class Choice(NamedTuple):
         return (
             (self.loss is None or self.loss in losses)
             and self.labels in (None, labels)
+            and self.style in (None, reading.style.about)
             and self.columns in (None, form.inputs == "columns")
             and self.layers in (None, len(reading.layout.weights))
         )
@@ -154,6 +179,16 @@ def _rank(reading: Reading) -> tuple[Any, ...]:
 
 
 def _readings(source: Source, style: Style) -> Iterator[Reading]:
+    """All ways to call a file, with every network and loss that may be meant."""
+    for way in ways(source, style):
+        layout, form, goal, sizes, problem, ran = way[1:]
+        with contextlib.suppress(Exception):  # what looked like weights may be something else
+            for meaning in _meanings(problem, ran):
+                n = len(problem.x)
+                yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
+
+
+def ways(source: Source, style: Style) -> Iterator[Way]:
     """All ways to call a file that give gradients."""
     for sizes, (n, form) in itertools.product(SIZES, FORMS):
         first = drawn(sizes, [True] * (len(sizes) - 1), n, 0)
@@ -161,7 +196,9 @@ def _readings(source: Source, style: Style) -> Iterator[Reading]:
             for goal in goals([*begun.caller.functions]):
                 # whatever homework does with arguments that it was not made for
                 with contextlib.suppress(Exception):
-                    yield from _read(source, style, layout, form, goal, sizes, n)
+                    problem = drawn(layout.sizes, layout.biased, n, 1)
+                    ran = run(source, style, layout, form, goal, sizes, problem)
+                    yield Way(style, layout, form, goal, sizes, problem, ran)
 
 
 def _begun(
@@ -179,17 +216,6 @@ def _begun(
         some = chosen or layouts_of_any_size(arrays)
     for layout in some:
         yield layout, begun
-
-
-def _read(
-    source: Source, style: Style, layout: Layout, form: Form, goal: str, sizes: tuple[int, ...],
-    n: int,
-) -> Iterator[Reading]:  # fmt: skip
-    """What a function gives, with every network and loss that may be meant."""
-    problem = drawn(layout.sizes, layout.biased, n, 1)
-    ran = run(source, style, layout, form, goal, sizes, problem)
-    for meaning in _meanings(problem, ran):
-        yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
 
 
 def _meanings(problem: Problem, ran: Ran) -> Iterator[Meaning]:
