@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from jaxmlp.checking import GradientMismatch, check_gradient, load_homework
+from jaxmlp.checking.grading.autodiff import autodiff_in
 from jaxmlp.checking.homework.check import examine_homework
 from jaxmlp.checking.homework.problems import drawn
 from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network, backward, forward
+from jaxmlp.checking.homework.source import read
 from jaxmlp.checking.homework.template import template
 from jaxmlp.cli import main
 from tests.homework_mistakes import MISTAKES
@@ -335,3 +337,17 @@ def test_a_class_of_a_notebook_is_checked_in_python(monkeypatch):
     report = check_gradient(vars(module)["SmallNet"])
     assert report.passed
     assert report.subject == "SmallNet"
+
+
+def test_a_cell_in_which_nbgrader_tests_is_left_out():
+    """It calls the checker, which no homework may; its marks are as nbgrader 0.9.6 writes them."""
+    text = FIRST.read_text("utf-8")
+    marks = {"grade": True, "solution": False, "locked": True, "grade_id": "check", "points": 3}
+    tests = "from jaxmlp.checking import check_gradient\ncheck_gradient(SmallNet)"
+    cells = [
+        {"cell_type": "code", "metadata": {}, "source": text[: text.index("if __name__")]},
+        {"cell_type": "code", "metadata": {"nbgrader": marks}, "source": tests},
+    ]
+    Path("h.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
+    assert examine_homework(Path("h.ipynb")).passed
+    assert not autodiff_in(read(Path("h.ipynb")))

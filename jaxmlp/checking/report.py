@@ -4,7 +4,7 @@ import functools
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import jax
 import numpy as np
@@ -127,6 +127,10 @@ class Report:
         if self.example is None:
             return self.summary()
         return "\n".join([self.summary(), "", *_aligned(table(self.example)), *self.foot()])
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """In notebooks, the same."""
+        printer.text(str(self))
 
     def summary(self) -> str:
         """The report without the table of lines."""

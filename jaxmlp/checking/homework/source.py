@@ -114,16 +114,19 @@ def quiet() -> Iterator[None]:
 
 def _code_cells(path: Path, text: str) -> list[str]:
     try:
-        found = [
-            "".join(cell["source"])
-            for cell in json.loads(text)["cells"]
-            if cell["cell_type"] == "code"
-        ]
+        cells = [each for each in json.loads(text)["cells"] if each["cell_type"] == "code"]
+        found = ["" if _tests(each) else "".join(each["source"]) for each in cells]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no notebook: {type(error).__name__}") from None
     if not any(each.strip() for each in found):
         raise ValueError(f"{path} is a notebook without code: give one with the functions in it")
     return found
+
+
+def _tests(cell: dict[str, Any]) -> bool:
+    """Whether a cell is the teacher's, in which nbgrader tests the others."""
+    marked = cell.get("metadata", {}).get("nbgrader", {})
+    return bool(marked.get("grade")) and not marked.get("solution")
 
 
 def _without_magic(line: str) -> str:

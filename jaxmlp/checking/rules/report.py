@@ -1,6 +1,7 @@
 """What a check of a rule found, as text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxmlp.checking.rules.findings import Found
 
@@ -43,6 +44,10 @@ class RuleReport:
         met = f"rules met: {', '.join(self.rules)}" if self.rules else "no rule of its own"
         head = f"{mark} {self.subject}: {self.points} points, {met}"
         return "\n".join([head, *(f"  {each}" for each in (*self.findings, *self.remarks))])
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """In notebooks, the same."""
+        printer.text(str(self))
 
 
 class RuleMismatch(AssertionError):  # noqa: N818
