@@ -69,7 +69,7 @@ def targets(name: str) -> list[Target]:
             raise ValueError(f"{name} is a {type(found).__name__}: give a function")
         return [target]
     public = {each.key: each for shown in _shown(module) for each in _public(shown)}
-    rules = {key: each for key, each in _rules(module).items() if key not in public}
+    rules = {key: each for key, each in rules_in(module).items() if key not in public}
     if not public and not rules:
         raise ValueError(f"{where} has no functions to audit: give a module that has some")
     return [*public.values(), *rules.values()]
@@ -142,7 +142,7 @@ def _origin(found: Any) -> str:
     return getattr(found, "__module__", None) or ""
 
 
-def _rules(module: ModuleType) -> dict[Any, Target]:
+def rules_in(module: ModuleType) -> dict[Any, Target]:
     """Every rule that a module, or one inside it, holds by a name."""
     found: dict[int, Target] = {}
     for each in (module, *_inner(module)):
