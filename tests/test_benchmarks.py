@@ -194,3 +194,11 @@ def test_history(benchmarks, tmp_path):
     committed = history.HISTORY.read_text(encoding="utf-8").splitlines()
     keys = {tuple(json.loads(line)) for line in committed}
     assert keys == {("date", "commit", "machine", "jax", "benchmark", "figure", "value")}
+
+
+def test_what_is_timed_of_a_check_can_be_run(benchmarks, tmp_path):
+    timing = benchmarks("check_time")
+    timing.write_homework(tmp_path)
+    code = timing.CALL.format(definition=timing.HOMEWORK, gradient=timing.TWO)
+    assert float(timing.run([sys.executable, "-c", code], tmp_path / "cache")) > 0
+    assert len([*(tmp_path / "many").iterdir()]) == timing.MANY
