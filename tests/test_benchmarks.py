@@ -95,6 +95,7 @@ def test_a_part_that_takes_too_long_is_ended(benchmarks, tmp_path, monkeypatch):
     path = tmp_path / "gpu.json"
     found = gpu.results({"device": "cpu"}, given, path)
     monkeypatch.setitem(gpu.PARTS, "gradients", gpu.Part("gpu_core", 6))
+    monkeypatch.setattr(gpu, "SLOW", 1)
     next(gpu.every_part(found, given, time.monotonic()))
     assert found["failed"][-1]["error"] == "took longer than 6 s"
     assert gpu.run_part("profile", tmp_path / "x", 1.0, given, "cpu") == "no time was left"
