@@ -38,7 +38,7 @@ HOSTILE = {
     ),
     "large.py": (f"{EMPTY}big = np.ones((40000, 40000))\n", {"out of memory"}),
     "exits.py": (f"{EMPTY}import os\nx = os._exit(0)\n", {"crashed"}),
-    "leaves.py": (f"{EMPTY}import sys\nx = sys.exit(0)\n", {"crashed"}),
+    "leaves.py": (f"{EMPTY}import sys\nx = sys.exit(0)\n", {"not understood"}),
     "threads.py": (
         f"{TRAIN_STEP}\nimport threading, time\n"
         "t = threading.Thread(target=time.sleep, args=(60,))\nstarted = t.start()\n",

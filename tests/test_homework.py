@@ -21,6 +21,7 @@ from jaxmlp.checking.homework.reference import HIDDEN, LOSSES, OUTPUTS, Network,
 from jaxmlp.checking.homework.source import read
 from jaxmlp.checking.homework.template import template
 from jaxmlp.cli import main
+from jaxmlp.cli.grading import submissions
 from tests.homework_mistakes import MISTAKES
 
 pytestmark = pytest.mark.usefixtures("as_in_a_shell")
@@ -271,7 +272,7 @@ def test_what_is_not_understood_gets_a_template(capsys):
     """Of a function that no table has; the template is complete, and judges as it is."""
     Path("h.py").write_text(SOFTPLUS, "utf-8")
     assert main(["check", "h.py"]) == 2
-    assert "let jaxmlp check --init h.py write a template that calls it" in capsys.readouterr().err
+    assert "let jaxmlp check --init h.py write a template for it" in capsys.readouterr().err
     assert main(["check", "--init", "h.py"]) == 0
     assert "h_check.py written: complete its lines with TODO (2)" in capsys.readouterr().out
     assert main(["check", "h_check.py"]) == 0
@@ -351,3 +352,133 @@ def test_a_cell_in_which_nbgrader_tests_is_left_out():
     Path("h.ipynb").write_text(json.dumps({"cells": cells}), "utf-8")
     assert examine_homework(Path("h.ipynb")).passed
     assert not autodiff_in(read(Path("h.ipynb")))
+
+
+def written(text, name="h.py"):
+    Path(name).write_text(text, "utf-8")
+    return Path(name)
+
+
+@pytest.mark.parametrize("where", ["self.reg", "LAMBDA", "type(self).reg"])
+@pytest.mark.parametrize("slope", ["0.5 * 2", "2"])
+def test_a_penalty_whose_coefficient_is_no_argument(where, slope):
+    """It is 0 while the file is read, and another number for the slope."""
+    text = f"""
+import numpy as np
+LAMBDA = 0.01
+class Net:
+    reg = 0.01
+    def __init__(self, n_in, n_hidden, n_out):
+        self.reg = 0.01
+        self.W1, self.W2 = np.random.randn(n_in, n_hidden), np.random.randn(n_hidden, n_out)
+    def forward(self, X):
+        self.h = np.tanh(X @ self.W1)
+        return self.h @ self.W2
+    def loss(self, X, y):
+        penalty = 0.5 * {where} * (np.sum(self.W1**2) + np.sum(self.W2**2))
+        return np.sum((self.forward(X) - y) ** 2) / len(X) + penalty
+    def backward(self, X, y):
+        d = 2 * (self.forward(X) - y) / len(X)
+        dW2 = self.h.T @ d + {where} * self.W2
+        dW1 = X.T @ (d @ self.W2.T * (1 - self.h**2)) + {slope} * {where} * self.W1
+        return dW1, dW2
+"""
+    report = examine_homework(written(text.replace("type(self)", "Net")))
+    assert report.passed == (slope != "2"), report
+    if report.passed:
+        assert "penalty: its slope is λ W, as the file's own loss has it" in str(report)
+    else:
+        assert report.diagnosis is not None
+        assert "the penalty's slope is 2 λ W, and not λ W" in report.diagnosis.says
+        assert "dW1 = X.T" in report.diagnosis.says
+
+
+NET = """
+import sys
+import numpy as np
+class Base:
+    def __init__(self, n_in, n_hidden, n_out):
+        self.W1, self.W2 = np.random.randn(n_in, n_hidden), np.random.randn(n_hidden, n_out)
+    def __call__(self, X):
+        self.h = np.tanh(X @ self.W1)
+        return self.h @ self.W2
+class Net(Base):
+    def backward(self, X, y):
+        d = 2 * (self(X) - y) / len(X)
+        return X.T @ (d @ self.W2.T * (1 - self.h**2)), self.h.T @ d
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NET,
+        NET + "options = sys.exit(2)\n",
+        NET + "trained = [Net(4, 5, 3).train(10**9) for _ in range(10**9)]\n",
+        NET.replace("import sys", "from helper import tanh").replace("np.tanh", "tanh"),
+        re.sub("n_(in|hidden|out)", r"of_\1", NET).replace("of_", "nr"),
+        NET.replace("class Base:", "class Base:\n    __slots__ = ('W1', 'W2', 'h')").replace(
+            "class Net(Base):", "class Net(Base):\n    __slots__ = ()"
+        ),
+    ],
+)  # fmt: skip
+def test_styles_of_one_class(text):
+    """Inherited, with a program that ends, a training, a helper beside, sizes by order, slots."""
+    written("import numpy as np\n\ndef tanh(x):\n    return np.tanh(x)\n", "helper.py")
+    report = examine_homework(written(text))
+    assert report.passed, report
+    assert "class Net, weights W1 W2" in str(report)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["np.dot?"], ["%%bash\nfor f in *; do echo $f; done"], ["files = !ls"],
+        ["%matplotlib inline"],
+        ["%%writefile a.txt\nsome text"], ["!pip install \\\n    numpy"], ["%%time\nx = 1"],
+        ["x = (7\n     % 3)"], ["%%html\n<b>"],
+    ],
+)  # fmt: skip
+def test_what_only_notebooks_understand_is_left_out(cells):
+    every = [{"cell_type": "code", "source": each} for each in (*cells, NET)]
+    path = written(json.dumps({"cells": every}), "h.ipynb")
+    assert examine_homework(path).passed
+    assert len(read(path).lines) == sum(len(each["source"].splitlines()) for each in every)
+
+
+def test_a_template_has_all_that_has_a_gradient():
+    """A scale of the hidden layer, whose gradient has its name; what has none is named."""
+    text = NET.replace("        self.W1, self.W2 =", "        self.mean = np.zeros(3)\n        "
+                       "self.scale = np.ones(n_hidden)\n        self.W1, self.W2 =")  # fmt: skip
+    text = text.replace("np.tanh(X @ self.W1)", "np.sinh(X @ self.W1) * self.scale")
+    text = text.replace(
+        "        return X.T @", "        self.dscale = 0 * self.scale\n        return X.T @"
+    )
+    made = template(written(text))
+    assert "'scale': made.dscale," in made
+    assert "'scale': (5,)}  # without mean" in made
+
+
+def test_weights_without_influence_are_no_weights():
+    """`fit` makes its own: a template that sets others before would be judged by these."""
+    text = NET.replace("    def backward(self, X, y):\n", """
+    def fit(self, X, y):
+        self.W1, self.W2 = np.ones((4, 5)), np.ones((5, 3))
+    def slope(self, X, y):
+""")  # fmt: skip
+    assert "'W1': ...,  # TODO: the gradient by W1" in template(written(text))
+
+
+def test_the_methods_that_a_class_has_now_are_checked():
+    net = load_homework(written(NET)).Net
+    assert check_gradient(net).passed
+    net.backward = lambda *_: None
+    with pytest.raises(ValueError, match=r"Net\.backward was replaced after the class was made"):
+        check_gradient(net)
+
+
+def test_templates_are_no_submissions():
+    Path("class").mkdir()
+    shutil.copy(FIRST, "class/h.py")
+    assert main(["check", "--init", "class/h.py"]) == 0
+    assert submissions(["class"]) == [Path("class/h.py")]

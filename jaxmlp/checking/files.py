@@ -84,8 +84,9 @@ def _asked(target: str, time_limit: float, settings: dict[str, Any] | None) -> d
         command = [sys.executable, *module, json.dumps(job), str(answer)]
         try:
             ended = subprocess.run(
-                command, timeout=time_limit + GRACE, check=False, env=_with_cache()
-            )
+                command, timeout=time_limit + GRACE, check=False, env=_with_cache(),
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise ValueError(f"{target}: stopped after {time_limit:g} s (--time-limit)") from None
         if not answer.is_file():

@@ -54,6 +54,8 @@ def _unfit(name: str, leaf: Any, param: Any) -> Finding | None:
     except Exception as error:
         says = f"{name} is a {type(leaf).__name__} that NumPy cannot read: {first_line(error)}"
         return Finding("wrong type", says)
+    if leaf is ...:
+        return Finding("wrong type", f"{name} is still `...`: complete the line that gives it")
     if array.dtype == object:
         what = "an array of objects" if np.ndim(leaf) else f"of type {type(leaf).__name__}"
         return Finding("wrong type", f"{name} is {what}, where an array of numbers belongs")

@@ -42,7 +42,10 @@ def submissions(targets: Sequence[str]) -> list[Path]:
             raise ValueError(f"{each}: no such file or folder: give .py files, notebooks, folders")
     if not found:
         raise ValueError(f"{', '.join(targets)}: no .py file or notebook is in there")
-    return list(dict.fromkeys(found))
+    templates = {
+        each.with_name(f"{each.stem}_check.py") for each in found
+    }  # of jaxmlp check --init
+    return [each for each in dict.fromkeys(found) if each not in templates]
 
 
 class Files(NamedTuple):

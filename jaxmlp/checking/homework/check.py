@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,13 +93,12 @@ def examine_class(cls: type) -> Report:
     """
     with quiet():
         start = time.perf_counter()
-        source, beside = source_of(cls)
-        found = define(source, beside)
+        source, found = source_of(cls)
         return _examined(source, found, Choice(style=f"class {cls.__name__}"), start).report
 
 
 def _examined(source: Source, found: Definitions, choice: Choice, start: float) -> Understood:
-    path = source.path
+    path = source.title or source.path
     readings = understand(source, found, choice)
     if not readings and (others := understand(source, found)):
         raise ValueError(
@@ -123,7 +123,7 @@ def _examined(source: Source, found: Definitions, choice: Choice, start: float) 
         diagnosis = diagnosis_of(source, reading, shown, wrong, mistakes)
         example = example_of(reading, *_smallest(source, reading, shown, mistakes))
     report = Report(
-        path.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
+        source.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
     )  # fmt: skip
     return Understood(source, reading, report, text)
@@ -132,7 +132,8 @@ def _examined(source: Source, found: Definitions, choice: Choice, start: float) 
 def _why(source: Source, found: Definitions) -> str:
     """Why a file has no reading, and what to do."""
     names = [name.rpartition(".")[2] for name in nodes_of(source.tree)]
-    start = f"; or let jaxmlp check --init {source.path} write a template that calls it"
+    path = shlex.quote(str(source.path))
+    start = "" if source.title else f"; or let jaxmlp check --init {path} write a template for it"
     if not goals(names):
         return (
             "no function in it is called backward, gradients, train or the like: put the forward "

@@ -32,7 +32,7 @@ def invented(
     ]
     for names, about in ((arguments, "weights as arguments"), (keys, "a dict of weights")):
         weights = _ordered(dict.fromkeys(each for each in names if is_weight(each)))
-        biases = _ordered(dict.fromkeys(each for each in names if _is_bias(each)))
+        biases = _ordered(dict.fromkeys(each for each in names if is_bias(each)))
         if weights and len(biases) in (0, len(weights)):
             shaped = itertools.product((False, True), ("", "row", "column")[: 3 if biases else 1])
             one = [(False, VECTOR)] * (len(weights) == 1)
@@ -57,7 +57,8 @@ def is_weight(name: str) -> bool:
     ) and not (NO_WEIGHT.match(name))
 
 
-def _is_bias(name: str) -> bool:
+def is_bias(name: str) -> bool:
+    """Whether an argument of a name may be a bias."""
     return bool(
         re.fullmatch(r"b\d+|b_?[a-z]{1,2}\d?|bias_?\w*\d?|b", name, re.I)
     ) and not re.search("batch", name)

@@ -40,27 +40,30 @@ ROLES = {
         | (n|num|no|number|dim)(of)?(inputs?|in|x|features?|feats?) | d | din | ni | i
     """,
     Role.N_HIDDEN: r"""
-        (n|num|no|number|dim)?(of)?(hidden|hid)(size|dims?|nodes?|units?|neurons?|layers?|
+        (n|num|no|number|dim)?(of)?(hidden|hid)(size|dims?|nodes?|units?|neurons?|layers?|features?|
         layersize|n|num|count|\d)?
         | (n|num|anzahl|nb)?(ocultas?|verdeckte?|cachees?) | ncaches? | nh\d | width
         | (n|num|no|number|dim)(of)?(hiddens?|hid|h|units) | hdim | nnhdim | h | dh | hiddens?
     """,
     Role.N_OUT: r"""
         (n|num|no|number|dim)?(of)?(outputs?|out|classes|y|labels?)(size|dims?|nodes?|units?|
-        neurons?|layer|layersize|n|num|count) | (n|num|anzahl|nb)?(salidas?|ausgaben?|sorties?)
+        neurons?|layer|layersize|n|num|count|features?)
+        | (n|num|anzahl|nb)?(salidas?|ausgaben?|sorties?)
         | (n|num|no|number|dim)(of)?(outputs?|out|classes|class|y|c|labels) | c | k | dout |
         no
     """,
     Role.INPUTS: r"""
         x | xs | inputs? | inputdata | inputslist | inputlist | features? | data | xtrain |
         xbatch | xdata | trainx | batchx | trainingx | a0 | h0 | l0 | images? | xb |
-        trainingdata | traininginputs | inputvector | sample | example | x0 | xi
+        trainingdata | traininginputs | inputvector | sample | example | x0 | xi |
+        eingaben? | entradas? | entrees?
     """,
     Role.LABELS: r"""
         y | ys | ts? | targets? | targetdata | targetslist | targetlist | labels? | ytrue |
         ytrain | ybatch | ydata | trainy | batchy | trainingy | yonehot | onehoty? | truth |
         groundtruth | expected | answers? | d | yb | desired | trainingoutputs |
-        trainingtargets | targetvector | ti | yi | classes
+        trainingtargets | targetvector | ti | yi | classes | ziele? | zielwerte | salidas? |
+        objetivos? | cibles?
     """,
     Role.WEIGHTS: r"""
         params? | parameters? | weights? | ws | theta | model | net | network | wts | p | w |
@@ -110,22 +113,28 @@ GOALS = (
     r"(loss|cost|value|objective).*grad|grad.*(loss|cost|value|objective)",
     r"back|bprop|grad|^(gr|bw|bp)$|nabla|compute_d|^propagate$|derivatives|retropropag|rueckwaerts|rétropropag",
     r"train_?(step|batch|on_batch|one)|^step$|one_?step|gradient_?descent|sgd|lernschritt|learn_one",
-    r"update|^fit$|^train$|^learn|train_|optimi[sz]e|^loss$|cost$|cost_?func|loss_?func|entren|lernen|mise_?a_?jour|entrain",
+    r"update|^fit$|^train$|^learn|train_|optimi[sz]e|^loss$|cost$|cost_?func|loss_?func|entren|lernen|trainier|mise_?a_?jour|entrain",
 )
 UPDATE = r"step|updat|train|fit|learn|descent|sgd|optimi[sz]|lern|entren|entrain|mise_?a_?jour"
 # what has such a name, but gives no gradient of a network
 NO_GOAL = (
-    r"check|numeric|approx|relu|sigmoid|softmax|tanh|activation|act_|deriv|prime|zero_grad|plot"
+    r"check|numeric|approx|elu|softplus|swish|silu|sigmoid|softmax|tanh|activation|act_|deriv|prime|zero_grad|plot"
     r"|linear_|layer_"
 )
 FORWARD = (
-    r"forward|feed|^(fw|fwd|ff|fp)$|^predict|fprop|propagate|^run$|^call$|inference|hypothesis|^output$|evaluate"
-    r"|propag|vorwaerts|calcul"
+    r"forward|feed|^__call__$|^(fw|fwd|ff|fp)$|^predict|fprop|propagate|^run$|^call$|inference|hypothesis|^output$|evaluate"
+    r"|propag|vorwaerts|abfrag|calcul"
 )
 INITIAL = r"^mk|inici|creer|erzeug|init|create|make|build|random|new_|setup|get_params|weights"
 LOSS = r"perdida|fehler|verlust|cout|loss|cost|objective|error|entropy|mse|criterion|nll|^err"
 GRADIENT = re.compile(r"^_?(d|grad|g|delta|nabla|partial)_?(?=.)|(grad|_g|gradient|_d)$", re.I)
 NO_WEIGHT = re.compile(r"^_*(d[a-z_]|grad|delta|nabla|v[d_]|vel|m[d_]|mom|cache|prev|old)", re.I)
+
+
+def is_penalty(name: str) -> bool:
+    """Whether an attribute or a global name is the coefficient of a penalty on the weights."""
+    # what is called decay alone may belong to an optimizer
+    return roles_of(name)[:1] == [Role.PENALTY] and plain(name) != "decay"
 
 
 def literals() -> dict[Role, Any]:

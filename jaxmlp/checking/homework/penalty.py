@@ -4,6 +4,7 @@ A reading is found with λ = 0. What the gradients and the loss change by with a
 penalty's: a·λ Σ W² in the loss has the slope 2a·λ W.
 """
 
+import ast
 import itertools
 import math
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.calling import Assigned, Assignments
-from jaxmlp.checking.homework.names import STRENGTH, Role, roles_of
+from jaxmlp.checking.homework.names import STRENGTH, Role, is_penalty, roles_of
 from jaxmlp.checking.homework.problems import CLOSE, alike, close, named
 from jaxmlp.checking.homework.running import Ran, run
 from jaxmlp.checking.homework.source import Source, nodes_of
@@ -41,8 +42,8 @@ class Penalty(NamedTuple):
 
 
 def penalty_of(source: Source, reading: Reading) -> Penalty | None:
-    """What is to be said of a penalty; None if no function takes its coefficient."""
-    if not _is_taken(source):
+    """What is to be said of a penalty; None if there is no coefficient."""
+    if not _is_there(source):
         return None
     try:
         ran, assigned = _with(source, reading, LARGE)
@@ -75,11 +76,17 @@ def penalty_of(source: Source, reading: Reading) -> Penalty | None:
     return Penalty(says, wrong, at) if by_loss else Penalty(f"{says}; no loss says what is meant")
 
 
-def _is_taken(source: Source) -> bool:
-    """Whether some function takes the coefficient of a penalty on the weights."""
+def _is_there(source: Source) -> bool:
+    """Whether there is a coefficient of a penalty: an argument, an attribute or a global name."""
     arguments = [node.args for node in nodes_of(source.tree).values()]
     taken = [each.arg for a in arguments for each in (*a.args, *a.kwonlyargs)]
-    return any(roles_of(name)[:1] == [Role.PENALTY] for name in taken)
+    assigned = [
+        each.id if isinstance(each, ast.Name) else each.attr
+        for each in ast.walk(source.tree)
+        if isinstance(each, (ast.Name, ast.Attribute)) and isinstance(each.ctx, ast.Store)
+    ]
+    by_name = any(roles_of(name)[:1] == [Role.PENALTY] for name in taken)
+    return by_name or any(map(is_penalty, assigned))
 
 
 def _with(source: Source, reading: Reading, strength: float) -> tuple[Ran, list[Assigned]]:

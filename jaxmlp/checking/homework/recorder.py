@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.checking.homework.calling import Caller
+from jaxmlp.checking.homework.names import plain, stem
 from jaxmlp.checking.homework.problems import close
 from jaxmlp.checking.homework.source import returned_names
-from jaxmlp.checking.homework.weights import arrays_in
+from jaxmlp.checking.homework.weights import Place, arrays_in, last_name
 
 TAKEN = ("X", "y", "params", "batch", "made", "np", "self", "")  # which no result is called
 
@@ -84,6 +85,16 @@ class Recorder:
                     return text
         held = isinstance(value, np.ndarray)
         return self.text_of_array(value, same=True) if held else literal(value)
+
+    def gradient_of(self, name: str, shape: tuple[int, ...]) -> str:
+        """Where a gradient by what has a name may be, by its own name; empty if nowhere."""
+        for called, known in reversed(self.known):
+            for place, array in arrays_in(known):
+                own = last_name(place) or called
+                alike = stem(own) == plain(last_name(Place((name,)))) and array.shape == shape
+                if alike and own != name:
+                    return f"{called}{place.after}"
+        return ""
 
     def text_of_array(self, array: Any, same: bool = False) -> str:
         """Where an array is: the very one, or one with the same numbers."""

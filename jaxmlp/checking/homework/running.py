@@ -1,5 +1,6 @@
 """Running a file on a problem: its gradients, and all that its functions held on the way."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +9,16 @@ import numpy as np
 
 from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.calling import Call, Caller, calls_of
-from jaxmlp.checking.homework.names import GRADIENT, LOSS, UPDATE, Role, plain, stem
+from jaxmlp.checking.homework.names import (
+    GRADIENT,
+    LOSS,
+    STRENGTH,
+    UPDATE,
+    Role,
+    is_penalty,
+    plain,
+    stem,
+)
 from jaxmlp.checking.homework.problems import Form, Problem, named
 from jaxmlp.checking.homework.source import Source
 from jaxmlp.checking.homework.styles import Begun, Style
@@ -82,9 +92,28 @@ def started(
     values = named(problem.weights)
     for name, slot in layout.slots.items():
         begun.root = slot.place.put(begun.root, slot.written(values[name]).copy())
+    _set_penalty(begun)
     caller = begun.ready()
     caller.roles |= {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: len(problem.x)}
     return begun, caller
+
+
+def _set_penalty(begun: Begun) -> None:
+    """Give the coefficients of penalties that are attributes or global names the value of now."""
+    for owner in (begun.root, *type(begun.root).__mro__):
+        for name, value in [*getattr(owner, "__dict__", {}).items()]:
+            if is_penalty(name) and _is_number(value):
+                with contextlib.suppress(AttributeError):  # which may not be changed
+                    setattr(owner, name, STRENGTH.get())
+    functions = (getattr(each, "__func__", each) for each in begun.caller.every.values())
+    for names in {id(f.__globals__): f.__globals__ for f in functions}.values():
+        for name in [name for name, value in names.items() if _is_number(value)]:
+            if is_penalty(name):
+                names[name] = STRENGTH.get()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_loss(name: str) -> bool:

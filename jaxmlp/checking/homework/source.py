@@ -6,6 +6,8 @@ import inspect
 import io
 import json
 import linecache
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -13,6 +15,10 @@ from typing import Any, NamedTuple
 
 from jaxmlp.checking.calls import first_line
 
+TRAINS = re.compile(r"^(fit|learn|run|main)|train(?!.*split)|gradient_?descent", re.I)
+TIMES = re.compile(r"%%(time|timeit|capture|prun)\b")  # whose cells are Python
+MAGIC = re.compile(r"\s*([%!?]|[\w.]+\?\??\s*$)")  # a command, or a question such as np.dot?
+ASSIGNED = re.compile(r"(\s*\w+\s*=\s*)[!%]")  # what a command gives
 NAME = "homework"  # of the module in which a file's definitions are run
 
 
@@ -24,18 +30,25 @@ class Source(NamedTuple):
         lines: its text; of a notebook, the lines of all code cells, one cell after another.
         tree: of the text.
         cells: of a notebook, the line before each cell's first one.
+        title: what it is called, if not by its path.
     """
 
     path: Path
     lines: tuple[str, ...]
     tree: ast.Module
     cells: tuple[int, ...] = ()
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.title or self.path.name
 
     def where(self, line: int) -> str:
         """Such as homework.py line 12, or homework.ipynb cell 3 line 4; cells count from 1."""
         before = [start for start in self.cells if start < line]
         cell = f" cell {len(before)}" if before else ""
-        return f"{self.path.name}{cell} line {line - (before[-1] if before else 0)}"
+        return f"{self.name}{cell} line {line - (before[-1] if before else 0)}"
 
     def text(self, line: int) -> str:
         """A line, without what is around it."""
@@ -71,7 +84,7 @@ def read(path: Path) -> Source:
         lines = []
         for cell in _code_cells(path, text):
             cells.append(len(lines))
-            lines += [_without_magic(line) for line in cell.splitlines()]
+            lines += _without_magic(cell)
     else:
         lines = text.splitlines()
     source = Source(path, tuple(lines), ast.Module([], []), tuple(cells))
@@ -87,22 +100,39 @@ def read(path: Path) -> Source:
     return source._replace(tree=tree)
 
 
-def source_of(cls: type) -> tuple[Source, dict[str, Any]]:
+def source_of(cls: type) -> tuple[Source, Definitions]:
     """The file or the cell of a notebook in which a class is defined, and the names beside it.
 
     Raises:
-        ValueError: if it is not at hand.
+        ValueError: if its code is not at hand, or some of it is elsewhere.
     """
-    methods = [each for each in vars(cls).values() if inspect.isfunction(each)]
-    path = Path(methods[0].__code__.co_filename) if methods else Path()
-    lines = linecache.getlines(str(path))
-    if not lines:
+    methods = [
+        inspect.unwrap(each)
+        for base in (cls, *cls.__mro__)
+        for each in vars(base).values()
+        if inspect.isfunction(each)
+    ]
+    for path in dict.fromkeys(Path(each.__code__.co_filename) for each in methods):
+        linecache.checkcache(str(path))
+        text = "".join(linecache.getlines(str(path)))
+        tree = ast.parse(text)
+        node = next((n for n in ast.walk(tree) if getattr(n, "name", "") == cls.__name__), None)
+        if isinstance(node, ast.ClassDef):
+            break
+    else:
         raise ValueError(
             f"the code of {cls.__name__} is not at hand: save it in a file, and check that"
         )
-    text = "".join(lines)
-    named = path if path.is_file() else Path(cls.__name__)  # a cell has only a number
-    return Source(named, tuple(text.splitlines()), ast.parse(text)), {**methods[0].__globals__}
+    for name in functions_in(node):
+        code = getattr(inspect.unwrap(vars(cls).get(name, len)), "__code__", None)
+        inside = code and node.lineno <= code.co_firstlineno <= (node.end_lineno or 0)
+        if code and not (inside and code.co_filename == str(path)):
+            raise ValueError(
+                f"{cls.__name__}.{name} was replaced after the class was made: define it there"
+            )
+    title = "" if path.is_file() else cls.__name__  # a cell has only a number
+    source = Source(path, tuple(text.splitlines()), tree, title=title)
+    return source, Definitions({**methods[0].__globals__, cls.__name__: cls}, ())
 
 
 @contextlib.contextmanager
@@ -129,10 +159,34 @@ def _tests(cell: dict[str, Any]) -> bool:
     return bool(marked.get("grade")) and not marked.get("solution")
 
 
-def _without_magic(line: str) -> str:
-    """A line of a cell; a command to the notebook or to the shell becomes `pass`."""
-    bare = line.lstrip()
-    return f"{line[: len(line) - len(bare)]}pass" if bare[:1] in ("%", "!", "?") else line
+def _without_magic(cell: str) -> list[str]:
+    """The lines of a cell; commands to the notebook or to the shell become `pass`."""
+    lines = cell.splitlines()
+    if _is_python(cell):
+        return lines
+    if cell.lstrip().startswith("%%") and not TIMES.match(cell.lstrip()):
+        return ["pass"] * len(lines)  # the whole of it is another language, or a file
+    found, goes_on = [], False
+    for line in lines:
+        given = ASSIGNED.match(line)
+        if goes_on:
+            found.append("")
+        elif given:
+            found.append(f"{given[1]}None")
+        elif MAGIC.match(line):
+            found.append(f"{line[: len(line) - len(line.lstrip())]}pass")
+        else:
+            found.append(line)
+        goes_on = found[-1] != line and line.endswith("\\")
+    return found
+
+
+def _is_python(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def load_homework(path: Path) -> ModuleType:
@@ -157,6 +211,9 @@ def define(source: Source, names: dict[str, Any] | None = None) -> Definitions:
         names: what it defines is added to these.
     """
     names = {} if names is None else names
+    beside = str(source.path.parent.resolve())
+    if beside not in sys.path:  # last, so that nothing there replaces what is installed
+        sys.path.append(beside)
     names |= {"__name__": NAME, "__file__": str(source.path)}
     skipped = []
     for node in source.tree.body:
@@ -165,7 +222,7 @@ def define(source: Source, names: dict[str, Any] | None = None) -> Definitions:
         code = compile(ast.Module([node], []), str(source.path), "exec")
         try:
             _run(code, names)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             says = f"{type(error).__name__}: {first_line(error)}"
             skipped.append(f"{source.where(node.lineno)} cannot be run: {says}")
     return Definitions(names, tuple(skipped))
@@ -177,8 +234,11 @@ def _run(code: CodeType, names: dict[str, Any]) -> None:
 
 def _defines(node: ast.stmt) -> bool:
     """Whether a statement of a file defines something."""
-    imports, assigns = (ast.Import, ast.ImportFrom, ast.Try), (ast.Assign, ast.AnnAssign)
-    return isinstance(node, (*imports, *assigns, ast.FunctionDef, ast.ClassDef))
+    imports = (ast.Import, ast.ImportFrom, ast.Try)
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        calls = (ast.unparse(each.func) for each in ast.walk(node) if isinstance(each, ast.Call))
+        return not any(TRAINS.search(each.rpartition(".")[2]) for each in calls)
+    return isinstance(node, (*imports, ast.FunctionDef, ast.ClassDef))
 
 
 def returned_names(function: ast.FunctionDef) -> list[str]:
@@ -205,6 +265,16 @@ def functions_in(tree: ast.AST) -> dict[str, ast.FunctionDef]:
     """The functions of a file or class, by name."""
     body = getattr(tree, "body", [])
     return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def methods_in(tree: ast.Module, node: ast.ClassDef) -> dict[str, ast.FunctionDef]:
+    """The methods of a class, those that it inherits from others in its file included."""
+    found: dict[str, ast.FunctionDef] = {}
+    bases = {each.id for each in node.bases if isinstance(each, ast.Name)}
+    for each in tree.body:
+        if isinstance(each, ast.ClassDef) and each.name in bases and each is not node:
+            found |= methods_in(tree, each)
+    return found | functions_in(node)
 
 
 def nodes_of(tree: ast.AST, before: str = "") -> dict[str, ast.FunctionDef]:

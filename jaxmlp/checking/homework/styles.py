@@ -20,7 +20,13 @@ from jaxmlp.checking.homework.names import (
     plain,
     roles_of,
 )
-from jaxmlp.checking.homework.source import NAME, Definitions, Source, functions_in, returned_names
+from jaxmlp.checking.homework.source import (
+    Definitions,
+    Source,
+    functions_in,
+    methods_in,
+    returned_names,
+)
 from jaxmlp.checking.homework.weights import Layout, arrays_in
 
 
@@ -92,7 +98,7 @@ class ObjectStyle(Style):
     def __init__(self, source: Source, found: Definitions, node: ast.ClassDef) -> None:
         """Get ready."""
         self.cls = found.names[node.name]
-        self.nodes = functions_in(source.tree) | functions_in(node)
+        self.nodes = functions_in(source.tree) | methods_in(source.tree, node)
         self.helpers = _functions(found, functions_in(source.tree))
         self.about = f"class {node.name}"
 
@@ -102,7 +108,7 @@ class ObjectStyle(Style):
         methods = {
             name: value
             for name, value in inspect.getmembers(made, inspect.ismethod)
-            if name in self.nodes and not name.startswith("__")
+            if name in self.nodes and (name == "__call__" or not name.startswith("__"))
         }
         known = {Role.INPUTS: x, Role.LABELS: y, Role.COUNT: np.size(y)}
         caller = Caller(methods, self.nodes, {}, known)
@@ -145,7 +151,7 @@ class FunctionStyle(Style):
 def styles(source: Source, found: Definitions) -> Iterator[Style]:
     """Every way in which the weights may be held, the likeliest first."""
     for node in source.tree.body:
-        if not isinstance(node, ast.ClassDef) or not goals([*functions_in(node)]):
+        if not isinstance(node, ast.ClassDef) or not goals([*methods_in(source.tree, node)]):
             continue
         if inspect.isclass(found.names.get(node.name)):
             yield ObjectStyle(source, found, node)
@@ -222,7 +228,9 @@ def _functions(found: Definitions, nodes: Mapping[str, ast.FunctionDef]) -> dict
     return {
         name: value
         for name, value in found.names.items()
-        if inspect.isfunction(value) and value.__module__ == NAME and name in nodes
+        if inspect.isfunction(value)
+        and value.__module__ == found.names["__name__"]
+        and name in nodes
     }
 
 
@@ -241,10 +249,18 @@ def arguments(make: Any, x: Any, y: Any, sizes: Sequence[int]) -> tuple[list[Any
     given: list[Any] = []
     named: dict[str, Any] = {}
     parameters = inspect.signature(make).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty]
+    # three numbers whose names say nothing are those of inputs, hidden units and outputs
+    by_order = dict(zip(needed, sizes, strict=True)) if len(needed) == len(sizes) else {}
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        value = _argument(parameter, x, y, sizes)
+        try:
+            value = _argument(parameter, x, y, sizes)
+        except ValueError:
+            if parameter.name not in by_order:
+                raise
+            value = by_order[parameter.name]
         if parameter.kind is parameter.KEYWORD_ONLY:
             named[parameter.name] = value
         else:

@@ -1,5 +1,6 @@
 """Where homework keeps its weights: in attributes, dicts, lists, arguments or global names."""
 
+import inspect
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -51,12 +52,14 @@ class Place(NamedTuple):
             return value
         step, rest = self.steps[0], Place(self.steps[1:])
         inner = rest.put(Place(self.steps[:1]).of(root), value)
+        if hasattr(root, "_fields") and _is_attribute(step):
+            return root._replace(**{step[1:]: inner})
         if _is_attribute(step):
             setattr(root, step[1:], inner)
         elif isinstance(root, tuple):
             changed = [*root]
             changed[step] = inner
-            return type(root)(*changed) if hasattr(root, "_fields") else tuple(changed)
+            return tuple(changed)
         else:
             root[step] = inner
         return root
@@ -180,6 +183,11 @@ def arrays_in(root: Any) -> Iterator[tuple[Place, Array]]:
     yield from _arrays(root, (), set())
 
 
+def _is_code(value: Any) -> bool:
+    """Whether it is a class or a function; an object that can be called may hold weights."""
+    return isinstance(value, type) or inspect.isroutine(value)
+
+
 def _arrays(root: Any, steps: tuple[Any, ...], seen: set[int]) -> Iterator[tuple[Place, Array]]:
     if isinstance(root, np.ndarray):
         if root.dtype.kind in "fiu" and root.ndim <= 2:
@@ -188,7 +196,7 @@ def _arrays(root: Any, steps: tuple[Any, ...], seen: set[int]) -> Iterator[tuple
     if isinstance(root, np.floating):
         yield Place(steps), np.asarray(root)
         return
-    if isinstance(root, PLAIN) or callable(root) or len(steps) >= DEEPEST or id(root) in seen:
+    if _is_code(root) or isinstance(root, PLAIN) or len(steps) >= DEEPEST or id(root) in seen:
         return
     seen.add(id(root))
     if isinstance(root, dict):
@@ -200,7 +208,8 @@ def _arrays(root: Any, steps: tuple[Any, ...], seen: set[int]) -> Iterator[tuple
     elif hasattr(root, "__dict__"):
         inner = [(f".{name}", value) for name, value in vars(root).items()]
     else:
-        return
+        slots = (name for base in type(root).__mro__ for name in vars(base).get("__slots__", ()))
+        inner = [(f".{name}", getattr(root, name, None)) for name in slots]
     for step, value in inner:
         yield from _arrays(value, (*steps, step), seen)
 

@@ -133,7 +133,7 @@ class Derivative(Witnesses):
         if not np.array_equal(*values, equal_nan=True):
             raise ValueError(
                 f"it is {values[0]:.6g} when it is called, and {values[1]:.6g} when it is called "
-                "again: draw random numbers by a key in the batch"
+                "again: draw random numbers by a key in the batch, or set NumPy's seed first"
             )
 
     def _weighed(self, params: Any, batch: Any, dtype: str) -> list[Estimate]:
