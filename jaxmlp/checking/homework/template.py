@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.checking.homework.constructing import arguments
 from jaxmlp.checking.homework.invented import invented, is_bias, is_weight
 from jaxmlp.checking.homework.names import LOSS, Role
 from jaxmlp.checking.homework.problems import MANY, close, drawn, named
@@ -20,7 +21,6 @@ from jaxmlp.checking.homework.styles import (
     GlobalStyle,
     ObjectStyle,
     Style,
-    arguments,
     styles,
 )
 from jaxmlp.checking.homework.understanding import SIZES, Way, ways
