@@ -482,3 +482,10 @@ def test_templates_are_no_submissions():
     shutil.copy(FIRST, "class/h.py")
     assert main(["check", "--init", "class/h.py"]) == 0
     assert submissions(["class"]) == [Path("class/h.py")]
+
+
+def test_classes_that_are_bases_of_each_other():
+    """Which Python refuses, and which would otherwise have no end."""
+    text = NET.replace("class Base:", "class Base(Net):") + "class Net(Base):\n    pass\n"
+    with pytest.raises(ValueError, match="not understood"):
+        examine_homework(written(text))

@@ -115,7 +115,7 @@ def source_of(cls: type) -> tuple[Source, Definitions]:
     for path in dict.fromkeys(Path(each.__code__.co_filename) for each in methods):
         linecache.checkcache(str(path))
         text = "".join(linecache.getlines(str(path)))
-        tree = ast.parse(text)
+        tree = ast.parse(text if _is_python(text) else "")
         node = next((n for n in ast.walk(tree) if getattr(n, "name", "") == cls.__name__), None)
         if isinstance(node, ast.ClassDef):
             break
@@ -272,7 +272,9 @@ def methods_in(tree: ast.Module, node: ast.ClassDef) -> dict[str, ast.FunctionDe
     found: dict[str, ast.FunctionDef] = {}
     bases = {each.id for each in node.bases if isinstance(each, ast.Name)}
     for each in tree.body:
-        if isinstance(each, ast.ClassDef) and each.name in bases and each is not node:
+        if each is node:
+            break  # a base comes before it, or there would be no end
+        if isinstance(each, ast.ClassDef) and each.name in bases:
             found |= methods_in(tree, each)
     return found | functions_in(node)
 
