@@ -489,3 +489,19 @@ def test_classes_that_are_bases_of_each_other():
     text = NET.replace("class Base:", "class Base(Net):") + "class Net(Base):\n    pass\n"
     with pytest.raises(ValueError, match="not understood"):
         examine_homework(written(text))
+
+
+@pytest.mark.parametrize("sign", ["-", "+"])
+def test_a_step_up_the_loss_is_said(sign):
+    """Though the gradients are right, which is what is checked first."""
+    step = f"""
+    def update(self, dW1, dW2, lr=0.1):
+        self.W1 = self.W1 {sign} lr * dW1
+        self.W2 = self.W2 {sign} lr * dW2
+"""
+    text = NET.replace("        return X.T @ (d @ self.W2.T * (1 - self.h**2)), self.h.T @ d\n",
+                       "        dW1, dW2 = X.T @ (d @ self.W2.T * (1 - self.h**2)), self.h.T @ d\n"
+                       "        return dW1, dW2\n")  # fmt: skip
+    report = examine_homework(written(text + step))
+    assert report.passed == (sign == "-"), report
+    assert ("update moves the weights up the loss" in str(report)) == (sign == "+")

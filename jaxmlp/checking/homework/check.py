@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -21,16 +22,17 @@ from jaxmlp.checking.homework.diagnosis import (
     worst,
 )
 from jaxmlp.checking.homework.mistakes import Mistake, explained
-from jaxmlp.checking.homework.names import goals
+from jaxmlp.checking.homework.names import UPDATE, goals
 from jaxmlp.checking.homework.penalty import penalty_of
 from jaxmlp.checking.homework.problems import (
     MANY,
     Problem,
+    close,
     differing,
     drawn,
     of_whole_numbers,
 )
-from jaxmlp.checking.homework.running import Ran, run
+from jaxmlp.checking.homework.running import CHANGE, Ran, run, started
 from jaxmlp.checking.homework.source import (
     Definitions,
     Source,
@@ -122,11 +124,31 @@ def _examined(source: Source, found: Definitions, choice: Choice, start: float) 
         findings.insert(0, worst(reading, shown))
         diagnosis = diagnosis_of(source, reading, shown, wrong, mistakes)
         example = example_of(reading, *_smallest(source, reading, shown, mistakes))
+    elif name := _ascending(source, reading):
+        says = f"{name} moves the weights up the loss: the sign of its step is wrong"
+        findings.insert(0, Finding("update", says))
     report = Report(
         source.name, tuple(findings), diagnosis, example, len(tried), len(tried), ("float64",), {},
         time.perf_counter() - start,
     )  # fmt: skip
     return Understood(source, reading, report, text)
+
+
+def _ascending(source: Source, reading: Reading) -> str:
+    """The first function that moves all weights up the right gradients; empty if none does."""
+    given = reading.style, reading.layout, reading.form
+    right = reading.meaning.expected(reading.problem)
+    _, caller = started(*given, reading.sizes, reading.problem)
+    for name in caller.functions:
+        if name != reading.goal and re.search(UPDATE, name, re.I):
+            with contextlib.suppress(Exception):  # not every one is such a function
+                ran = run(source, *given, name, reading.sizes, reading.problem)
+                slopes = [(array, right[f"d{key}"]) for key, array in ran.gradients.items()]
+                rates = [np.vdot(moved, slope) / np.vdot(slope, slope) for moved, slope in slopes]
+                pairs = zip(slopes, rates, strict=True)
+                if ran.by == CHANGE and all(r < 0 and close(m, r * s) for (m, s), r in pairs):
+                    return name
+    return ""
 
 
 def _why(source: Source, found: Definitions) -> str:
