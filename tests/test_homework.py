@@ -470,8 +470,10 @@ def test_weights_without_influence_are_no_weights():
 
 
 def test_the_methods_that_a_class_has_now_are_checked():
-    net = load_homework(written(NET)).Net
+    homework = load_homework(written(f"{NET}    reg = 0.3\nLAMBDA = 0.2\n"))
+    net = homework.Net
     assert check_gradient(net).passed
+    assert (net.reg, homework.LAMBDA) == (0.3, 0.2)  # which were other numbers meanwhile
     net.backward = lambda *_: None
     with pytest.raises(ValueError, match=r"Net\.backward was replaced after the class was made"):
         check_gradient(net)

@@ -32,7 +32,7 @@ from jaxmlp.checking.homework.problems import (
     drawn,
     of_whole_numbers,
 )
-from jaxmlp.checking.homework.running import CHANGE, Ran, run, started
+from jaxmlp.checking.homework.running import CHANGE, Ran, penalties_kept, run, started
 from jaxmlp.checking.homework.source import (
     Definitions,
     Source,
@@ -93,7 +93,7 @@ def examine_class(cls: type) -> Report:
     Raises:
         ValueError: if its code is not at hand, or not understood, with the reason.
     """
-    with quiet():
+    with quiet(), penalties_kept(cls):
         start = time.perf_counter()
         source, found = source_of(cls)
         return _examined(source, found, Choice(style=f"class {cls.__name__}"), start).report

@@ -68,6 +68,7 @@ class Recorder:
         if not len(names) == len(parts) == len({*names} - {*TAKEN}):
             names, parts = [f"{name.strip('_')}_result"], (result,)
         line = call if result is None else f"{', '.join(names)} = {call}"
+        line += "  # TODO: what ... stands for" if "..." in call else ""
         results = () if result is None else tuple(zip(names, parts, strict=True))
         self.calls.append(Call(name, line, results))
         self.known += results

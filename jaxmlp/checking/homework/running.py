@@ -1,6 +1,7 @@
 """Running a file on a problem: its gradients, and all that its functions held on the way."""
 
 import contextlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -101,15 +102,34 @@ def started(
 def _set_penalty(begun: Begun) -> None:
     """Give the coefficients of penalties that are attributes or global names the value of now."""
     for owner in (begun.root, *type(begun.root).__mro__):
-        for name, value in [*getattr(owner, "__dict__", {}).items()]:
-            if is_penalty(name) and _is_number(value):
-                with contextlib.suppress(AttributeError):  # which may not be changed
-                    setattr(owner, name, STRENGTH.get())
+        for name, _ in _penalties(getattr(owner, "__dict__", {})):
+            with contextlib.suppress(AttributeError):  # which may not be changed
+                setattr(owner, name, STRENGTH.get())
     functions = (getattr(each, "__func__", each) for each in begun.caller.every.values())
     for names in {id(f.__globals__): f.__globals__ for f in functions}.values():
-        for name in [name for name, value in names.items() if _is_number(value)]:
-            if is_penalty(name):
-                names[name] = STRENGTH.get()
+        names |= dict.fromkeys((name for name, _ in _penalties(names)), STRENGTH.get())
+
+
+@contextlib.contextmanager
+def penalties_kept(cls: type) -> Iterator[None]:
+    """Give coefficients of penalties back what they were, in a class that goes on being used."""
+    owners = [(base, vars(base)) for base in cls.__mro__]
+    functions = [each for _, names in owners for each in names.values()]
+    spaces = {id(f.__globals__): f.__globals__ for f in functions if inspect.isfunction(f)}
+    attributes = [(base, *each) for base, names in owners for each in _penalties(names)]
+    values = [(names, *each) for names in spaces.values() for each in _penalties(names)]
+    try:
+        yield
+    finally:
+        for base, name, value in attributes:
+            setattr(base, name, value)
+        for names, name, value in values:
+            names[name] = value
+
+
+def _penalties(names: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The coefficients of penalties among names."""
+    return [(k, value) for k, value in names.items() if is_penalty(k) and _is_number(value)]
 
 
 def _is_number(value: Any) -> bool:
