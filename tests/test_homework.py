@@ -507,3 +507,21 @@ def test_a_step_up_the_loss_is_said(sign):
     report = examine_homework(written(text + step))
     assert report.passed == (sign == "-"), report
     assert ("update moves the weights up the loss" in str(report)) == (sign == "+")
+
+
+def test_a_part_of_a_network_is_no_network():
+    """The first layer alone would be one, whose gradients are then wrong."""
+    text = """
+import numpy as np
+W1, W2 = np.random.randn(4, 5), np.random.randn(5, 3)
+def forward(X):
+    global z, a
+    z = X @ W1
+    a = np.log(1 + np.exp(z))
+    return a @ W2
+def backward(X, y):
+    e = forward(X) - y
+    return X.T @ (e @ W2.T / (1 + np.exp(-z))), a.T @ e
+"""
+    with pytest.raises(ValueError, match="not understood"):
+        examine_homework(written(text))

@@ -54,7 +54,7 @@ def line_of_gradient(source: Source, reading: Reading, weight: str) -> int | Non
     slot = reading.layout.slots.get(weight)
     own = reading.ran.names.get(weight, "")
     names = [own, *([slot.place.name] if slot else [])]
-    nodes = nodes_of(source.tree)
+    nodes = {name: node for name, node in nodes_of(source.tree).items() if "__init__" not in name}
     first = [node for name, node in nodes.items() if name.rpartition(".")[2] == reading.goal]
     for node in (*first, *nodes.values()):
         if at := _assigned(node, [each for each in names if each]):
@@ -70,7 +70,8 @@ def _last_filled(function: ast.FunctionDef) -> int:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         and node.func.attr in FILLING
     ]  # fmt: skip
-    return max(lines, default=function.lineno)
+    ends = [node.lineno for node in ast.walk(function) if isinstance(node, ast.Return)]
+    return max(lines or ends, default=function.lineno)
 
 
 def _assigned(function: ast.FunctionDef, names: Sequence[str]) -> int | None:

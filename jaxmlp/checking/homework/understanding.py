@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.homework.names import goals
+from jaxmlp.checking.homework.invented import is_weight
+from jaxmlp.checking.homework.names import NO_WEIGHT, goals
 from jaxmlp.checking.homework.problems import (
     CLOSE,
     FORMS,
@@ -37,7 +38,13 @@ from jaxmlp.checking.homework.reference import (
 from jaxmlp.checking.homework.running import CHANGE, Ran, run
 from jaxmlp.checking.homework.source import Definitions, Source
 from jaxmlp.checking.homework.styles import Begun, Style, styles
-from jaxmlp.checking.homework.weights import Layout, arrays_in, layouts, layouts_of_any_size
+from jaxmlp.checking.homework.weights import (
+    Layout,
+    arrays_in,
+    last_name,
+    layouts,
+    layouts_of_any_size,
+)
 
 SIZES = ((4, 5, 3), (4, 5, 1))  # inputs, hidden units and outputs that are tried
 
@@ -85,6 +92,7 @@ class Way(NamedTuple):
         sizes: with which the file was begun.
         problem: the numbers that were tried.
         ran: what it gave.
+        whole: whether no array that is called like a weight is left out.
     """
 
     style: Style
@@ -94,6 +102,7 @@ class Way(NamedTuple):
     sizes: tuple[int, ...]
     problem: Problem
     ran: Ran
+    whole: bool
 
 
 class Reading(NamedTuple):
@@ -181,9 +190,11 @@ def _rank(reading: Reading) -> tuple[Any, ...]:
 def _readings(source: Source, style: Style) -> Iterator[Reading]:
     """All ways to call a file, with every network and loss that may be meant."""
     for way in ways(source, style):
-        layout, form, goal, sizes, problem, ran = way[1:]
+        layout, form, goal, sizes, problem, ran = way[1:7]
         with contextlib.suppress(Exception):  # what looked like weights may be something else
             for meaning in _meanings(problem, ran):
+                if meaning.wrong and not way.whole:
+                    continue  # a part of a network, of which the rest is not understood
                 n = len(problem.x)
                 yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
 
@@ -198,7 +209,15 @@ def ways(source: Source, style: Style) -> Iterator[Way]:
                 with contextlib.suppress(Exception):
                     problem = drawn(layout.sizes, layout.biased, n, 1)
                     ran = run(source, style, layout, form, goal, sizes, problem)
-                    yield Way(style, layout, form, goal, sizes, problem, ran)
+                    whole = _is_whole(layout, begun.root)
+                    yield Way(style, layout, form, goal, sizes, problem, ran, whole)
+
+
+def _is_whole(layout: Layout, root: Any) -> bool:
+    """Whether all matrices in a root that are called like weights are in a layout."""
+    own = {slot.place.array for slot in layout.slots.values()}
+    others = (last_name(place) for place, a in arrays_in(root) if a.ndim == 2 and place not in own)
+    return not any(is_weight(name) and not NO_WEIGHT.match(name) for name in others)
 
 
 def _begun(
