@@ -62,7 +62,13 @@ def test_checking():
 
 
 def test_check_time():
-    seconds = json.loads((RESULTS / "check_time.json").read_text())["seconds"]
+    result = json.loads((RESULTS / "check_time.json").read_text())
+    seconds, text = result["seconds"], " ".join(README.split())
+    ratios = {name.split(", ")[-1]: each["median"] for name, each in result["ratios"].items()}
+    assert f"`jaxmlp --help` takes {ratios['jaxmlp --help']} times as long" in text
+    assert f"{ratios['right']} times where it is right and {ratios['wrong']} times as it is" in text
+    more = ratios["each further file of a folder"]
+    assert f"each further file of a folder of homework {more} times" in text
     for name in ("ours", "homework in NumPy", "homework in jax.numpy"):
         for state in ("cold", "warm"):
             assert f"{seconds[name][state]} s" in README
