@@ -47,7 +47,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """After each module: ten thousand programs took 8 GB, and a process of them has crashed."""
+    """After each module: half of the suite took 4 GB in one process, and one has crashed."""
     yield
     jax.clear_caches()
 
