@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.grading.containment import Limits, contain
-from jaxmlp.checking.homework.check import Understood, examined, on
+from jaxmlp.checking.homework.check import Understood, examined
 from jaxmlp.checking.homework.problems import drawn
 
 Answer = dict[str, Any]
@@ -71,7 +71,7 @@ def _gradients(understood: Understood, seed: int) -> dict[str, Any] | None:
     layout = reading.layout
     try:
         problem = drawn(layout.sizes, layout.biased, reading.n, seed)
-        ran = on(understood.source, reading, reading.sizes, problem)
+        ran = reading.call(understood.source, problem)
     except Exception:  # of a submission
         return None
     return {name: np.asarray(array, float).tolist() for name, array in ran.gradients.items()}

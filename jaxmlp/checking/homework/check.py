@@ -32,7 +32,7 @@ from jaxmlp.checking.homework.problems import (
     drawn,
     of_whole_numbers,
 )
-from jaxmlp.checking.homework.running import CHANGE, Ran, penalties_kept, run, started
+from jaxmlp.checking.homework.running import CHANGE, penalties_kept, run, started
 from jaxmlp.checking.homework.source import (
     Definitions,
     Source,
@@ -200,14 +200,9 @@ def _tried(source: Source, reading: Reading) -> list[Tried]:
 
 def _on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem) -> Tried:
     """The reading on a problem, with a network of some sizes."""
-    ran = on(source, reading, sizes, problem)
+    ran = reading.call(source, problem, sizes)
     right, scale = reading.meaning.expected(problem), reading.meaning.scale
     return Tried(problem, ran, differing(ran.gradients, right, scale))
-
-
-def on(source: Source, reading: Reading, sizes: Sequence[int], problem: Problem) -> Ran:
-    """What the file gives on a problem, with a network of some sizes."""
-    return run(source, reading.style, reading.layout, reading.form, reading.goal, sizes, problem)
 
 
 def _smallest(

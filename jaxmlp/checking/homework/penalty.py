@@ -16,7 +16,7 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.calling import Assigned, Assignments
 from jaxmlp.checking.homework.names import STRENGTH, Role, is_penalty, roles_of
 from jaxmlp.checking.homework.problems import CLOSE, alike, close, named
-from jaxmlp.checking.homework.running import Ran, run
+from jaxmlp.checking.homework.running import Ran
 from jaxmlp.checking.homework.source import Source, nodes_of
 from jaxmlp.checking.homework.understanding import Reading
 
@@ -93,10 +93,9 @@ def _with(source: Source, reading: Reading, strength: float) -> tuple[Ran, list[
     """What the file gives with a coefficient, and what its lines assign."""
     token = STRENGTH.set(strength)
     try:
-        given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
-        ran = run(source, *given, reading.problem)
+        ran = reading.call(source, reading.problem)
         with Assignments(str(source.path)) as assigned:
-            run(source, *given, reading.problem, losses=False)
+            reading.call(source, reading.problem, losses=False)
         return ran, assigned
     finally:
         STRENGTH.reset(token)

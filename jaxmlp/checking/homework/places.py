@@ -10,7 +10,6 @@ from jaxmlp.checking.arrays import Array
 from jaxmlp.checking.homework.calling import RETURNED, Assignments
 from jaxmlp.checking.homework.mistakes import Mistake
 from jaxmlp.checking.homework.problems import Problem, alike
-from jaxmlp.checking.homework.running import run
 from jaxmlp.checking.homework.source import Source, nodes_of
 from jaxmlp.checking.homework.understanding import Reading
 
@@ -27,9 +26,8 @@ def place_of(
     right = reading.meaning.expected(problem)
     made = reading.meaning.expected(problem, {mistake.line: mistake.value})
     follows = f"dz{mistake.line[2:]}" if mistake.line.startswith("dh") else mistake.line
-    given = reading.style, reading.layout, reading.form, reading.goal, reading.sizes
     with Assignments(str(source.path)) as assigned:
-        run(source, *given, problem, losses=False)
+        reading.call(source, problem, losses=False)
     for line in dict.fromkeys((mistake.line, follows)):
         exact = [each for each in assigned if alike(made[line], each.value)]
         found = exact or [each for each in assigned if _parallel(each.value, made[line])]

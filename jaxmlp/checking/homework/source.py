@@ -108,7 +108,7 @@ def source_of(cls: type) -> tuple[Source, Definitions]:
     """
     methods = [
         inspect.unwrap(each)
-        for base in (cls, *cls.__mro__)
+        for base in cls.__mro__
         for each in vars(base).values()
         if inspect.isfunction(each)
     ]

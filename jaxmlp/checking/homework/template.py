@@ -15,7 +15,7 @@ from jaxmlp.checking.homework.invented import invented, is_bias, is_weight
 from jaxmlp.checking.homework.names import LOSS, Role
 from jaxmlp.checking.homework.problems import MANY, close, drawn, named
 from jaxmlp.checking.homework.recorder import Recorder, literal
-from jaxmlp.checking.homework.running import CHANGE, run, started
+from jaxmlp.checking.homework.running import CHANGE, started
 from jaxmlp.checking.homework.source import Definitions, Source, define, nodes_of, quiet, read
 from jaxmlp.checking.homework.styles import (
     GlobalStyle,
@@ -73,7 +73,7 @@ def template(path: Path) -> str:
         every = (way for style in styles(source, found) for way in ways(source, style))
         every = (way for way in every if _responds(source, way))
         # of those with most weights the first, and rather one with several examples
-        best = max(every, key=lambda way: (len(way.layout.slots), len(way.problem.x)), default=None)
+        best = max(every, key=lambda way: (len(way.layout.slots), way.n), default=None)
         parts = _called(best) if best else _unknown(source, found)
     return CALLS.format(file=path.name, **parts)
 
@@ -127,11 +127,10 @@ def _responds(source: Source, way: Way) -> bool:
     """
     if way.ran.by != CHANGE:
         return True
-    weights = drawn(way.layout.sizes, way.layout.biased, len(way.problem.x), 9).weights
+    weights = drawn(way.layout.sizes, way.layout.biased, way.n, 9).weights
     other = way.problem._replace(weights=weights)
-    given = way.style, way.layout, way.form, way.goal, way.sizes
     with contextlib.suppress(Exception):  # such as of a network with numbers that are too large
-        moved = run(source, *given, other).gradients
+        moved = way.call(source, other).gradients
         before, after = named(way.problem.weights), named(weights)
         pairs = [(way.ran.gradients[k] - moved[k], before[k] - after[k]) for k in moved]
         rate = float(np.vdot(pairs[0][1], pairs[0][0]) / np.vdot(pairs[0][1], pairs[0][1]))

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +82,8 @@ class Meaning(NamedTuple):
         return lines | backward(*given, problem.t, lines, *how)
 
 
-class Way(NamedTuple):
+@dataclass(frozen=True)
+class Way:
     """One way to call a file that gives gradients, whatever they are of.
 
     Attributes:
@@ -104,31 +106,28 @@ class Way(NamedTuple):
     ran: Ran
     whole: bool
 
+    @property
+    def n(self) -> int:
+        """The number of examples."""
+        return len(self.problem.x)
 
-class Reading(NamedTuple):
-    """One way to call a file, and what comes of it.
+    def call(
+        self, source: Source, problem: Problem, sizes: Sequence[int] = (), losses: bool = True
+    ) -> Ran:
+        """What the file gives on another problem, perhaps begun with other sizes."""
+        given = self.style, self.layout, self.form, self.goal, sizes or self.sizes
+        return run(source, *given, problem, losses)
+
+
+@dataclass(frozen=True)
+class Reading(Way):
+    """One way to call a file, and what it computes.
 
     Attributes:
-        style: where its weights are.
-        layout: in which arrays.
-        form: of the examples.
-        goal: the function that gives gradients.
-        sizes: with which the file was begun.
-        n: examples.
-        meaning: what it computes.
-        ran: what it gave.
-        problem: on these numbers.
+        meaning: what that is.
     """
 
-    style: Style
-    layout: Layout
-    form: Form
-    goal: str
-    sizes: tuple[int, ...]
-    n: int
     meaning: Meaning
-    ran: Ran
-    problem: Problem
 
 
 class Choice(NamedTuple):
@@ -190,13 +189,11 @@ def _rank(reading: Reading) -> tuple[Any, ...]:
 def _readings(source: Source, style: Style) -> Iterator[Reading]:
     """All ways to call a file, with every network and loss that may be meant."""
     for way in ways(source, style):
-        layout, form, goal, sizes, problem, ran = way[1:7]
         with contextlib.suppress(Exception):  # what looked like weights may be something else
-            for meaning in _meanings(problem, ran):
-                if meaning.wrong and not way.whole:
-                    continue  # a part of a network, of which the rest is not understood
-                n = len(problem.x)
-                yield Reading(style, layout, form, goal, sizes, n, meaning, ran, problem)
+            for meaning in _meanings(way.problem, way.ran):
+                # else it is a part of a network, of which the rest is not understood
+                if way.whole or not meaning.wrong:
+                    yield Reading(**vars(way), meaning=meaning)
 
 
 def ways(source: Source, style: Style) -> Iterator[Way]:
