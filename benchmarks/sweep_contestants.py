@@ -19,16 +19,10 @@ from measuring import Measure, timed
 
 import jaxmlp
 from jaxmlp import Config, Hyperparams
+from jaxmlp.columns import transpose_weights
 from jaxmlp.sweeps.plan import make_plan
-from jaxmlp.sweeps.run import (
-    Data,
-    axes_of,
-    mesh,
-    sharded_epoch,
-    spread,
-    state_like,
-    train_together,
-)
+from jaxmlp.sweeps.run import TRIALS as SPREAD
+from jaxmlp.sweeps.run import Data, mesh, sharded_epoch, state_like, train_together
 from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 
@@ -214,17 +208,17 @@ def memory(width: int, data: Data) -> dict[str, float]:
 
 def lower(width: int, data: Data, count: int) -> Any:
     """The program of an epoch of some trials, before it is compiled."""
-    config, one = config_of(width), state_like(config_of(width), data)
+    config = config_of(width)
+    one = jax.eval_shape(transpose_weights, state_like(config, data))
+    sharding = jax.sharding.NamedSharding(mesh(), SPREAD)
 
-    def many(leaf: Any, axis: int) -> Any:
-        shape = (*leaf.shape[:axis], count, *leaf.shape[axis:])
-        sharding = jax.sharding.NamedSharding(mesh(), spread(axis))
-        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+    def many(leaf: Any) -> Any:
+        return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype, sharding=sharding)
 
     numbers = jax.tree.map(lambda _: jax.ShapeDtypeStruct((count,), jnp.float32), Hyperparams())
-    words = many(jax.ShapeDtypeStruct((2,), jnp.uint32), 0)
+    words = many(jax.ShapeDtypeStruct((2,), jnp.uint32))
     order = jax.random.key_data(jax.random.key(0))
-    return sharded_epoch(mesh(), one).lower(
-        jax.tree.map(many, one, axes_of(one)), numbers, order, 0, words, data.train,
+    return sharded_epoch(mesh()).lower(
+        jax.tree.map(many, one), numbers, order, 0, words, data.train,
         data.validation, data.scale, config=config,
     )  # fmt: skip

@@ -16,6 +16,8 @@ from jaxmlp.params import Params
 
 Labels = Integer[AnyArray, " n"] | Real[AnyArray, "n n_out"]
 Weights = Float[AnyArray, " n"] | None
+Logits = Float[Array, "_ _"]  # (n, n_out), or (n_out, n) with axis=0
+Costs = Float[Array, " _"]
 Result = TypeVar("Result")
 
 
@@ -82,43 +84,43 @@ def mean_cost(costs: Float[Array, " n"], weights: Weights) -> Float[Scalar, ""]:
     return jnp.mean(costs if weights is None else jnp.asarray(weights, costs.dtype) * costs)
 
 
-def cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+def cross_entropy(z: Logits, labels: Labels, axis: int = 1) -> Costs:
     """−Σⱼ yⱼ log pⱼ of every row (6)."""
-    y = label_rows(labels, z.shape[1], z.dtype)
-    return -jnp.sum(y * jax.nn.log_softmax(z, axis=1), axis=1)
+    y = label_rows(labels, z.shape[axis], z.dtype)
+    return -jnp.sum(y * jax.nn.log_softmax(z, axis=axis), axis=axis)
 
 
-def squared_error(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+def squared_error(z: Logits, labels: Labels, axis: int = 1) -> Costs:
     """Σⱼ (zⱼ − yⱼ)² / 2 of every row (33)."""
-    y = label_rows(labels, z.shape[1], z.dtype)
-    return jnp.sum((z - y) ** 2, axis=1) / 2
+    y = label_rows(labels, z.shape[axis], z.dtype)
+    return jnp.sum((z - y) ** 2, axis=axis) / 2
 
 
-def sigmoid_cross_entropy(z: Float[Array, "n n_out"], labels: Labels) -> Float[Array, " n"]:
+def sigmoid_cross_entropy(z: Logits, labels: Labels, axis: int = 1) -> Costs:
     """−Σⱼ yⱼ log σ(zⱼ) + (1 − yⱼ) log(1 − σ(zⱼ)) of every row (35).
 
     The sigmoid is the softmax of the two logits 0 and z. Taken so, the cost is finite for all z,
     and JAX's own derivative is right at z = 0, where that of max(z, 0) + log(1 + exp(−|z|)) is not:
     in jax 0.10.2 the slope of |z| at 0 is 1.
     """
-    y = label_rows(labels, z.shape[1], z.dtype)
+    y = label_rows(labels, z.shape[axis], z.dtype)
     both = jax.nn.log_softmax(jnp.stack([jnp.zeros_like(z), z]), axis=0)
     log_no, log_yes = (jax.lax.index_in_dim(both, place, keepdims=False) for place in (0, 1))
-    return -jnp.sum(y * log_yes + (1 - y) * log_no, axis=1)
+    return -jnp.sum(y * log_yes + (1 - y) * log_no, axis=axis)
 
 
-def softmax(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+def softmax(z: Logits, axis: int = 1) -> Logits:
     """exp zⱼ / Σₖ exp zₖ of every row (4), shifted by the largest logit against overflow (5)."""
-    exponentials = jnp.exp(z - jnp.max(z, axis=1, keepdims=True))
-    return exponentials / jnp.sum(exponentials, axis=1, keepdims=True)
+    exponentials = jnp.exp(z - jnp.max(z, axis=axis, keepdims=True))
+    return exponentials / jnp.sum(exponentials, axis=axis, keepdims=True)
 
 
-def sigmoid(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+def sigmoid(z: Logits, axis: int = 1) -> Logits:
     """σ(z) of every entry: the p of (35)."""
     return jax.lax.logistic(z)
 
 
-def unchanged(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
+def unchanged(z: Logits, axis: int = 1) -> Logits:
     """z itself: the p of (33)."""
     return z
 
@@ -126,11 +128,12 @@ def unchanged(z: Float[Array, "n n_out"]) -> Float[Array, "n n_out"]:
 class Loss(NamedTuple):
     """A loss by the cost of every row, and p, what the network predicts, a function of the logits.
 
-    With it, ∂C/∂z = p Σy − y for softmax (11), and p − y for the others (34), (36).
+    With it, ∂C/∂z = p Σy − y for softmax (11), and p − y for the others (34), (36). Both take
+    axis=0 for columns, with labels that are columns too.
     """
 
-    cost: Callable[[Any, Any], Array]
-    predicted: Callable[[Any], Array]
+    cost: Callable[..., Array]
+    predicted: Callable[..., Array]
 
 
 LOSSES = {

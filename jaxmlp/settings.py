@@ -1,6 +1,7 @@
 """What a training run is told: `Config` shapes the program, `Hyperparams` are its numbers."""
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import jax
@@ -81,9 +82,8 @@ class Config:
         check_integer("patience", self.patience)
         if not isinstance(self.bias, bool):
             raise ValueError(f"bias is {self.bias!r}: give True or False")
-        hints = get_type_hints(Config)
         for field in fields(self):
-            choices, value = get_args(hints[field.name]), getattr(self, field.name)
+            choices, value = _choices()[field.name], getattr(self, field.name)
             if isinstance(field.default, str) and value not in choices:
                 raise ValueError(
                     f"unknown {field.name} {value!r}: choose one of {', '.join(choices)}"
@@ -109,6 +109,12 @@ class Config:
     def chosen_by(self) -> str:
         """The metric by which an epoch or a setting is the best."""
         return "loss" if self.metric == "loss" else self.measured
+
+
+@cache
+def _choices() -> dict[str, tuple[Any, ...]]:
+    """The names that a field of `Config` can have; none for other fields."""
+    return {name: get_args(hint) for name, hint in get_type_hints(Config).items()}
 
 
 def _check_hidden(hidden: Any) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, Integer, Key, Scalar
 
 from jaxmlp.augmentation import training_batch
+from jaxmlp.columns import forward_columns, transpose_weights, value_and_grad_columns
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.data.labels import KINDS
 from jaxmlp.gradient import manual_value_and_grad
@@ -247,17 +248,21 @@ def run_epoch(
 
 
 def make_gradient(
-    train_part: Batch, scale: float | Float[Scalar, ""], config: Config
+    train_part: Batch, scale: float | Float[Scalar, ""], config: Config, *, columns: bool = False
 ) -> Callable[..., tuple[Float[Scalar, ""], Params]]:
     """Of (params, step, hyper, noise key, weights, rows): the loss on some rows, its gradient.
 
+    With `columns`, the weights of the parameters and of the gradient are transposed.
     Where the examples have weights, the mean divides by their sum over the rows, as scikit-learn's
     does: an example with weight 0 is left out, and what is left is the mean over the others (38).
     """
-    gradient = manual_value_and_grad if config.gradient == "manual" else jax.value_and_grad(loss)
+    if config.gradient == "manual":
+        gradient = value_and_grad_columns if columns else manual_value_and_grad
+    else:
+        gradient = jax.value_and_grad(_loss_of_columns if columns else loss)
 
     def at(params: Any, step: Any, hyper: Any, noise_key: Any, weights: Any, rows: Any) -> Any:
-        key, n_out = jax.random.fold_in(noise_key, step), params[-1].weight.shape[1]
+        key, n_out = jax.random.fold_in(noise_key, step), params[-1].weight.shape[not columns]
         batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
         if weights is not None:
             some = weights[rows]
@@ -266,6 +271,10 @@ def make_gradient(
         return gradient(params, batch, weights=weights, **settings)
 
     return at
+
+
+def _loss_of_columns(params: Params, batch: Batch, **settings: Any) -> Float[Scalar, ""]:
+    return loss(transpose_weights(params), batch, **settings)
 
 
 def update(state: TrainState, grad: Any, hyper: Hyperparams, config: Config, n: int) -> TrainState:
@@ -322,19 +331,25 @@ def over_batches(
 
 
 def measure(
-    params: Params, part: Batch, config: Config
+    params: Params, part: Batch, config: Config, *, columns: bool = False
 ) -> tuple[Float[Scalar, ""], Float[Scalar, ""]]:
-    """The loss and the metric on a part: its layers take no more memory than a step of training."""
+    """The loss and the metric on a part: its layers take no more memory than a step of training.
+
+    With `columns`, the weights are transposed.
+    """
     n = len(part.x)
     size = min(n, config.batch_size)
 
     def some(z: Array, first: Array) -> tuple[Array, None]:
         x = jax.lax.dynamic_slice_in_dim(jnp.asarray(part.x), first, size)  # faster than gathering
-        new = forward_pass(params, x, config.activation).z[-1]
+        if columns:
+            new = forward_columns(params, x, config.activation).z[-1].T
+        else:
+            new = forward_pass(params, x, config.activation).z[-1]
         return jax.lax.dynamic_update_slice_in_dim(z, new, first, axis=0), None
 
     firsts = jnp.minimum(jnp.arange(0, n, size), n - size)  # the last one may overlap
-    empty = jnp.zeros((n, params[-1].weight.shape[1]), jnp.float32)
+    empty = jnp.zeros((n, params[-1].weight.shape[not columns]), jnp.float32)
     z, _ = jax.lax.scan(some, empty, firsts)
     return figures(z, part.labels, config)
 

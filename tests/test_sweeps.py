@@ -33,7 +33,7 @@ from jaxmlp.sweeps.halving import make_rungs, worth_keeping
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.reading import space_of, view
-from jaxmlp.sweeps.run import mesh, place, sharded_epoch, state_like
+from jaxmlp.sweeps.run import mesh, sharded_epoch
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, make_table
 from tests.strategies import LONG, tiny_dataset
@@ -197,7 +197,7 @@ def test_random_search(dataset):
 
 
 def test_one_program_for_all_trials(dataset):
-    program = sharded_epoch(mesh(), state_like(CONFIG, place(dataset)))
+    program = sharded_epoch(mesh())
     program.clear_cache()
     sweep({"learning_rate": [0.001, 0.01, 0.1], "seed": [0, 1]}, dataset, config=CONFIG)
     assert program._cache_size() == 1  # for two chunks

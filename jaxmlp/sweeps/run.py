@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Integer, Key, Scalar, UInt32
 
+from jaxmlp.columns import transpose_weights
 from jaxmlp.data import Batch, Dataset
 from jaxmlp.params import init_params, pad_params
 from jaxmlp.results import Metrics
@@ -30,7 +31,7 @@ from jaxmlp.training import (
     wait,
 )
 
-FIRST = "[0].weight"  # how the path of the first layer's weights, and of their moments, ends
+TRIALS = PartitionSpec("trial")  # every device has some of the trials, which are on the first axis
 
 
 class Data(NamedTuple):
@@ -60,8 +61,8 @@ class Curves(NamedTuple):
 
     Attributes:
         metrics: shapes (trials, epochs).
-        states: as the last of them left them, spread over the devices; their axis of trials is
-            that of `axes_of`, and may be longer; layers may be padded.
+        states: as the last of them left them, spread over the devices; their first axis, that of
+            trials, may be longer, layers may be padded, and weights are transposed (`columns.py`).
     """
 
     metrics: Metrics
@@ -119,16 +120,13 @@ def train_together(
         states = _start(own, keys, hypers, config, data)
     else:
         rows = np.minimum(np.arange(len(filled)), len(trials) - 1)[mine]
-        states = jax.tree.map(lambda leaf: leaf[rows], states)
+        states = transpose_weights(jax.tree.map(lambda leaf: leaf[rows], states))
     noise = jax.random.key_data(jax.vmap(lambda key: run_keys(key, config).noise)(keys))
     seeds = [trial.config.data_seed for trial in filled]
     orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
-    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], spread(0))
-    hypers, noise = _put((hypers, noise), spread(0))
-    states = jax.tree.map(
-        lambda leaf, axis: _put(np.moveaxis(leaf, 0, axis), spread(axis)), states, axes_of(states)
-    )
-    run_epoch, program = sharded_epoch(everyone, states), replace(config, data_seed=0)
+    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], TRIALS)
+    states, hypers, noise = _put((states, hypers, noise), TRIALS)
+    run_epoch, program = sharded_epoch(everyone), replace(config, data_seed=0)
     history = []
     for epoch in range(first, config.epochs if last is None else last):
         states, metrics = run_epoch(
@@ -153,37 +151,24 @@ def curves_of(history: list[Metrics], count: int) -> Metrics:
     return jax.tree.map(lambda *each: np.stack(each, axis=1)[:count], *history)
 
 
-def axes_of(tree: Any) -> Any:
-    """The axis of trials of every leaf of states or parameters: 1 in the first layer's weights.
-
-    Then those of all trials lie side by side, and their products with the inputs are one.
-    """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: int(jax.tree_util.keystr(path).endswith(FIRST)), tree
-    )
-
-
-def spread(axis: int) -> PartitionSpec:
-    """Every device has some of the trials, which are on this axis."""
-    return PartitionSpec(*[None] * axis, "trial")
-
-
 def fetch(tree: Any, rows: Sequence[int]) -> list[np.ndarray]:
-    """The leaves of some trials as NumPy arrays, with a first axis of trials, on every process."""
+    """The leaves of some trials' states, or parts of them, as NumPy arrays, on every process.
+
+    Their weights have the shape that a network's have.
+    """
     return jax.device_get(_pick(mesh())(tree, np.asarray(rows, np.int32)))
 
 
 def fetch_states(states: TrainState, count: int) -> list[np.ndarray]:
-    """The leaves of the first states, with a first axis of trials; in a sweep of one process."""
-    pairs = zip(jax.tree.leaves(states), jax.tree.leaves(axes_of(states)), strict=True)
-    return [np.moveaxis(jax.device_get(leaf), axis, 0)[:count] for leaf, axis in pairs]
+    """The same of the first states, in a sweep of one process."""
+    states = transpose_weights(jax.device_get(states))
+    return [leaf[:count] for leaf in jax.tree.leaves(states)]
 
 
 @cache
 def _pick(everyone: Mesh) -> Any:
     def pick(tree: Any, rows: Any) -> Any:
-        pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(axes_of(tree)), strict=True)
-        return [jnp.moveaxis(leaf, axis, 0)[rows] for leaf, axis in pairs]
+        return [leaf[rows] for leaf in jax.tree.leaves(transpose_weights(tree))]
 
     return jax.jit(pick, out_shardings=NamedSharding(everyone, PartitionSpec()))
 
@@ -250,20 +235,14 @@ def epoch_in_order(
     """One epoch of every trial in a given order; what no validation part can say is NaN.
 
     With one order for all, the inputs of a batch are shared, and the first layer of all trials is
-    one product of two matrices. Its weights stay side by side in the optimizer too, which takes
-    them row by row: its numbers, one for each trial, would otherwise turn them round.
+    one product of two matrices.
     """
-    n, axes = len(train_part.x), axes_of(states)
-    inner = axes._replace(best=None)  # which no step needs
-    rows_of = jax.tree.map(lambda axis: 0 if axis else None, inner)
+    n = len(train_part.x)
     gradient = jax.vmap(
-        make_gradient(train_part, scale, config),
-        in_axes=(axes.params, 0, 0, 0, None, None if order.ndim == 1 else 1),
-        out_axes=(0, axes.params),
+        make_gradient(train_part, scale, config, columns=True),
+        in_axes=(0, 0, 0, 0, None, None if order.ndim == 1 else 1),
     )
-    change = jax.vmap(
-        jax.vmap(partial(update, config=config, n=n)), (rows_of, rows_of.params, None), rows_of
-    )
+    change = jax.vmap(partial(update, config=config, n=n))
     keys, current = jax.random.wrap_key_data(noise), fallen(states, hypers)
 
     def step(states: TrainState, rows: Any) -> tuple[TrainState, Any]:
@@ -276,13 +255,11 @@ def epoch_in_order(
         unknown = jnp.full_like(train_loss, jnp.nan)
         metrics = Metrics(train_loss, unknown, unknown)
     else:
-        measure_all = jax.vmap(
-            partial(measure, part=validation_part, config=config), (axes.params,)
-        )
+        measure_all = jax.vmap(partial(measure, part=validation_part, config=config, columns=True))
         metrics = Metrics(train_loss, *measure_all(states.params))
     if not config.patience:
         return states, metrics
-    keep_all = jax.vmap(partial(keep_best, config=config), (axes, 0, 0), axes)
+    keep_all = jax.vmap(partial(keep_best, config=config))
     return keep_all(states, metrics, hypers), metrics
 
 
@@ -325,22 +302,14 @@ def epochs_of_all(
     return states, history
 
 
-def sharded_epoch(everyone: Mesh, states: Any) -> Any:
-    """`epoch_of_all`, jitted for such states, spread over some devices; the metrics are on all."""
-    return _sharded_epoch(everyone, jax.tree.structure(states))
-
-
 @cache
-def _sharded_epoch(everyone: Mesh, structure: Any) -> Any:
-    axes = axes_of(jax.tree.unflatten(structure, [0] * structure.num_leaves))
+def sharded_epoch(everyone: Mesh) -> Any:
+    """`epoch_of_all`, jitted, with the trials spread over some devices; the metrics are on all."""
     return jax.jit(
         epoch_of_all,
         static_argnames="config",
         donate_argnames="states",
-        out_shardings=(
-            jax.tree.map(lambda axis: NamedSharding(everyone, spread(axis)), axes),
-            NamedSharding(everyone, PartitionSpec()),
-        ),
+        out_shardings=(NamedSharding(everyone, TRIALS), NamedSharding(everyone, PartitionSpec())),
     )
 
 
@@ -378,7 +347,7 @@ def _start_alike(
         key, hyper = trial
         key = run_keys(key, config).init
         params = init_params(key, own, bias=config.bias, scale=hyper.init_scale)
-        return fresh_state(pad_params(params, padded), hyper, config, n)
+        return transpose_weights(fresh_state(pad_params(params, padded), hyper, config, n))
 
     return jax.lax.map(one, (keys, hypers))  # one after another: compiled in half the time
 

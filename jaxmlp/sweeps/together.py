@@ -12,12 +12,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from jaxmlp.columns import transpose_weights
 from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
 from jaxmlp.results import Metrics, last_epoch
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.plan import CACHED, MOMENTS
-from jaxmlp.sweeps.run import axes_of, epochs_of_all
+from jaxmlp.sweeps.run import epochs_of_all
 from jaxmlp.training import TrainState, fresh_state
 
 # of JAX, that may be those of a context, of which other threads know nothing
@@ -180,8 +181,6 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
     states = jax.tree.unflatten(
         jax.tree.structure(like), [np.stack(leaves) for leaves in zip(*each, strict=True)]
     )
-    axes = axes_of(states)
-    states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, 0, axis), states, axes)
     hypers = jax.tree.map(
         lambda *numbers: np.asarray(numbers, np.float32), *[job.hyper for job in jobs]
     )
@@ -190,11 +189,11 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
     words = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
     noise = np.zeros((len(jobs), *words), np.uint32)  # for an augmentation, of which there is none
     states, metrics = epochs_of_all(
-        jax.device_put(states), hypers, orders, noise, examples.train, examples.validation,
-        examples.weights, config=config,
+        jax.device_put(transpose_weights(states)), hypers, orders, noise, examples.train,
+        examples.validation, examples.weights, config=config,
     )  # fmt: skip
     states, metrics = jax.device_get((states, metrics))
-    states = jax.tree.map(lambda leaf, axis: np.moveaxis(leaf, axis, 0), states, axes)
+    states = transpose_weights(states)
     return [_fit_of(number, job, states, metrics) for number, job in enumerate(jobs)]
 
 
