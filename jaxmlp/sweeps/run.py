@@ -272,10 +272,11 @@ def epochs_of_all(
     train_part: Batch,
     validation_part: Batch | None,
     weights: Any,
+    last: int | Integer[Scalar, ""],
     *,
     config: Config,
 ) -> tuple[TrainState, Metrics]:
-    """All epochs of every trial, in the same given orders, as one program.
+    """The epochs of every trial up to the last one, in the same given orders, as one program.
 
     It ends before if the patience of all is over. The metrics have shapes (trials, epochs), with
     NaN where there was no epoch. Orders that are made elsewhere take no time to compile.
@@ -285,7 +286,7 @@ def epochs_of_all(
 
     def going(carry: Any) -> Any:
         epoch, states, _ = carry
-        more = epoch < config.epochs
+        more = epoch < last
         return more & jnp.any(states.best.since < config.patience) if states.best else more
 
     def one(carry: Any) -> Any:

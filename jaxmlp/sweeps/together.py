@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -29,6 +30,9 @@ SETTINGS = (
     "enable_x64",
     "default_device",
 )
+
+
+FEW = 8  # networks in a program, of which each takes longer than in a larger one
 
 
 class Examples(NamedTuple):
@@ -123,27 +127,23 @@ def fit_together(jobs: Sequence[Job]) -> list[Fit]:
     groups: dict[Any, list[int]] = {}
     for number, job in enumerate(jobs):
         groups.setdefault((id(job.examples), job.config, job.order), []).append(number)
-    chunks = [part for numbers in groups.values() for part in _chunks(numbers, jobs)]
-    compiling: dict[Any, list[int]] = {}  # the first of each program, for which the others wait
-    for chunk in chunks:
-        compiling.setdefault(_shapes(chunk, jobs), chunk)
-    first = [*compiling.values()]
-    rest = [chunk for chunk in chunks if not any(chunk is each for each in first)]
+    parts = _parts([len(numbers) for numbers in groups.values()], _threads())
+    chunks = [chunk for numbers in groups.values() for chunk in _chunks(numbers, jobs, parts)]
+    first = {_shapes(chunk, jobs): chunk for chunk in chunks}  # of each program, one
     fits: dict[int, Fit] = {}
     settings = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
 
-    def fit(chunk: list[int]) -> list[Fit]:
+    def fit(chunk: list[int], *, compiling: bool = False) -> list[Fit]:
         with ExitStack() as stack:
             for name, value in settings.items():
                 if getattr(jax.config, f"jax_{name}") != value:  # else it is compiled once more
                     stack.enter_context(getattr(jax, name)(value))
-            return fit_group([jobs[number] for number in chunk])
+            return fit_group([jobs[number] for number in chunk], compiling=compiling)
 
     with ThreadPoolExecutor(_threads()) as pool:
-        for some in (first, rest):
-            found = pool.map(fit, some)
-            for chunk, group in zip(some, found, strict=True):
-                fits |= dict(zip(chunk, group, strict=True))
+        list(pool.map(partial(fit, compiling=True), first.values()))
+        for chunk, group in zip(chunks, pool.map(fit, chunks), strict=True):
+            fits |= dict(zip(chunk, group, strict=True))
     return [fits[number] for number in range(len(jobs))]
 
 
@@ -153,13 +153,20 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _chunks(numbers: list[int], jobs: Sequence[Job]) -> list[list[int]]:
-    """Parts of nearly the same size, whose parameters and optimizers' states fit in the cache."""
+def _parts(sizes: Sequence[int], threads: int) -> int:
+    """How many parts to make of each large group, so that no thread waits long for the last."""
+    large = [size for size in sizes if size >= FEW]
+    most = min(4, max(large, default=0) // FEW)
+    return min(range(1, most + 1), key=lambda n: -(-len(large) * n // threads) / n, default=1)
+
+
+def _chunks(numbers: list[int], jobs: Sequence[Job], parts: int) -> list[list[int]]:
+    """At least so many parts of nearly the same size, whose states fit in the cache."""
     job = jobs[numbers[0]]
     sizes = (job.examples.train.x.shape[1], *job.config.hidden, job.examples.n_out)
     parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
     at_once = max(1, CACHED // (4 * parameters * (1 + MOMENTS[job.config.optimizer])))
-    size = -(-len(numbers) // -(-len(numbers) // at_once))
+    size = -(-len(numbers) // max(min(parts, len(numbers)), -(-len(numbers) // at_once)))
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 
@@ -170,8 +177,13 @@ def _shapes(chunk: list[int], jobs: Sequence[Job]) -> Any:
     return len(chunk), job.config, shapes
 
 
-def fit_group(jobs: Sequence[Job]) -> list[Fit]:
-    """Train jobs that differ in numbers only, on the same examples in the same order."""
+def fit_group(jobs: Sequence[Job], *, compiling: bool = False) -> list[Fit]:
+    """Train jobs that differ in numbers only, on the same examples in the same order.
+
+    Args:
+        jobs: at least one.
+        compiling: whether their program is compiled, and run for no epoch.
+    """
     config, examples, first = replace(jobs[0].config, data_seed=0), jobs[0].examples, jobs[0].first
     like = jax.eval_shape(
         lambda params: fresh_state(params, jobs[0].hyper, config, len(examples.train.x)),
@@ -184,14 +196,16 @@ def fit_group(jobs: Sequence[Job]) -> list[Fit]:
     hypers = jax.tree.map(
         lambda *numbers: np.asarray(numbers, np.float32), *[job.hyper for job in jobs]
     )
-    n, epochs = len(examples.train.x), range(first, first + config.epochs)
-    orders = np.stack([_order(n, jobs[0].order, epoch) for epoch in epochs])
+    n = len(examples.train.x)
+    orders = np.stack([_order(n, jobs[0].order, first + epoch) for epoch in range(config.epochs)])
     words = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
     noise = np.zeros((len(jobs), *words), np.uint32)  # for an augmentation, of which there is none
     states, metrics = epochs_of_all(
         jax.device_put(transpose_weights(states)), hypers, orders, noise, examples.train,
-        examples.validation, examples.weights, config=config,
+        examples.validation, examples.weights, 0 if compiling else config.epochs, config=config,
     )  # fmt: skip
+    if compiling:
+        return []
     states, metrics = jax.device_get((states, metrics))
     states = transpose_weights(states)
     return [_fit_of(number, job, states, metrics) for number, job in enumerate(jobs)]
