@@ -15,8 +15,10 @@ from jaxtyping import Array, Float, Scalar
 from jaxmlp.activations import get_activation
 from jaxmlp.data import AnyArray, Batch
 from jaxmlp.losses import Weights, get_loss, label_rows, mean_cost
-from jaxmlp.network import Intermediates, matmul
+from jaxmlp.network import matmul
 from jaxmlp.params import Layer, Params
+
+Columns = Float[Array, "_ n"]
 
 
 def transpose_weights(tree: Any) -> Any:
@@ -31,13 +33,18 @@ def transpose_weights(tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(transposed, tree)
 
 
-def forward_columns(params: Params, x: Float[AnyArray, "n n_in"], activation: str) -> Intermediates:
-    """The forward pass (1) to (3), transposed: h and z have shapes (width, n).
+def forward_columns(
+    params: Params, x: Float[AnyArray, "n n_in"], activation: str
+) -> tuple[list[Columns], list[Columns]]:
+    """The forward pass (1) to (3), transposed.
 
     Args:
         params: layers whose weights have the shape (n_out, n_in).
         x: the inputs, one row an example.
         activation: of the hidden layers, by name.
+
+    Returns:
+        h and z of every layer, as in `network.Intermediates`, shapes (width, n).
     """
     f = get_activation(activation).value
     h, z = [jnp.asarray(x).T], []  # (1)
@@ -47,7 +54,7 @@ def forward_columns(params: Params, x: Float[AnyArray, "n n_in"], activation: st
         z.append(matmul(weight, h[-1], weight.dtype))  # (2)
         if bias is not None:
             z[-1] += bias.astype(z[-1].dtype)[:, None]
-    return Intermediates(tuple(h), tuple(z))
+    return h, z
 
 
 def value_and_grad_columns(
@@ -81,7 +88,7 @@ def value_and_grad_columns(
     return mean, tuple(grad)
 
 
-def _layer_gradient(layer: Layer, h: Float[Array, "n_in n"], dz: Float[Array, "n_out n"]) -> Layer:
+def _layer_gradient(layer: Layer, h: Columns, dz: Columns) -> Layer:
     """The gradients of one layer's weight and bias, in their own dtypes."""
     weight, bias = layer
     return Layer(

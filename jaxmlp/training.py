@@ -262,7 +262,8 @@ def make_gradient(
         gradient = jax.value_and_grad(_loss_of_columns if columns else loss)
 
     def at(params: Any, step: Any, hyper: Any, noise_key: Any, weights: Any, rows: Any) -> Any:
-        key, n_out = jax.random.fold_in(noise_key, step), params[-1].weight.shape[not columns]
+        key = jax.random.fold_in(noise_key, step)
+        n_out = params[-1].weight.shape[0 if columns else 1]
         batch = training_batch(key, hyper, train_part, rows, scale, n_out, config)
         if weights is not None:
             some = weights[rows]
@@ -343,13 +344,13 @@ def measure(
     def some(z: Array, first: Array) -> tuple[Array, None]:
         x = jax.lax.dynamic_slice_in_dim(jnp.asarray(part.x), first, size)  # faster than gathering
         if columns:
-            new = forward_columns(params, x, config.activation).z[-1].T
+            new = forward_columns(params, x, config.activation)[1][-1].T
         else:
             new = forward_pass(params, x, config.activation).z[-1]
         return jax.lax.dynamic_update_slice_in_dim(z, new, first, axis=0), None
 
     firsts = jnp.minimum(jnp.arange(0, n, size), n - size)  # the last one may overlap
-    empty = jnp.zeros((n, params[-1].weight.shape[not columns]), jnp.float32)
+    empty = jnp.zeros((n, params[-1].weight.shape[0 if columns else 1]), jnp.float32)
     z, _ = jax.lax.scan(some, empty, firsts)
     return figures(z, part.labels, config)
 
