@@ -81,7 +81,7 @@ def test_numbers_of_a_table(capsys):
 
     table = xr.load_dataset("sweep/table.nc")
     assert "progression" in table.attrs["inputs"]
-    assert view(table).scores().max() > 0.2
+    assert view(table).decisive()[0].max() > 0.2
     x, y = load_diabetes(return_X_y=True)
     pipe = make_pipeline(
         StandardScaler(), MLPRegressor(hidden_layer_sizes=(16,), max_iter=150, random_state=0)

@@ -29,7 +29,7 @@ from jaxmlp.sweeps import (
     uniform,
 )
 from jaxmlp.sweeps.chunks import Chunks, record_of
-from jaxmlp.sweeps.halving import make_rungs, worth_keeping
+from jaxmlp.sweeps.halving import make_rungs, survivors, worth_keeping
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.reading import space_of, view
@@ -264,11 +264,25 @@ def test_the_best_is_the_setting_whose_parameters_are_kept():
     for _ in range(20):
         accuracies = rng.permuted(np.tile(rng.integers(120, 144, 9) / 144, (12, 1)), axis=1)
         table = table_of(accuracies.astype(np.float32))
-        space, last = space_of(table), view(table).scores()
-        kept = worth_keeping(space, last.ravel(), set())
+        space, decisive = space_of(table), view(table).decisive()
+        kept = worth_keeping(space, decisive.reshape(2, -1), set())
         found = best(table)
         assert {space.trials[trial].hyper for trial in kept} == {found.trial.hyper}
         assert rows_of(table)[0].names == found.setting
+
+
+def test_of_equal_settings_the_one_with_the_lower_loss_is_the_best():
+    table = table_of([[0.5, 0.5], [0.8, 0.9], [0.9, 0.8], [0.85, 0.85]])
+    losses = np.asarray([0.1, 0.5, 0.3, 0.4])
+    table["validation_loss"] = table.validation_loss * 0 + losses[:, None, None]
+    found = best(table)
+    assert found.setting == {"learning_rate": 2.0}
+    assert found.equal == 3
+    assert "best of 4, by the loss of 3 equal ones, " in str(found)
+    assert [row.place for row in rows_of(table)] == [2, 3, 1, 0]
+    space, decisive = space_of(table), view(table).decisive().reshape(2, -1)
+    assert worth_keeping(space, decisive, set()) == {4, 5}
+    assert survivors(space, decisive, 2) == {4, 5, 6, 7}
 
 
 def test_the_best_of_many_is_not_so_good():
@@ -399,7 +413,7 @@ def test_a_validation_loss_that_is_not_finite_is_divergence_too(dataset):
     metrics[0, 1, 1] = np.inf
     table = make_table(space, [Chunk((0, 1, 2), 0, Metrics(*metrics))], dataset, {}, "data")
     assert table.diverged.values.tolist() == [3, 2, 0]
-    assert np.isnan(view(table).scores()).tolist() == [True, True, False]
+    assert np.isnan(view(table).decisive()[0]).tolist() == [True, True, False]
 
 
 class StoppedError(Exception):

@@ -1,5 +1,6 @@
 """What a table says: its best setting, its ensembles, its parameters."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jaxmlp.data import Dataset
 from jaxmlp.evaluation import evaluate, figures
 from jaxmlp.params import Params
 from jaxmlp.settings import Config, spoken
-from jaxmlp.sweeps.halving import scores
+from jaxmlp.sweeps.halving import DIGITS, best_first, means_of
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
 from jaxmlp.sweeps.space import REPEATS, Trial
@@ -32,6 +33,8 @@ class Best(NamedTuple):
             less that.
         interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
         settings: among how many it is the best.
+        equal: how many of them have its score, up to rounding error: it has the lowest loss of
+            these on the validation part.
         optimism: by how much the luck of the seeds flatters it for having been chosen by
             `score` itself: what that exceeds the score by that, for every seed, the setting has
             that is best by the other seeds. NaN for one seed, and after successive halving, which
@@ -46,6 +49,7 @@ class Best(NamedTuple):
     score: float
     interval: tuple[float, float]
     settings: int
+    equal: int
     optimism: float
     tested: "Ensemble | None" = None
 
@@ -64,7 +68,8 @@ class Best(NamedTuple):
         text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
-        text += f", best of {self.settings}, "
+        ties = f", by the loss of {self.equal} equal ones" if self.equal > 1 else ""
+        text += f", best of {self.settings}{ties}, "
         if np.isnan(self.optimism):
             return f"{text}which flatters it by an unknown amount"
         if self.optimism < LEAST:
@@ -91,27 +96,31 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
             another one.
     """
     space, _, _, table = seen = view(table)
-    last = seen.scores()
+    decisive = seen.decisive()
+    last = decisive[0]
     repeats = [number for number, axis in enumerate(space.axes) if axis.name in REPEATS]
     axes = setting_axes(space)
     shape = [len(axis.labels) for axis in axes]
-    runs = np.moveaxis(last, repeats, range(-len(repeats), 0)).reshape(*shape, -1)
-    means = scores(space, last.ravel()).reshape(shape)
-    if not np.isfinite(means).any():
+    repeats = [number + 1 for number in repeats]
+    runs = np.moveaxis(decisive, repeats, range(-len(repeats), 0)).reshape(2, math.prod(shape), -1)
+    means = means_of(space, decisive.reshape(2, -1))
+    if not np.isfinite(means[0]).any():
         raise ValueError(NO_BEST)
-    place = np.unravel_index(np.nanargmax(means), means.shape)
+    chosen = int(best_first(means)[0])
+    place = np.unravel_index(chosen, shape)
     setting = {axis.name: axis.labels[i] for axis, i in zip(axes, place, strict=True)}
     first = trials_at(space, setting, [*setting])[0]
-    mean, few = float(means[place]), runs.shape[-1]
+    mean, few = float(means[0, chosen]), runs.shape[-1]
     stopped = np.any(np.isnan(last) & (table.diverged.values == 0))
     return Best(
         setting=setting,
         fields=names_at(space, first),
         trial=space.trials[first],
         score=mean,
-        interval=_interval(runs[place], space.base.config.chosen_by),
-        settings=means.size,
-        optimism=mean - _honest(runs.reshape(-1, few)) if few > 1 and not stopped else np.nan,
+        interval=_interval(runs[0, chosen], space.base.config.chosen_by),
+        settings=means.shape[1],
+        equal=int(np.sum(np.abs(means[0] - mean) < 0.5 * 10.0**-DIGITS)),
+        optimism=mean - _honest(runs) if few > 1 and not stopped else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
     )
 
@@ -242,13 +251,16 @@ def _interval(values: np.ndarray, metric: str) -> tuple[float, float]:
 
 
 def _honest(runs: np.ndarray) -> float:
-    """The mean over the seeds of what the setting has that is best by the other seeds.
+    """The mean over the seeds of the score that the setting has that is best by the other seeds.
 
     Settings that diverged for some seed are left out, as `best` does.
+
+    Args:
+        runs: what is decisive, shape (2, settings, seeds).
     """
-    runs = runs[np.isfinite(runs).all(axis=1)]
+    runs = runs[:, np.isfinite(runs[0]).all(axis=1)]
     found = []
-    for seed in range(runs.shape[1]):
-        others = np.delete(runs, seed, axis=1).mean(axis=1)
-        found.append(runs[int(np.argmax(others)), seed])
+    for seed in range(runs.shape[2]):
+        others = np.delete(runs, seed, axis=2).mean(axis=2)
+        found.append(runs[0, best_first(others)[0], seed])
     return float(np.mean(found))

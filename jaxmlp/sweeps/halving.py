@@ -8,6 +8,8 @@ import numpy as np
 from jaxmlp.bounds import check_integer
 from jaxmlp.sweeps.space import REPEATS, Space
 
+DIGITS = 6  # of a mean score: what differs beyond is the order in which seeds are added up
+
 
 class Rung(NamedTuple):
     """A stage of training: epochs from `first`, the `last` one left out, of some settings."""
@@ -54,33 +56,43 @@ def make_rungs(space: Space, halving: int | None) -> tuple[Rung, ...]:
     )
 
 
-def scores(space: Space, accuracies: np.ndarray) -> np.ndarray:
-    """The mean accuracy of every setting over its seeds; NaN if one of them is NaN.
+def means_of(space: Space, decisive: np.ndarray) -> np.ndarray:
+    """The means over the seeds of what is decisive, shape (2, settings); NaN if one is NaN.
 
     Args:
         space: the trials.
-        accuracies: of every trial; NaN if it is unknown or diverged.
+        decisive: of every trial, as `decisive_after` gives it.
     """
     settings = settings_of(space)
-    return np.bincount(settings, accuracies) / np.bincount(settings)
+    return np.stack([np.bincount(settings, each) for each in decisive]) / np.bincount(settings)
 
 
-def survivors(space: Space, accuracies: np.ndarray, number: int) -> set[int]:
-    """The trials of the best settings; of equal ones, of those that come first."""
-    order = np.argsort(-np.nan_to_num(scores(space, accuracies), nan=-np.inf), kind="stable")
-    return {int(trial) for trial in np.flatnonzero(np.isin(settings_of(space), order[:number]))}
+def best_first(means: np.ndarray) -> np.ndarray:
+    """The places of some settings, the best first; of equal ones, that with the lower loss.
+
+    Args:
+        means: of what is decisive, shape (2, settings).
+    """
+    score, less_loss = np.nan_to_num(means, nan=-np.inf)
+    return np.lexsort((-less_loss, -np.round(score, DIGITS)))
 
 
-def worth_keeping(space: Space, accuracies: np.ndarray, unfinished: set[int]) -> set[int]:
+def survivors(space: Space, decisive: np.ndarray, number: int) -> set[int]:
+    """The trials of the best settings, by what is decisive for every trial."""
+    chosen = best_first(means_of(space, decisive))[:number]
+    return {int(trial) for trial in np.flatnonzero(np.isin(settings_of(space), chosen))}
+
+
+def worth_keeping(space: Space, decisive: np.ndarray, unfinished: set[int]) -> set[int]:
     """The trials whose parameters may be wanted: of the best setting, and of unfinished ones.
 
     Args:
         space: the trials.
-        accuracies: of every trial after its last epoch; NaN if it has not got there, or diverged.
+        decisive: of every trial after its last epoch; NaN if it has not got there, or diverged.
         unfinished: the trials that are still to be trained to the end.
     """
-    settings, found = settings_of(space), scores(space, accuracies)
+    settings, means = settings_of(space), means_of(space, decisive)
     wanted = {int(settings[trial]) for trial in unfinished}
-    if np.isfinite(found).any():
-        wanted.add(int(np.nanargmax(found)))
+    if np.isfinite(means[0]).any():
+        wanted.add(int(best_first(means)[0]))
     return {int(trial) for trial in np.flatnonzero(np.isin(settings, list(wanted)))}

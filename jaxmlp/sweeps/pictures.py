@@ -45,10 +45,13 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     """
     names = varied(rows)
     cells = np.full((len(names[down]), len(names[across])), np.nan)
+
+    def cell(row: Row) -> tuple[int, ...]:
+        return tuple(names[name].index(row.names[name]) for name in (down, across))
+
     for row in reversed(rows):  # so that the best comes last
         if np.isfinite(row.score):
-            place = names[down].index(row.names[down]), names[across].index(row.names[across])
-            cells[place] = row.score
+            cells[cell(row)] = row.score
     more = " (the best of all other fields)" if len(names) > 2 else ""
     height, width = cells.shape
     across_inches = float(np.clip(0.75 * width + 2.2, 5, 13))
@@ -76,10 +79,10 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     if max(width, height) > MOST_CELLS:
         figure.colorbar(shades, ax=axes, shrink=0.8, extend="min")
     else:
-        chosen = np.nanargmax(cells) if np.isfinite(cells).any() else -1
+        chosen = cell(rows[0]) if np.isfinite(rows[0].score) else None
         for place, value in np.ndenumerate(cells):
             text = f"{figure_of(rows[0], value):.{digits}f}" if np.isfinite(value) else "–"
-            weight = "bold" if np.ravel_multi_index(place, cells.shape) == chosen else "normal"
+            weight = "bold" if place == chosen else "normal"
             colour = "white" if not value > (low + np.nanmax(cells)) / 2 else INK
             colour = GREY if np.isnan(value) else colour
             axes.text(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.results import metric_names
-from jaxmlp.sweeps.halving import scores, settings_of
+from jaxmlp.sweeps.halving import DIGITS, means_of, settings_of
 from jaxmlp.sweeps.reading import names_at, view
 from jaxmlp.sweeps.space import is_number
 
@@ -20,6 +20,8 @@ class Row(NamedTuple):
         metric: by which it is chosen, for the words beside the figures.
         score: by which it is chosen, mean over the seeds; NaN if one of them diverged, or it was
             stopped.
+        loss: on the validation part, mean over the seeds, where the score is taken; of settings
+            that are equal in the score, the one with the lower loss is the better.
         deviation: of the score over the seeds; NaN for one seed.
         scores, losses: of every epoch on the validation part, mean over the seeds.
         spread: the deviation of the scores over the seeds, of every epoch.
@@ -33,6 +35,7 @@ class Row(NamedTuple):
     names: dict[str, Any]
     metric: str
     score: float
+    loss: float
     deviation: float
     scores: np.ndarray
     losses: np.ndarray
@@ -49,15 +52,16 @@ def rows_of(table: Any) -> list[Row]:
     Then come those that were stopped, the later the better, and last those that diverged.
     """
     space, _, _, table = seen = view(table)
-    last, groups = seen.scores().ravel(), settings_of(space)
-    count = len(space.trials)
+    count, groups = len(space.trials), settings_of(space)
+    decisive = seen.decisive().reshape(2, count)
+    last, means = decisive[0], means_of(space, decisive)
     config = space.base.config
     losses, curves = (table[name].values.reshape(count, -1) for name in metric_names(config)[1:])
     if config.metric == "loss":
         curves = -losses
     diverged, trained = table.diverged.values.ravel(), table.trained.values.ravel()
     rows = []
-    for number, mean in enumerate(scores(space, last)):
+    for number, (mean, less_loss) in enumerate(means.T):
         runs = np.flatnonzero(groups == number)
         many, ran = len(runs) > 1, slice(int(trained[runs].min()))
         wild = diverged[runs][diverged[runs] > 0]
@@ -67,6 +71,7 @@ def rows_of(table: Any) -> list[Row]:
                 names=names_at(space, int(runs[0])),
                 metric=config.chosen_by,
                 score=float(mean),
+                loss=-float(less_loss),
                 deviation=float(last[runs].std(ddof=1)) if many else np.nan,
                 scores=curves[runs, ran].mean(axis=0),
                 losses=losses[runs, ran].mean(axis=0),
@@ -85,11 +90,19 @@ def figure(row: Row, score: Any) -> Any:
     return -score if row.metric == "loss" else score
 
 
-def _rank(row: Row) -> tuple[bool, bool, int, float]:
+def _rank(row: Row) -> tuple[bool, bool, int, float, float]:
+    """What rows are sorted by: those with a score come first, in the order of `best_first`."""
     known = np.isfinite(row.score)
-    score = row.score if known else row.scores[-1]
+    score, loss = (row.score, row.loss) if known else (row.scores[-1], row.losses[-1])
     stopped = 0 if known else -row.trained
-    return not known, row.diverged > 0, stopped, -float(np.nan_to_num(score, nan=-np.inf))
+    score = np.round(np.nan_to_num(score, nan=-np.inf), DIGITS)
+    return (
+        not known,
+        row.diverged > 0,
+        stopped,
+        -float(score),
+        float(np.nan_to_num(loss, nan=np.inf)),
+    )
 
 
 def varied(rows: list[Row]) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ from jaxmlp.sweeps.space import (
     described,
     from_axes,
 )
-from jaxmlp.sweeps.table import scores_after, set_by, stop
+from jaxmlp.sweeps.table import decisive_after, set_by, stop
 from jaxmlp.version import __version__
 
 
@@ -39,18 +39,17 @@ class View(NamedTuple):
     places: np.ndarray
     table: Any
 
-    def scores(self) -> np.ndarray:
-        """By what every trial is chosen after its own last epoch, the larger, the better.
+    def decisive(self) -> np.ndarray:
+        """By what every trial is chosen after its own last epoch, as `decisive_after` gives it.
 
-        NaN if it diverged, or was stopped before by successive halving. The shape is that of the
-        space.
+        The shape is (2, *that of the space).
         """
         trials, table = self.space.trials, self.table
         names = metric_names(self.space.base.config)
         curves = np.stack([table[name].values.reshape(len(trials), -1) for name in names])
         columns = stop(self.space, curves, table.trained.values.ravel())
         lengths = np.asarray([trial.config.epochs for trial in trials])
-        return scores_after(self.space, columns, lengths).reshape(self.space.shape)
+        return decisive_after(self.space, columns, lengths).reshape(2, *self.space.shape)
 
 
 def view(table: Any) -> View:

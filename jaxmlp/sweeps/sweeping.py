@@ -26,7 +26,7 @@ from jaxmlp.sweeps.run import (
     train_together,
 )
 from jaxmlp.sweeps.space import describe, make_space
-from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, make_table, scores_after
+from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, decisive_after, make_table
 from jaxmlp.training import TrainState, check_loss, out_of_memory
 
 KEEP = ("best", "all")
@@ -171,10 +171,9 @@ class _Run:
             self.flight = self.folder.load_flight(self.plan, self.data)
         for rung in self.plan.rungs:
             if rung.first:
-                accuracies = scores_after(
-                    self.space, columns_of(self.space, self.chunks), rung.first
-                )
-                self.alive = survivors(self.space, accuracies, rung.settings)
+                columns = columns_of(self.space, self.chunks)
+                decisive = decisive_after(self.space, columns, rung.first)
+                self.alive = survivors(self.space, decisive, rung.settings)
                 self._hold_only(self.alive)
             self._load(rung)
             for bucket in self.plan.buckets:
@@ -330,8 +329,8 @@ class _Run:
         """The trials whose parameters may still be those of the best setting."""
         columns = columns_of(self.space, self.chunks)
         ended = {*np.flatnonzero(columns.finished).tolist()}
-        accuracies = scores_after(self.space, columns, self.lengths)
-        return worth_keeping(self.space, accuracies, self.alive - ended)
+        decisive = decisive_after(self.space, columns, self.lengths)
+        return worth_keeping(self.space, decisive, self.alive - ended)
 
     def _hold(self, chunk: Chunk) -> None:
         self._hold_only({*self.held}.difference(chunk.trials))

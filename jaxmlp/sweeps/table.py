@@ -80,8 +80,8 @@ def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
     return Columns(metrics, ends, finished)
 
 
-def scores_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
-    """By what every trial is chosen after an epoch: its score, or less its validation loss.
+def decisive_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> np.ndarray:
+    """By what every trial is chosen after an epoch, the larger, the better.
 
     With patience, that of its best epoch so far. NaN if it diverged or was stopped before by
     successive halving.
@@ -90,17 +90,22 @@ def scores_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> np
         space: the trials.
         columns: of all trials.
         epochs: one number, or one for each trial.
+
+    Returns:
+        Shape (2, trials): the score, or less the validation loss; and, for trials that are equal in
+        it, less the validation loss.
     """
     last = np.broadcast_to(epochs, columns.ends.shape)
     config, wild = space.base.config, first_wild(columns)
-    curves = (-columns.metrics[1] if config.metric == "loss" else columns.metrics[2]).astype(float)
-    found = np.take_along_axis(curves, last[:, None] - 1, axis=1)[:, 0]
+    _, losses, scores = columns.metrics.astype(float)
+    curves = np.stack([-losses if config.metric == "loss" else scores, -losses])
+    found = np.take_along_axis(curves, last[None, :, None] - 1, axis=2)[..., 0]
     sound = ((wild == 0) | (wild > last)) & (columns.ends >= last)
     for number, trial in enumerate(space.trials):
         if trial.config.patience:
             length = min(last[number], columns.ends[number])
             best = best_epoch_of(Metrics(*columns.metrics[:, number, :length]), trial.config)
-            found[number] = curves[number, best - 1] if best else np.nan
+            found[:, number] = curves[:, number, best - 1] if best else np.nan
             sound[number] = not 0 < wild[number] <= last[number] and (
                 columns.finished[number] or length == last[number]
             )
