@@ -278,7 +278,7 @@ def test_of_equal_settings_the_one_with_the_lower_loss_is_the_best():
     found = best(table)
     assert found.setting == {"learning_rate": 2.0}
     assert found.equal == 3
-    assert "best of 4, by the loss of 3 equal ones, " in str(found)
+    assert "best of 4 (3 are equal, it has the lowest loss), " in str(found)
     assert [row.place for row in rows_of(table)] == [2, 3, 1, 0]
     space, decisive = space_of(table), view(table).decisive().reshape(2, -1)
     assert worth_keeping(space, decisive, set()) == {4, 5}

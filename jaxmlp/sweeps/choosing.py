@@ -68,7 +68,7 @@ class Best(NamedTuple):
         text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
-        ties = f", by the loss of {self.equal} equal ones" if self.equal > 1 else ""
+        ties = f" ({self.equal} are equal, it has the lowest loss)" if self.equal > 1 else ""
         text += f", best of {self.settings}{ties}, "
         if np.isnan(self.optimism):
             return f"{text}which flatters it by an unknown amount"
