@@ -396,6 +396,53 @@ def test_pipelines_weights_and_groups():
     )
 
 
+class _ByWidth(MLPClassifier):
+    """A subclass with a parameter of its own, which takes effect in `fit`."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__(max_iter=5, random_state=0)
+        self.width = width
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:  # noqa: N803
+        self.hidden_layer_sizes = (self.width,)
+        return super().fit(X, y, sample_weight)
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        names = super()._get_param_names()
+        names.reverse()  # a list of its own
+        return names
+
+
+def test_a_subclass_whose_fit_sets_parameters():
+    x, y = wine()
+    told: Any = {"cv": 3, "scoring": "neg_log_loss"}
+    found = SweepSearchCV(_ByWidth(), {"width": [1, 32]}, **told).fit(x, y)
+    expected = GridSearchCV(_ByWidth(), {"width": [1, 32]}, **told).fit(x, y)
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-5
+    )
+    assert MLPClassifier._get_param_names() == sorted(MLPClassifier._get_param_names())
+
+
+@pytest.mark.parametrize("kinds", [(MLPRegressor, MLPClassifier), (MLPClassifier, MLPRegressor)])
+def test_a_search_over_classifiers_and_regressors(kinds):
+    x, y = wine()
+    y = (y > 0).astype(float)
+    grid = {
+        "network": [kind(hidden_layer_sizes=(8,), max_iter=4, random_state=0) for kind in kinds]
+    }
+    told: Any = {"cv": KFold(3, shuffle=True, random_state=0), "scoring": "r2"}
+    told |= {"error_score": "raise"}
+    pipe = Pipeline([("network", MLPClassifier())])
+    found, expected = (
+        search(pipe, grid, **told).fit(x, y) for search in (SweepSearchCV, GridSearchCV)
+    )
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-4
+    )
+
+
 class _OwnScaler(BaseEstimator):
     """A step that has `fit` and `transform` alone."""
 

@@ -265,7 +265,9 @@ def _as_float(column: Any, path: Path, name: str, fill: float | None) -> np.ndar
     numbers = entries_as_numbers(column)
     wrong = (~np.isfinite(numbers) & column.notna().to_numpy())[:, None]
     values = column.to_numpy(object)[:, None]
-    _refuse_first(path, wrong, [name], "is {!r}, no finite number", "correct it", values)
+    _refuse_first(
+        path, wrong, [name], "is {!r}, no finite number below 3.4e38", "correct it", values
+    )
     return numbers if fill is None else np.where(np.isnan(numbers), fill, numbers)
 
 

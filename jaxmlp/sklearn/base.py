@@ -35,6 +35,12 @@ SPARSE = ("csr", "csc", "coo")
 TRAINED: ContextVar[dict[bytes, dict[str, Any]] | None] = ContextVar("trained", default=None)
 
 
+@cache
+def _names_in_signature(kind: type) -> tuple[str, ...]:
+    """The names of an estimator's parameters, which a search asks for a thousand times."""
+    return tuple(super(Perceptron, kind)._get_param_names())  # type: ignore[misc]
+
+
 def takes_batches(network: Any) -> bool:
     """Whether a network can be trained on some examples after others.
 
@@ -106,10 +112,8 @@ class Perceptron(BaseEstimator):
     classes_: Any
 
     @classmethod
-    @cache
-    def _get_param_names(cls) -> list[str]:  # type: ignore[override]
-        """Of the signature, which a search would read a thousand times."""
-        return super()._get_param_names()
+    def _get_param_names(cls) -> list[str]:
+        return [*_names_in_signature(cls)]
 
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """The examples as arrays, checked."""
@@ -179,8 +183,10 @@ class Perceptron(BaseEstimator):
     def digest(self, examples: Any) -> bytes:
         """What a fit depends on, in short; `examples` is of `digest_of`."""
         found = examples.copy()
-        told = [(name, _told(value)) for name, value in sorted(self.get_params().items())]
-        found.update(repr(told).encode())
+        # a subclass may set attributes that are no parameters of its own
+        given = self.get_params() | {k: v for k, v in vars(self).items() if k.strip("_") == k}
+        told = [(name, _told(value)) for name, value in sorted(given.items())]
+        found.update(repr((type(self), told)).encode())
         return found.digest()
 
     def _check(self) -> None:

@@ -211,7 +211,7 @@ class SweepSearchCV(BaseSearchCV):
         found: dict[bytes, tuple[Perceptron, Job]] = {}
         for network, x, y, weight in self._fits(candidates):
             given = (id(x), id(weight))
-            same = (*given, network.data_parameters)
+            same = (*given, type(network), network.data_parameters)
             examples, learnt = made.get(same, (None, {}))
             vars(network).update(learnt)
             try:
