@@ -61,9 +61,9 @@ def means_of(space: Space, decisive: np.ndarray) -> np.ndarray:
 
     Args:
         space: the trials.
-        decisive: of every trial, as `decisive_after` gives it.
+        decisive: of every trial, as `decisive_after` gives it; or scores alone, shape (trials,).
     """
-    settings = settings_of(space)
+    settings, decisive = settings_of(space), np.atleast_2d(decisive)
     return np.stack([np.bincount(settings, each) for each in decisive]) / np.bincount(settings)
 
 
@@ -71,10 +71,10 @@ def best_first(means: np.ndarray) -> np.ndarray:
     """The places of some settings, the best first; of equal ones, that with the lower loss.
 
     Args:
-        means: of what is decisive, shape (2, settings).
+        means: of what is decisive, of `means_of`.
     """
-    score, less_loss = np.nan_to_num(means, nan=-np.inf)
-    return np.lexsort((-less_loss, -np.round(score, DIGITS)))
+    less_score, *loss = np.nan_to_num(-means, nan=np.inf)
+    return np.lexsort((*loss, np.round(less_score, DIGITS)))
 
 
 def survivors(space: Space, decisive: np.ndarray, number: int) -> set[int]:
