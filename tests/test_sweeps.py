@@ -29,7 +29,7 @@ from jaxmlp.sweeps import (
     uniform,
 )
 from jaxmlp.sweeps.chunks import Chunks, record_of
-from jaxmlp.sweeps.halving import make_rungs, survivors, worth_keeping
+from jaxmlp.sweeps.halving import best_first, make_rungs, ranks_of, survivors, worth_keeping
 from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
 from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.reading import space_of, view
@@ -283,6 +283,26 @@ def test_of_equal_settings_the_one_with_the_lower_loss_is_the_best():
     space, decisive = space_of(table), view(table).decisive().reshape(2, -1)
     assert worth_keeping(space, decisive, set()) == {4, 5}
     assert survivors(space, decisive, 2) == {4, 5, 6, 7}
+
+
+def test_equal_are_scores_that_rounding_error_parts_and_no_others():
+    near = 318.0, 319.0, 317.0, 320.0  # both settings have 637 right, on the edge of a digit
+    for n in (320, 640, 16_000):
+        accuracies = np.float32(near).reshape(2, 2) / np.float32(n)
+        table = table_of(accuracies)
+        table["validation_loss"] = table.validation_loss * 0 + np.asarray([0.1, 0.9])[:, None, None]
+        found = best(table)
+        assert (found.setting, found.equal) == ({"learning_rate": 0.0}, 2)
+        assert rows_of(table)[0].names == found.setting
+    assert ranks_of(np.asarray([0.1234564, 0.1234566, 0.5, np.nan, -np.inf])).tolist() == [
+        2,
+        1,
+        0,
+        3,
+        3,
+    ]
+    assert ranks_of(-np.asarray([3e-8, 1e-8, 2e-8])).tolist() == [2, 0, 1]
+    assert best_first(np.asarray([[-np.inf, -5.0], [-1e30, -5.0]])).tolist() == [1, 0]
 
 
 def test_the_best_of_many_is_not_so_good():

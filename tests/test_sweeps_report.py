@@ -8,6 +8,7 @@ from PIL import Image
 from jaxmlp import Config
 from jaxmlp.plots import save
 from jaxmlp.sweeps import best, loguniform, sweep
+from jaxmlp.sweeps.halving import ranks_of
 from jaxmlp.sweeps.pictures import curves, heat_map, pictures, score_against
 from jaxmlp.sweeps.ranking import is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.report import report
@@ -127,7 +128,8 @@ def test_pictures(table, tmp_path):
 
 def test_rows(table):
     rows = rows_of(table)
-    found = [(-round(row.score, 6), row.loss) for row in rows]
+    ranks = ranks_of(np.asarray([row.score for row in rows]))
+    found = [(rank, row.loss) for rank, row in zip(ranks, rows, strict=True)]
     assert found == sorted(found)
     assert rows[0].names == best(table).setting
     assert rows[0].score == best(table).score

@@ -208,31 +208,32 @@ class SweepSearchCV(BaseSearchCV):
         seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
         made: dict[Any, tuple[Examples, dict[str, Any]]] = {}
         digests: dict[Any, Any] = {}
-        found: dict[bytes, tuple[Perceptron, Job]] = {}
+        found: dict[bytes, tuple[Perceptron, Job, set[str]]] = {}
         for network, x, y, weight in self._fits(candidates):
+            own = {*vars(network)}
             given = (id(x), id(weight))
             same = (*given, type(network), network.data_parameters)
             examples, learnt = made.get(same, (None, {}))
-            vars(network).update(learnt)
             try:
                 if given not in digests:
                     digests[given] = digest_of(x, y, weight)
-                key = network.digest(digests[given])  # before a generator draws
+                key = network.digest(digests[given])  # as `fit` will, before a generator draws
+                vars(network).update(learnt)
                 job = network.prepare(x, y, weight, seed, examples)
             except (ValueError, TypeError):  # which `fit` raises again, where it is scored
                 continue
             if network.solver == "lbfgs":  # its line search differs from network to network
                 continue
-            made.setdefault(same, (job.examples, _learnt(network)))
-            found[key] = network, job
-        fits = fit_together([job for _, job in found.values()])
-        for (key, (network, job)), fit in zip([*found.items()], fits, strict=True):
+            made.setdefault(same, (job.examples, _learnt(network, own)))
+            found[key] = network, job, own
+        fits = fit_together([job for _, job, _ in found.values()])
+        for (key, (network, job, _)), fit in zip([*found.items()], fits, strict=True):
             try:
                 network.keep(job, fit)
             except ValueError:  # it diverged
                 del found[key]
         self._share = (time.perf_counter() - start) / max(1, len(fits))
-        token = TRAINED.set({key: _learnt(network) for key, (network, _) in found.items()})
+        token = TRAINED.set({key: _learnt(each, own) for key, (each, _, own) in found.items()})
         try:
             yield
         finally:
@@ -324,7 +325,6 @@ def _transformed(front: Any, x: Any, y: Any, params: Mapping[str, Any]) -> Any:
         return None
 
 
-def _learnt(network: Perceptron) -> dict[str, Any]:
-    """What a fit has added to a network's parameters."""
-    parameters = network.get_params(deep=False)
-    return {name: value for name, value in vars(network).items() if name not in parameters}
+def _learnt(network: Perceptron, own: set[str]) -> dict[str, Any]:
+    """What a fit has added to a network's own attributes."""
+    return {name: value for name, value in vars(network).items() if name not in own}

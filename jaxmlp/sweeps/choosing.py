@@ -11,7 +11,7 @@ from jaxmlp.data import Dataset
 from jaxmlp.evaluation import evaluate, figures
 from jaxmlp.params import Params
 from jaxmlp.settings import Config, spoken
-from jaxmlp.sweeps.halving import DIGITS, best_first, means_of
+from jaxmlp.sweeps.halving import best_first, means_of, ranks_of
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
 from jaxmlp.sweeps.space import REPEATS, Trial
@@ -68,7 +68,8 @@ class Best(NamedTuple):
         text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
-        ties = f" ({self.equal} are equal, it has the lowest loss)" if self.equal > 1 else ""
+        tied = self.equal > 1 and metric != "loss"
+        ties = f" ({self.equal} are equal, it has the lowest loss)" if tied else ""
         text += f", best of {self.settings}{ties}, "
         if np.isnan(self.optimism):
             return f"{text}which flatters it by an unknown amount"
@@ -119,7 +120,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
         score=mean,
         interval=_interval(runs[0, chosen], space.base.config.chosen_by),
         settings=means.shape[1],
-        equal=int(np.sum(np.abs(means[0] - mean) < 0.5 * 10.0**-DIGITS)),
+        equal=int(np.sum(ranks_of(means[0]) == 0)),
         optimism=mean - _honest(runs) if few > 1 and not stopped else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
     )

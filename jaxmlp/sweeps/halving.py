@@ -8,7 +8,7 @@ import numpy as np
 from jaxmlp.bounds import check_integer
 from jaxmlp.sweeps.space import REPEATS, Space
 
-DIGITS = 6  # of a mean score: what differs beyond is the order in which seeds are added up
+ROUNDING = 2 * float(np.finfo(np.float32).eps)  # of means over seeds, relative
 
 
 class Rung(NamedTuple):
@@ -67,14 +67,25 @@ def means_of(space: Space, decisive: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(settings, each) for each in decisive]) / np.bincount(settings)
 
 
+def ranks_of(scores: np.ndarray) -> np.ndarray:
+    """The rank of every score, of the highest 0; those that rounding error may part share one."""
+    values = np.where(np.isnan(scores), -np.inf, scores).tolist()
+    ranks, rank, top = np.zeros(len(values), int), 0, max(values)
+    for place in sorted(range(len(values)), key=values.__getitem__, reverse=True):
+        if top - values[place] > ROUNDING * abs(top):
+            rank, top = rank + 1, values[place]
+        ranks[place] = rank
+    return ranks
+
+
 def best_first(means: np.ndarray) -> np.ndarray:
     """The places of some settings, the best first; of equal ones, that with the lower loss.
 
     Args:
         means: of what is decisive, of `means_of`.
     """
-    less_score, *loss = np.nan_to_num(-means, nan=np.inf)
-    return np.lexsort((*loss, np.round(less_score, DIGITS)))
+    losses = np.where(np.isnan(means[1:]), np.inf, -means[1:])
+    return np.lexsort((*losses, ranks_of(means[0])))
 
 
 def survivors(space: Space, decisive: np.ndarray, number: int) -> set[int]:

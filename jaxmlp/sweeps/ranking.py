@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.results import metric_names
-from jaxmlp.sweeps.halving import DIGITS, means_of, settings_of
+from jaxmlp.sweeps.halving import best_first, means_of, settings_of
 from jaxmlp.sweeps.reading import names_at, view
 from jaxmlp.sweeps.space import is_number
 
@@ -82,7 +82,8 @@ def rows_of(table: Any) -> list[Row]:
                 wild=int(wild.min(initial=table.sizes["epoch"])) if len(wild) else 0,
             )
         )
-    return sorted(rows, key=_rank)
+    places = np.argsort(best_first(means))
+    return sorted(rows, key=lambda row: _rank(row, int(places[row.place])))
 
 
 def figure(row: Row, score: Any) -> Any:
@@ -90,19 +91,12 @@ def figure(row: Row, score: Any) -> Any:
     return -score if row.metric == "loss" else score
 
 
-def _rank(row: Row) -> tuple[bool, bool, int, float, float]:
-    """What rows are sorted by: those with a score come first, in the order of `best_first`."""
-    known = np.isfinite(row.score)
-    score, loss = (row.score, row.loss) if known else (row.scores[-1], row.losses[-1])
-    stopped = 0 if known else -row.trained
-    score = np.round(np.nan_to_num(score, nan=-np.inf), DIGITS)
-    return (
-        not known,
-        row.diverged > 0,
-        stopped,
-        -float(score),
-        float(np.nan_to_num(loss, nan=np.inf)),
-    )
+def _rank(row: Row, place: int) -> tuple[int, bool, int, float]:
+    """What a row is sorted by; those with a score are in the order of `best_first`."""
+    if np.isfinite(row.score):
+        return 0, False, 0, place
+    last = np.where(np.isnan(row.scores[-1]), -np.inf, row.scores[-1])
+    return 1, row.diverged > 0, -row.trained, -float(last)
 
 
 def varied(rows: list[Row]) -> dict[str, list[Any]]:
