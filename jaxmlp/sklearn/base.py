@@ -184,7 +184,7 @@ class Perceptron(BaseEstimator):
         """What a fit depends on, in short; `examples` is of `digest_of`."""
         found = examples.copy()
         # a subclass may set attributes that are no parameters of its own
-        given = self.get_params() | {k: v for k, v in vars(self).items() if not k.endswith("_")}
+        given = self.get_params() | {k: v for k, v in vars(self).items() if k.strip("_") == k}
         told = [(name, _told(value)) for name, value in sorted(given.items())]
         found.update(repr((id(type(self)), told)).encode())
         return found.digest()
