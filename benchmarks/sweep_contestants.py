@@ -21,8 +21,7 @@ import jaxmlp
 from jaxmlp import Config, Hyperparams
 from jaxmlp.columns import transpose_weights
 from jaxmlp.sweeps.plan import make_plan
-from jaxmlp.sweeps.run import TRIALS as SPREAD
-from jaxmlp.sweeps.run import Data, mesh, sharded_epoch, state_like, train_together
+from jaxmlp.sweeps.run import SPREAD, Data, mesh, sharded_epoch, state_like, train_together
 from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 

@@ -129,7 +129,7 @@ def test_pictures(table, tmp_path):
 def test_rows(table):
     rows = rows_of(table)
     ranks = ranks_of(np.asarray([row.score for row in rows]))
-    found = [(rank, row.loss) for rank, row in zip(ranks, rows, strict=True)]
+    found = [(rank, row.losses[-1]) for rank, row in zip(ranks, rows, strict=True)]
     assert found == sorted(found)
     assert rows[0].names == best(table).setting
     assert rows[0].score == best(table).score

@@ -20,8 +20,6 @@ class Row(NamedTuple):
         metric: by which it is chosen, for the words beside the figures.
         score: by which it is chosen, mean over the seeds; NaN if one of them diverged, or it was
             stopped.
-        loss: on the validation part, mean over the seeds, where the score is taken; of settings
-            that are equal in the score, the one with the lower loss is the better.
         deviation: of the score over the seeds; NaN for one seed.
         scores, losses: of every epoch on the validation part, mean over the seeds.
         spread: the deviation of the scores over the seeds, of every epoch.
@@ -35,7 +33,6 @@ class Row(NamedTuple):
     names: dict[str, Any]
     metric: str
     score: float
-    loss: float
     deviation: float
     scores: np.ndarray
     losses: np.ndarray
@@ -61,7 +58,7 @@ def rows_of(table: Any) -> list[Row]:
         curves = -losses
     diverged, trained = table.diverged.values.ravel(), table.trained.values.ravel()
     rows = []
-    for number, (mean, less_loss) in enumerate(means.T):
+    for number, mean in enumerate(means[0]):
         runs = np.flatnonzero(groups == number)
         many, ran = len(runs) > 1, slice(int(trained[runs].min()))
         wild = diverged[runs][diverged[runs] > 0]
@@ -71,7 +68,6 @@ def rows_of(table: Any) -> list[Row]:
                 names=names_at(space, int(runs[0])),
                 metric=config.chosen_by,
                 score=float(mean),
-                loss=-float(less_loss),
                 deviation=float(last[runs].std(ddof=1)) if many else np.nan,
                 scores=curves[runs, ran].mean(axis=0),
                 losses=losses[runs, ran].mean(axis=0),

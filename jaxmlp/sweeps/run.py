@@ -31,7 +31,7 @@ from jaxmlp.training import (
     wait,
 )
 
-TRIALS = PartitionSpec("trial")  # every device has some of the trials, which are on the first axis
+SPREAD = PartitionSpec("trial")  # every device has some of the trials, which are on the first axis
 
 
 class Data(NamedTuple):
@@ -124,8 +124,8 @@ def train_together(
     noise = jax.random.key_data(jax.vmap(lambda key: run_keys(key, config).noise)(keys))
     seeds = [trial.config.data_seed for trial in filled]
     orders = np.stack([jax.random.key_data(jax.random.key(seed)) for seed in seeds])
-    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], TRIALS)
-    states, hypers, noise = _put((states, hypers, noise), TRIALS)
+    orders = _put(orders[0], PartitionSpec()) if shared else _put(orders[mine], SPREAD)
+    states, hypers, noise = _put((states, hypers, noise), SPREAD)
     run_epoch, program = sharded_epoch(everyone), replace(config, data_seed=0)
     history = []
     for epoch in range(first, config.epochs if last is None else last):
@@ -310,7 +310,7 @@ def sharded_epoch(everyone: Mesh) -> Any:
         epoch_of_all,
         static_argnames="config",
         donate_argnames="states",
-        out_shardings=(NamedSharding(everyone, TRIALS), NamedSharding(everyone, PartitionSpec())),
+        out_shardings=(NamedSharding(everyone, SPREAD), NamedSharding(everyone, PartitionSpec())),
     )
 
 

@@ -141,7 +141,8 @@ def fit_together(jobs: Sequence[Job]) -> list[Fit]:
             return fit_group([jobs[number] for number in chunk], compiling=compiling)
 
     with ThreadPoolExecutor(_threads()) as pool:
-        list(pool.map(partial(fit, compiling=True), first.values()))
+        if len(first) < len(chunks):  # else each chunk compiles its own
+            list(pool.map(partial(fit, compiling=True), first.values()))
         for chunk, group in zip(chunks, pool.map(fit, chunks), strict=True):
             fits |= dict(zip(chunk, group, strict=True))
     return [fits[number] for number in range(len(jobs))]
