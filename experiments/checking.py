@@ -83,7 +83,8 @@ def unseen_mistakes() -> list[dict[str, Any]]:
                 "equations": mistake.lines,
                 "caught": not report.passed,
                 "said": said,
-                "right line": len(said) == 1 and said[0] in mistake.lines,
+                "right line": said == mistake.lines
+                or (len(said) == 1 and said[0] in mistake.lines),
                 "as": report.diagnosis.kind if report.diagnosis else "",
             }
         )
