@@ -53,7 +53,7 @@ def test_the_report_in_a_browser(browser, table, tmp_path):
     assert accuracies == sorted(accuracies, reverse=True)  # the best first
     assert accuracies[0] == pytest.approx(found.score, abs=1e-4)
     heads = browser.find_elements("css selector", "#heads button")
-    assert [head.text for head in heads][:3] == ["learning rate", "hidden", "accuracy"]
+    assert [head.text for head in heads][:3] == ["learning rate", "hidden", "validation accuracy"]
     for reverse in (True, False):  # a head sorts, and once more the other way round
         heads[0].click()
         rates = [float(row[0]) for row in columns(browser)]
@@ -129,7 +129,7 @@ def test_pictures(table, tmp_path):
 def test_rows(table):
     rows = rows_of(table)
     ranks = ranks_of(np.asarray([row.score for row in rows]))
-    found = [(rank, row.losses[-1]) for rank, row in zip(ranks, rows, strict=True)]
+    found = [(rank, row.ties[-1]) for rank, row in zip(ranks, rows, strict=True)]
     assert found == sorted(found)
     assert rows[0].names == best(table).setting
     assert rows[0].score == best(table).score
@@ -154,7 +154,8 @@ def test_scores_that_are_all_alike(table, metric, value, tmp_path):
     alike = {"score": value, "scores": np.full(2, value), "spread": np.zeros(2), "deviation": 0.0}
     if metric == "loss":  # of which the score is the negative
         alike |= {"score": -value, "scores": np.full(2, -value)}
-    rows = [row._replace(metric=metric, **alike) for row in rows_of(table)]
+    objective = rows_of(table)[0].objective._replace(metric=metric, higher=metric != "loss")
+    rows = [row._replace(objective=objective, **alike) for row in rows_of(table)]
     for figure in (
         curves(rows),
         heat_map(rows, "learning_rate", "hidden"),

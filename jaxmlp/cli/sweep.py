@@ -26,7 +26,7 @@ from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
 from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
-from jaxmlp.settings import Config, Hyperparams, spoken
+from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
@@ -315,7 +315,7 @@ def _plan_lines(plan: Plan) -> list[str]:
 def _ranked(rows: list[Row]) -> Table:
     """The best settings, with the mean and the deviation over the seeds."""
     names = [name for name in varied(rows) if name != TRIAL]
-    grid = Table("", *names, f"validation {spoken(rows[0].metric)}", box=None, header_style="dim")
+    grid = Table("", *names, rows[0].objective.spoken, box=None, header_style="dim")
     for rank, row in enumerate(rows[:SHOWN], start=1):
         deviation = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
         score = f"{figure(row, row.score):.4f}{deviation}"

@@ -14,7 +14,8 @@ from jaxmlp.settings import Config, spoken
 from jaxmlp.sweeps.halving import best_first, means_of, ranks_of
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
-from jaxmlp.sweeps.space import REPEATS, Trial
+from jaxmlp.sweeps.schema import Objective, Trial, limits_of
+from jaxmlp.sweeps.space import REPEATS
 
 NO_BEST = "no setting was trained to its end without diverging for some seed: none is the best"
 CONFIDENCE = 0.95
@@ -29,8 +30,8 @@ class Best(NamedTuple):
         setting: the coordinates of the table that name it.
         fields: the same, with what was drawn at random.
         trial: what `train` would be told; with the first of its seeds.
-        score: the mean over its seeds: the accuracy, or what `Config.metric` names; of a loss,
-            less that.
+        objective: by what it was chosen.
+        score: the mean of that over its seeds; less it, if less of it is better.
         interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
         settings: among how many it is the best.
         equal: how many of them have its score, up to rounding error: it has the lowest loss of
@@ -46,6 +47,7 @@ class Best(NamedTuple):
     setting: dict[str, Any]
     fields: dict[str, Any]
     trial: Trial
+    objective: Objective
     score: float
     interval: tuple[float, float]
     settings: int
@@ -60,15 +62,14 @@ class Best(NamedTuple):
     def __str__(self) -> str:
         """Such as learning_rate=0.004, hidden=32: validation accuracy 0.9720."""
         names = ", ".join(f"{name}={shown(value)}" for name, value in self.fields.items())
-        metric = self.trial.config.chosen_by
-        sign = -1 if metric == "loss" else 1
+        sign = 1 if self.objective.higher else -1
         low, high = sorted(sign * end for end in self.interval)
         spread = f" (95 % interval {low:.4f} to {high:.4f})" if np.isfinite(low) else ""
-        figure = f"validation {spoken(metric)} {sign * self.score:.4f}"
+        figure = f"{self.objective.spoken} {sign * self.score:.4f}"
         text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
-        tied = self.equal > 1 and metric != "loss"
+        tied = self.equal > 1 and self.objective.tie != self.objective.column
         ties = f" ({self.equal} are equal, it has the lowest loss)" if tied else ""
         text += f", best of {self.settings}{ties}, "
         if np.isnan(self.optimism):
@@ -117,8 +118,9 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
         setting=setting,
         fields=names_at(space, first),
         trial=space.trials[first],
+        objective=space.objective,
         score=mean,
-        interval=_interval(runs[0, chosen], space.base.config.chosen_by),
+        interval=_interval(runs[0, chosen], space.objective.limits),
         settings=means.shape[1],
         equal=int(np.sum(ranks_of(means[0]) == 0)),
         optimism=mean - _honest(runs) if few > 1 and not stopped else np.nan,
@@ -197,7 +199,7 @@ def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble
     return Ensemble(
         metric=config.measured,
         scores=tuple(scores.tolist()),
-        interval=_interval(scores, config.measured),
+        interval=_interval(scores, limits_of(config.measured)),
         loss=float(np.mean([one.loss for one in each])),
         calibration=float(np.mean([off(one.predictions) for one in each])),
         score_together=float(found),
@@ -239,15 +241,14 @@ def params_at(table: Any, point: Mapping[str, Any]) -> Params:
     return params_of(table, whole, int(places[trial]))
 
 
-def _interval(values: np.ndarray, metric: str) -> tuple[float, float]:
-    """Of the mean of some scores, Student's t, cut where the metric ends."""
+def _interval(values: np.ndarray, limits: tuple[float, float]) -> tuple[float, float]:
+    """Of the mean of some scores, Student's t, cut where scores end."""
     from scipy.stats import t
 
     if len(values) < 2:
         return np.nan, np.nan
     half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    lowest = 0.0 if metric not in ("loss", "r2") else -np.inf
-    highest = 0.0 if metric == "loss" else 1.0  # less the loss, which is no less than 0
+    lowest, highest = limits
     return max(lowest, float(values.mean() - half)), min(highest, float(values.mean() + half))
 
 

@@ -9,7 +9,6 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxmlp.lettering import drawable
 from jaxmlp.plots import GREY, INK, new_figure, open_axes
-from jaxmlp.settings import spoken
 from jaxmlp.sweeps.ranking import Row, are_numbers, is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.ranking import figure as figure_of
 from jaxmlp.sweeps.space import TRIAL
@@ -33,7 +32,7 @@ def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
     if numbers and any(row.diverged == 0 for row in rows):
         first = "learning_rate" if "learning_rate" in numbers else numbers[0]
         others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]
-        yield f"{rows[0].metric}_{first}", score_against(rows, first, others[0] if others else None)
+        yield f"{rows[0].objective.metric}_{first}", score_against(rows, first, others[0] if others else None)
 
 
 def heat_map(rows: list[Row], across: str, down: str) -> Figure:
@@ -63,7 +62,7 @@ def heat_map(rows: list[Row], across: str, down: str) -> Figure:
     if len(known):  # a few that failed must not make all the others look alike
         best = known.max()
         low = max(known.min(), best - max(0.1, 2 * (best - np.median(known))))
-    worse = "above" if rows[0].metric == "loss" else "below"
+    worse = "below" if rows[0].objective.higher else "above"
     darkest = f"{figure_of(rows[0], low):.2f} and {worse} in the darkest shade"
     notes = [darkest] * bool(len(known) and known.min() < low)
     notes += ["–: stopped or diverged"] * (len(known) < cells.size)
@@ -101,7 +100,7 @@ def curves(rows: list[Row]) -> Figure:
     """
     shown = rows[: len(COLOURS) - 1]
     of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
-    share = rows[0].metric == "accuracy"
+    share = rows[0].objective.metric == "accuracy"
     what = "validation error" if share else _measured(rows)
     figure = new_figure(11.0, 4.6, f"{what[0].upper()}{what[1:]}: {of}")
     axes = figure.subplots()
@@ -124,8 +123,10 @@ def curves(rows: list[Row]) -> Figure:
         best, far = max(ends), max(ends) - 4 * max(max(ends) - min(ends), 0.05 * abs(max(ends)))
         limits = sorted(figure_of(shown[0], end) for end in (far, best))
         low, high = axes.get_ylim()
-        loss = shown[0].metric == "loss"
-        axes.set_ylim(low if loss else max(low, limits[0]), min(high, limits[1]) if loss else high)
+        if shown[0].objective.higher:
+            axes.set_ylim(max(low, limits[0]), high)
+        else:
+            axes.set_ylim(low, min(high, limits[1]))
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -187,11 +188,11 @@ def score_against(rows: list[Row], name: str, by: str | None = None) -> Figure:
 
 def _measured(rows: list[Row]) -> str:
     """By what the settings are chosen, in words."""
-    return f"validation {spoken(rows[0].metric)}"
+    return rows[0].objective.spoken
 
 
 def _title(rows: list[Row]) -> str:
-    return f"V{_measured(rows)[1:]}"
+    return f"{_measured(rows)[0].upper()}{_measured(rows)[1:]}"
 
 
 def _over(rows: list[Row]) -> str:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.results import metric_names
 from jaxmlp.sweeps.halving import best_first, means_of, settings_of
 from jaxmlp.sweeps.reading import names_at, view
+from jaxmlp.sweeps.schema import Objective
 from jaxmlp.sweeps.space import is_number
 
 
@@ -17,11 +17,12 @@ class Row(NamedTuple):
     Attributes:
         place: among the settings of the table, in its order.
         names: its coordinates, those along an axis of draws or settings included.
-        metric: by which it is chosen, for the words beside the figures.
+        objective: by what it is chosen, for the words beside the figures.
         score: by which it is chosen, mean over the seeds; NaN if one of them diverged, or it was
             stopped.
         deviation: of the score over the seeds; NaN for one seed.
-        scores, losses: of every epoch on the validation part, mean over the seeds.
+        scores, ties: of every epoch, mean over the seeds: the score, and what decides between
+            settings that are equal in it.
         spread: the deviation of the scores over the seeds, of every epoch.
         trained: how many epochs it had.
         seeds: how many repetitions there are.
@@ -31,11 +32,11 @@ class Row(NamedTuple):
 
     place: int
     names: dict[str, Any]
-    metric: str
+    objective: Objective
     score: float
     deviation: float
     scores: np.ndarray
-    losses: np.ndarray
+    ties: np.ndarray
     spread: np.ndarray
     trained: int
     seeds: int
@@ -52,10 +53,13 @@ def rows_of(table: Any) -> list[Row]:
     count, groups = len(space.trials), settings_of(space)
     decisive = seen.decisive().reshape(2, count)
     last, means = decisive[0], means_of(space, decisive)
-    config = space.base.config
-    losses, curves = (table[name].values.reshape(count, -1) for name in metric_names(config)[1:])
-    if config.metric == "loss":
-        curves = -losses
+    objective = space.objective
+    ties, curves = (
+        table[objective.names[column]].values.reshape(count, -1)
+        for column in (objective.tie, objective.column)
+    )
+    if not objective.higher:
+        curves = -curves
     diverged, trained = table.diverged.values.ravel(), table.trained.values.ravel()
     rows = []
     for number, mean in enumerate(means[0]):
@@ -66,11 +70,11 @@ def rows_of(table: Any) -> list[Row]:
             Row(
                 place=number,
                 names=names_at(space, int(runs[0])),
-                metric=config.chosen_by,
+                objective=objective,
                 score=float(mean),
                 deviation=float(last[runs].std(ddof=1)) if many else np.nan,
                 scores=curves[runs, ran].mean(axis=0),
-                losses=losses[runs, ran].mean(axis=0),
+                ties=ties[runs, ran].mean(axis=0),
                 spread=curves[runs, ran].std(axis=0, ddof=1 if many else 0),
                 trained=ran.stop,
                 seeds=len(runs),
@@ -83,8 +87,8 @@ def rows_of(table: Any) -> list[Row]:
 
 
 def figure(row: Row, score: Any) -> Any:
-    """A score, or some, as people read them: of a loss, without the sign by which it is chosen."""
-    return -score if row.metric == "loss" else score
+    """A score, or some, as people read them, without the sign by which it is chosen."""
+    return score if row.objective.higher else -score
 
 
 def _rank(row: Row, place: int) -> tuple[int, bool, int, float]:

@@ -7,19 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.data import Dataset, fingerprint
-from jaxmlp.results import metric_names
-from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.space import (
-    REPEATS,
-    SEED,
-    SETTING,
-    STATIC,
-    Axis,
-    Space,
-    Trial,
-    described,
-    from_axes,
-)
+from jaxmlp.sweeps.schema import NETWORKS
+from jaxmlp.sweeps.space import REPEATS, SETTING, Axis, Space, described, from_axes
 from jaxmlp.sweeps.table import decisive_after, set_by, stop
 from jaxmlp.version import __version__
 
@@ -45,7 +34,7 @@ class View(NamedTuple):
         The shape is (2, *that of the space).
         """
         trials, table = self.space.trials, self.table
-        names = metric_names(self.space.base.config)
+        names = self.space.objective.names
         curves = np.stack([table[name].values.reshape(len(trials), -1) for name in names])
         columns = stop(self.space, curves, table.trained.values.ravel())
         lengths = np.asarray([trial.config.epochs for trial in trials])
@@ -60,7 +49,7 @@ def view(table: Any) -> View:
     """
     whole = space_of(table)
     remedy = "give the table of `sweep`, or a part of it by .sel or .isel"
-    if lacks := {*metric_names(whole.base.config), "trained", "diverged"} - {*table.data_vars}:
+    if lacks := {*whole.objective.names, "trained", "diverged"} - {*table.data_vars}:
         raise ValueError(f"the table has no {', '.join(sorted(lacks))}: {remedy}")
     if not np.all(np.isfinite(table.trained.values)):
         raise ValueError(f"the table has holes: {remedy}")
@@ -91,7 +80,7 @@ def view(table: Any) -> View:
         raise ValueError(f"the table does not have all {epochs} epochs, in order: {remedy}")
     table = table.transpose(*(axis.name for axis in axes), "epoch")
     places = np.ravel_multi_index(np.ix_(*parts), whole.shape).ravel()
-    return View(from_axes(axes, whole.base), whole, places, table)
+    return View(from_axes(axes, whole.base, whole.schema), whole, places, table)
 
 
 def space_of(table: Any) -> Space:
@@ -106,18 +95,13 @@ def space_of(table: Any) -> Space:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no table of `sweep`: {error!r}") from error
     try:
-        if strange := {*rest} - {*STATIC, *Hyperparams._fields, SEED}:
-            raise ValueError(f"unknown settings {', '.join(sorted(strange))}")
-        base = Trial(
-            Config(**_with_tuples({name: rest[name] for name in STATIC})),
-            Hyperparams(**{name: rest[name] for name in Hyperparams._fields if name in rest}),
-            rest[SEED],
-        )
+        schema = NETWORKS
+        base = schema.read(_with_tuples(rest))
         found = [
             Axis(name, tuple(labels), tuple(map(_with_tuples, settings)))
             for name, labels, settings in axes
         ]
-        return from_axes(found, base)
+        return from_axes(found, base, schema)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"the table was made by jaxmlp {made_by}, and version {__version__} cannot read "
@@ -169,7 +153,7 @@ def names_at(space: Space, trial: int) -> dict[str, Any]:
     for axis, place in zip(space.axes, places, strict=True):
         if axis.name in REPEATS:
             continue
-        found |= {name: values[place] for name, values in set_by(axis, space.base)}
+        found |= {name: values[place] for name, values in set_by(axis, space)}
         if axis.name != SETTING or axis.labels != tuple(map(described, axis.settings)):
             found[axis.name] = axis.labels[place]
     return found

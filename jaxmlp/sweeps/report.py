@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from jaxmlp.settings import spoken
 from jaxmlp.sweeps.choosing import NO_BEST, Best
 from jaxmlp.sweeps.ranking import figure, is_logarithmic, rows_of, varied
 from jaxmlp.sweeps.space import TRIAL
@@ -22,13 +21,16 @@ def report(table: Any, title: str, best: Best | None) -> str:
         best: of `best`, which is what the page begins with, if there is one.
     """
     rows = rows_of(table)
+    objective = rows[0].objective
+    tie = objective.names[objective.tie].replace("_", " ")
     names = {name: values for name, values in varied(rows).items() if name != TRIAL}
     data = {
         "title": title,
         "best": f"best: {best}" if best else NO_BEST,
         "tested": str(best.tested or "") if best else "",
-        "metric": spoken(rows[0].metric),
-        "higher": rows[0].metric != "loss",
+        "metric": objective.spoken,
+        "tie": None if objective.tie == objective.column else tie,
+        "higher": objective.higher,
         "seeds": rows[0].seeds,
         "fields": [
             {
@@ -43,7 +45,7 @@ def report(table: Any, title: str, best: Best | None) -> str:
                 "values": [_plain(row.names[name]) for name in names],
                 "score": _plain(figure(row, row.score)),
                 "deviation": _plain(row.deviation),
-                "loss": _plain(row.losses[-1]) if len(row.losses) else None,
+                "tie": _plain(row.ties[-1]) if len(row.ties) else None,
                 "curve": [_plain(value) for value in figure(row, row.scores)],
                 "diverged": row.diverged,
             }

@@ -4,22 +4,17 @@ import difflib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmlp.bounds import check_integer
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
+from jaxmlp.sweeps.schema import NETWORKS, SEED, Objective, Schema, Trial
 
-STATIC = tuple(field.name for field in fields(Config))
-TRACED = Hyperparams._fields
-SEED = "seed"
 REPEATS = (SEED, "data_seed")  # trials that differ in these alone are repetitions of one setting
-NAMES = (*TRACED, *STATIC, SEED)
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
-INTEGERS = (*(name for name, kind in get_type_hints(Config).items() if kind is int), SEED)
 MOST = 1_000_000  # trials, beyond which a space is a mistake
 
 
@@ -67,14 +62,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-class Trial(NamedTuple):
-    """One run of a sweep: what `train` would be told."""
-
-    config: Config
-    hyper: Hyperparams
-    seed: int
-
-
 class Axis(NamedTuple):
     """One dimension of the table.
 
@@ -96,16 +83,23 @@ class Space(NamedTuple):
         axes: the dimensions, in the order given.
         trials: the product of the axes, the last one running fastest.
         base: what is not swept.
+        schema: of the fields.
     """
 
     axes: tuple[Axis, ...]
     trials: tuple[Trial, ...]
     base: Trial
+    schema: Schema = NETWORKS
 
     @property
     def shape(self) -> tuple[int, ...]:
         """How many positions every axis has."""
         return tuple(len(axis.labels) for axis in self.axes)
+
+    @property
+    def objective(self) -> Objective:
+        """By what the trials are chosen."""
+        return self.schema.objective(self.base)
 
 
 def make_space(
@@ -134,8 +128,17 @@ def make_space(
     """
     if not isinstance(config, Config):
         raise ValueError(f"config is a {type(config).__name__}: give a jaxmlp.Config")
-    check_hyperparams(hyper if hyper is not None else Hyperparams())
-    check_integer(SEED, seed)
+    hyper = Hyperparams() if hyper is None else hyper
+    check_hyperparams(hyper)
+    base = Trial(config, hyper, seed)
+    return space_on(base, NETWORKS, space, trials=trials, draw_seed=draw_seed)
+
+
+def space_on(
+    base: Trial, schema: Schema, space: Any, *, trials: int | None, draw_seed: int
+) -> Space:
+    """The same on top of what is not swept, with the fields of any schema."""
+    check_integer(SEED, base.seed)
     check_integer("draw_seed", draw_seed)
     if not isinstance(space, Mapping):
         space = {SETTING: space}
@@ -152,77 +155,72 @@ def make_space(
     axes: list[Axis] = []
     for name, values in space.items():
         if name not in drawn:
-            axes.append(_settings(values) if name == SETTING else _grid(name, values))
+            make = _settings if name == SETTING else _grid
+            axes.append(make(name, values, schema))
         elif all(axis.name != TRIAL for axis in axes):
-            axes.append(_draws(drawn, trials, draw_seed))
-    _check_once(axes)
-    for name in ("loss", "metric"):
-        if any(name in setting for axis in axes for setting in axis.settings):
-            raise ValueError(
-                f"{name} cannot be swept, as a table has one: give Config({name}=…) or --{name}"
-            )
+            axes.append(_draws(drawn, trials, draw_seed, schema))
+    schema.check_swept(_check_once(axes))
     count = math.prod(len(axis.labels) for axis in axes)
     if count > MOST:
         raise ValueError(f"the space has {count:,} trials: give one of at most {MOST:,}")
-    return from_axes(axes, Trial(config, hyper if hyper is not None else Hyperparams(), seed))
+    return from_axes(axes, base, schema)
 
 
-def from_axes(axes: Sequence[Axis], base: Trial) -> Space:
+def from_axes(axes: Sequence[Axis], base: Trial, schema: Schema) -> Space:
     """The product of some axes, on top of what is not swept."""
     points = itertools.product(*(axis.settings for axis in axes))
-    trials = tuple(_apply(base, point) for point in points)
-    mixed = any(trial.config.augmentation == "mixup" for trial in trials)
-    if len({float(trial.hyper.mixup_alpha) for trial in trials}) > 1 and not mixed:
-        raise ValueError("mixup_alpha changes nothing without augmentation: set it to mixup")
-    return Space(tuple(axes), trials, base)
+    trials = tuple(
+        schema.trial(base, {name: value for each in point for name, value in each.items()})
+        for point in points
+    )
+    schema.check_trials(trials)
+    return Space(tuple(axes), trials, base, schema)
 
 
 def describe(space: Space) -> dict[str, Any]:
     """A space as JSON takes it."""
-    hyper = {name: float(value) for name, value in space.base.hyper._asdict().items()}
     return {
         "space": [(axis.name, axis.labels, [*map(dict, axis.settings)]) for axis in space.axes],
-        "settings": {**asdict(space.base.config), **hyper, SEED: space.base.seed},
+        "settings": space.schema.settings(space.base),
     }
 
 
-def label(name: str, value: Any) -> Any:
+def label(value: Any) -> Any:
     """A value as a coordinate: widths as text such as 128-64, numbers and names as they are."""
-    if name == "hidden":
+    if isinstance(value, tuple):
         return "-".join(map(str, value)) or "none"
     return value.item() if hasattr(value, "item") else value
 
 
-def _grid(name: str, values: Any) -> Axis:
-    check_name(name)
-    found = tuple(_plain(name, value) for value in _listed(name, values))
-    _check_distinct(name, found)
+def _grid(name: str, values: Any, schema: Schema) -> Axis:
+    check_name(name, schema)
+    found = tuple(_plain(name, value, schema) for value in _listed(name, values))
+    _check_distinct(name, found, schema.is_traced(name))
     return Axis(
-        name, tuple(label(name, each) for each in found), tuple({name: each} for each in found)
+        name, tuple(map(label, found)), tuple({name: each} for each in found)
     )
 
 
-def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int) -> Axis:
+def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schema) -> Axis:
     check_integer("trials", trials, least=1)
     for name in drawn:
-        check_name(name)
+        check_name(name, schema)
     rng = np.random.default_rng(draw_seed)
+
+    def drawn_for(name: str, draw: Draw) -> Any:
+        value = draw.sample(rng)
+        rounded = schema.is_integer(name) and isinstance(value, float)
+        return _plain(name, round(value) if rounded else value, schema)
+
     settings = tuple(
-        {name: _plain(name, _rounded(name, draw.sample(rng))) for name, draw in drawn.items()}
-        for _ in range(trials)
+        {name: drawn_for(name, draw) for name, draw in drawn.items()} for _ in range(trials)
     )
     return Axis(TRIAL, tuple(range(trials)), settings)
 
 
-def _rounded(name: str, value: Any) -> Any:
-    """A number that was drawn, or a single width, as an integer where the field takes one."""
-    integer = name in (*INTEGERS, "hidden") and isinstance(value, float)
-    return round(value) if integer else value
-
-
-def _settings(values: Any) -> Axis:
+def _settings(axis: str, values: Any, schema: Schema) -> Axis:
     settings, labels = [], []
-    for number, each in enumerate(_listed(SETTING, values)):
+    for number, each in enumerate(_listed(axis, values)):
         if not isinstance(each, Mapping):
             raise ValueError(
                 f"setting {number} is a {type(each).__name__}: give a dict of fields, such as "
@@ -230,8 +228,8 @@ def _settings(values: Any) -> Axis:
             )
         fields_ = {name: value for name, value in each.items() if name != "name"}
         for name in fields_:
-            check_name(name)
-        plain = {name: _plain(name, value) for name, value in fields_.items()}
+            check_name(name, schema)
+        plain = {name: _plain(name, value, schema) for name, value in fields_.items()}
         if plain in settings:
             raise ValueError(f"setting holds {plain} twice: give every setting once")
         name = str(each.get("name", described(plain)))
@@ -239,13 +237,13 @@ def _settings(values: Any) -> Axis:
             raise ValueError(f"a setting has the name {name!r}: give one that can be printed")
         labels.append(name)
         settings.append(plain)
-    _check_distinct(SETTING, labels)
-    return Axis(SETTING, tuple(labels), tuple(settings))
+    _check_distinct(axis, labels)
+    return Axis(axis, tuple(labels), tuple(settings))
 
 
 def described(setting: Mapping[str, Any]) -> str:
     """The name of a setting that has none."""
-    fields_ = (f"{name}={label(name, value)}" for name, value in setting.items())
+    fields_ = (f"{name}={label(value)}" for name, value in setting.items())
     return ", ".join(fields_) or "as given"
 
 
@@ -262,11 +260,11 @@ def _listed(name: str, values: Any) -> tuple[Any, ...]:
     return found
 
 
-def _check_distinct(name: str, values: Iterable[Any]) -> None:
+def _check_distinct(name: str, values: Iterable[Any], real: bool = False) -> None:
     seen: dict[Any, Any] = {}
     for value in values:
         with np.errstate(over="ignore"):
-            key = repr(np.float32(value)) if name in TRACED and is_number(value) else repr(value)
+            key = repr(np.float32(value)) if real and is_number(value) else repr(value)
         if key in seen and seen[key] == value:
             raise ValueError(f"{name} holds {value!r} twice: give every value once")
         if key in seen:
@@ -281,43 +279,27 @@ def check_once(name: str, space: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} is given twice: give it once, with all its values")
 
 
-def check_name(name: Any) -> None:
+def check_name(name: Any, schema: Schema = NETWORKS) -> None:
     """Raise ValueError, with the nearest name, if there is no such field."""
-    if name not in NAMES:
+    names = schema.names
+    if name not in names:
         typed = str(name).replace("-", "_").lower()
-        near = [each for each in NAMES if typed == "".join(word[0] for word in each.split("_"))]
-        near = near or difflib.get_close_matches(typed, NAMES, n=1)
-        hint = f": did you mean {near[0]}?" if near else f": give one of {', '.join(NAMES)}"
+        near = [each for each in names if typed == "".join(word[0] for word in each.split("_"))]
+        near = near or difflib.get_close_matches(typed, names, n=1)
+        hint = f": did you mean {near[0]}?" if near else f": give one of {', '.join(names)}"
         raise ValueError(f"unknown field {name!r}{hint}")
 
 
-def _plain(name: str, value: Any) -> Any:
-    """A value as Python's own type, widths as a tuple."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if name == "hidden":
-        return tuple(value) if isinstance(value, Iterable) else (value,)
-    if name in TRACED and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
+def _plain(name: str, value: Any, schema: Schema) -> Any:
+    return schema.plain(name, value.tolist() if hasattr(value, "tolist") else value)
 
 
-def _check_once(axes: Sequence[Axis]) -> None:
-    """Raise ValueError if two axes set the same field."""
+def _check_once(axes: Sequence[Axis]) -> Iterable[str]:
+    """The fields that the axes set; ValueError if two of them set the same."""
     owner: dict[str, str] = {}
     for axis in axes:
         for name in {name for setting in axis.settings for name in setting}:
             if name in owner:
                 raise ValueError(f"{name} is set by {owner[name]} and by {axis.name}: give it once")
             owner[name] = axis.name
-
-
-def _apply(base: Trial, point: Sequence[Mapping[str, Any]]) -> Trial:
-    """The trial at a point of the product; every value is checked here."""
-    chosen = {name: value for setting in point for name, value in setting.items()}
-    config = replace(base.config, **{k: v for k, v in chosen.items() if k in STATIC})
-    hyper = base.hyper._replace(**{k: v for k, v in chosen.items() if k in TRACED})
-    check_hyperparams(hyper)
-    seed = chosen.get(SEED, base.seed)
-    check_integer(SEED, seed)
-    return Trial(config, hyper, seed)
+    return owner

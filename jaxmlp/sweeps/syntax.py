@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxmlp.sweeps.schema import NETWORKS
 from jaxmlp.sweeps.space import (
-    INTEGERS,
     SETTING,
-    TRACED,
     Draw,
     check_name,
     check_once,
@@ -98,9 +97,9 @@ def _list(name: str, text: str) -> list[Any]:
 
 def _kind(name: str) -> type:
     """Of a field's values."""
-    if name in INTEGERS:
+    if name in NETWORKS.integers:
         return int
-    if name in TRACED:
+    if NETWORKS.is_traced(name):
         return float
     return {"hidden": tuple, "bias": bool}.get(name, str)
 

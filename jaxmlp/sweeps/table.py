@@ -3,15 +3,14 @@
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxmlp.data import Dataset, described_inputs
-from jaxmlp.results import Metrics, best_epoch_of, last_epoch, metric_names
 from jaxmlp.sweeps.parameters import as_attributes
-from jaxmlp.sweeps.space import SEED, Axis, Space, Trial, describe, label
+from jaxmlp.sweeps.schema import Trial
+from jaxmlp.sweeps.space import Axis, Space, describe, label
 from jaxmlp.version import __version__
 
 
@@ -21,7 +20,7 @@ class Chunk(NamedTuple):
     Attributes:
         trials: their places in the space.
         first: the epoch, from 0, that their curves begin with.
-        metrics: shapes (len(trials), epochs).
+        metrics: of the names that `Objective.saved` says, shapes (len(trials), epochs).
         kept: of which of them there are leaves.
         leaves: of their parameters, or, where training goes on, of all that it goes on from;
             with a first axis of len(kept).
@@ -29,7 +28,7 @@ class Chunk(NamedTuple):
 
     trials: tuple[int, ...]
     first: int
-    metrics: Metrics
+    metrics: tuple[Any, ...]
     kept: tuple[int, ...] = ()
     leaves: Sequence[np.ndarray] = ()
 
@@ -45,7 +44,8 @@ class Columns(NamedTuple):
     """The curves of all trials.
 
     Attributes:
-        metrics: shape (3, trials, epochs), in the order of `Metrics`; NaN where there are none.
+        metrics: shape (metrics, trials, epochs), as `Objective` names them; NaN where there are
+            none.
         ends: how many epochs every trial has been trained for.
         finished: which of them are trained to their end, or have stopped by themselves.
     """
@@ -58,7 +58,8 @@ class Columns(NamedTuple):
 def columns_of(space: Space, chunks: Sequence[Chunk]) -> Columns:
     """Put together what the chunks have."""
     epochs = max(trial.config.epochs for trial in space.trials)
-    columns = np.full((len(Metrics._fields), len(space.trials), epochs), np.nan, np.float32)
+    shape = len(space.objective.names), len(space.trials), epochs
+    columns = np.full(shape, np.nan, np.float32)
     ends = np.zeros(len(space.trials), int)
     for chunk in chunks:
         rows, last = np.asarray(chunk.trials), chunk.first + chunk.metrics[0].shape[1]
@@ -72,10 +73,8 @@ def stop(space: Space, metrics: np.ndarray, ends: np.ndarray) -> Columns:
     """End the curves of every trial where its patience is over."""
     metrics, ends = metrics.copy(), ends.copy()
     finished = ends == [trial.config.epochs for trial in space.trials]
-    for number, (config, hyper, _) in enumerate(space.trials):
-        if not config.patience:
-            continue
-        if last := last_epoch(Metrics(*metrics[:, number, : ends[number]]), config, hyper):
+    for number, trial in enumerate(space.trials):
+        if last := space.schema.last_epoch(trial, metrics[:, number, : ends[number]]):
             metrics[:, number, last:], ends[number], finished[number] = np.nan, last, True
     return Columns(metrics, ends, finished)
 
@@ -92,19 +91,20 @@ def decisive_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> 
         epochs: one number, or one for each trial.
 
     Returns:
-        Shape (2, trials): the score, or less the validation loss; and, for trials that are equal in
-        it, less the validation loss.
+        Shape (2, trials): the metric by which they are chosen, less it if less of it is better;
+        and less the one that decides between trials that are equal in it.
     """
     last = np.broadcast_to(epochs, columns.ends.shape)
-    config, wild = space.base.config, first_wild(columns)
-    _, losses, scores = columns.metrics.astype(float)
-    curves = np.stack([-losses if config.metric == "loss" else scores, -losses])
+    objective, wild = space.objective, first_wild(space, columns)
+    metrics = columns.metrics.astype(float)
+    score, tie = metrics[objective.column], metrics[objective.tie]
+    curves = np.stack([score if objective.higher else -score, -tie])
     found = np.take_along_axis(curves, last[None, :, None] - 1, axis=2)[..., 0]
     sound = ((wild == 0) | (wild > last)) & (columns.ends >= last)
     for number, trial in enumerate(space.trials):
         if trial.config.patience:
             length = min(last[number], columns.ends[number])
-            best = best_epoch_of(Metrics(*columns.metrics[:, number, :length]), trial.config)
+            best = space.schema.best_epoch(trial, columns.metrics[:, number, :length])
             found[:, number] = curves[:, number, best - 1] if best else np.nan
             sound[number] = not 0 < wild[number] <= last[number] and (
                 columns.finished[number] or length == last[number]
@@ -112,9 +112,9 @@ def decisive_after(space: Space, columns: Columns, epochs: int | np.ndarray) -> 
     return np.where(sound, found, np.nan)
 
 
-def first_wild(columns: Columns) -> np.ndarray:
-    """The first epoch, from 1, in which a loss of a trial is not finite; 0 if there is none."""
-    wild = ~np.isfinite(columns.metrics[:-1]).all(axis=0)
+def first_wild(space: Space, columns: Columns) -> np.ndarray:
+    """The first epoch, from 1, in which a trial is not finite any more; 0 if there is none."""
+    wild = ~np.isfinite(columns.metrics[[*space.objective.finite]]).all(axis=0)
     wild &= np.arange(columns.metrics.shape[-1]) < columns.ends[:, None]
     return np.where(wild.any(axis=1), wild.argmax(axis=1) + 1, 0)
 
@@ -147,14 +147,12 @@ def make_table(
     epochs = columns.metrics.shape[-1]
     dims = tuple(axis.name for axis in space.axes)
     shape = space.shape
-    diverged = first_wild(columns).astype(np.int32)
+    diverged = first_wild(space, columns).astype(np.int32)
     return xr.Dataset(
         {
             **{
                 name: ((*dims, "epoch"), column.reshape(*shape, epochs))
-                for name, column in zip(
-                    metric_names(space.base.config), columns.metrics, strict=True
-                )
+                for name, column in zip(space.objective.names, columns.metrics, strict=True)
             },
             "diverged": (dims, diverged.reshape(shape)),
             "trained": (dims, columns.ends.astype(np.int32).reshape(shape)),
@@ -164,7 +162,7 @@ def make_table(
             **{
                 name: (axis.name, values)
                 for axis in space.axes
-                for name, values in set_by(axis, space.base)
+                for name, values in set_by(axis, space)
             },
             "epoch": np.arange(1, epochs + 1),
         },
@@ -178,15 +176,15 @@ def make_table(
     )
 
 
-def set_by(axis: Axis, base: Trial) -> list[tuple[str, list[Any]]]:
+def set_by(axis: Axis, space: Space) -> list[tuple[str, list[Any]]]:
     """The fields that an axis of draws or of settings sets, with their values along it.
 
-    What a setting leaves open has the value of `base`.
+    What a setting leaves open has the value that is not swept.
     """
     names = dict.fromkeys(name for setting in axis.settings for name in setting)
-    given = {**asdict(base.config), **base.hyper._asdict(), SEED: base.seed}
+    given = space.schema.settings(space.base)
     return [
-        (name, [label(name, setting.get(name, given[name])) for setting in axis.settings])
+        (name, [label(setting.get(name, given[name])) for setting in axis.settings])
         for name in names
         if name != axis.name
     ]
