@@ -48,7 +48,7 @@ from jaxmlp.gradient import manual_value_and_grad
 from jaxmlp.losses import loss
 from jaxmlp.plots import save
 from jaxmlp.shuffling import permutation
-from jaxmlp.sweeps.plan import multiplications
+from jaxmlp.sweeps.costs import multiplications
 from jaxmlp.training import TrainState, make_gradient, over_batches, run_epoch, update
 
 ROUNDS = 5

@@ -49,9 +49,9 @@ from sweep_contestants import (
 
 from jaxmlp.cli.common import load_data
 from jaxmlp.plots import new_figure, open_axes, save
+from jaxmlp.sweeps.costs import multiplications
+from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.pictures import COLOURS
-from jaxmlp.sweeps.plan import multiplications
-from jaxmlp.sweeps.run import place
 
 ROUNDS = 5
 GROWTH = (1, 4, 16, 64, 256, 1024)
@@ -74,12 +74,13 @@ def main() -> None:
         parser.error(f"--rounds is {arguments.rounds}: give at least 1")
     jax.config.update("jax_default_matmul_precision", "highest")  # as PyTorch's is on a GPU
     dataset = load_data(arguments.data)
-    data = place(dataset)
+    training = NetworkTraining(dataset)
+    data = training.data
     arrays = arrays_of(dataset)
     found: dict[str, Any] = machine("torch", "scikit-learn", "hyperoptax")
     for width in (128, 32):
         methods: dict[str, Measure] = {
-            OURS: ours(width, dataset, data),
+            OURS: ours(width, training),
             "train in a loop": loop(width, dataset),
             "lax.map": mapped(width, data),
             "PyTorch eager": partial(
@@ -97,11 +98,11 @@ def main() -> None:
         print(f"width {width}", flush=True)
         found[str(width)] = {
             "seconds": in_turn(methods, arguments.rounds),
-            "memory": memory(width, data),
+            "memory": memory(width, training),
         }
     found["growth"] = {}
     for count in GROWTH:
-        found["growth"][count] = ours(32, dataset, data, count)()
+        found["growth"][count] = ours(32, training, count)()
         print(f"{count} trials: {found['growth'][count]:.4f}", flush=True)
     text = json.dumps(found, indent=1) + "\n"
     path = arguments.out / f"benchmark_sweeps{of_device()}.json"

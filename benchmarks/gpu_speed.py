@@ -26,8 +26,9 @@ from sweep_contestants import BATCH, config_of, memory, torch_vmap, trials_of
 
 import jaxmlp
 from jaxmlp import Batch
-from jaxmlp.sweeps.plan import multiplications
-from jaxmlp.sweeps.run import Data, place, train_together
+from jaxmlp.sweeps.costs import multiplications
+from jaxmlp.sweeps.networks import NetworkTraining
+from jaxmlp.sweeps.run import train_together
 
 OURS, EAGER, GRAPHS = "jaxmlp", "PyTorch, eager", "PyTorch, compiled"
 PRODUCTS = "bare matrix products"
@@ -121,7 +122,7 @@ def sweeps(record: Record, small: bool, folder: Path | None) -> None:
     """
     sizes = SMALL if small else FULL
     dataset = data_of(folder, sizes)
-    data, arrays = place(dataset), arrays_of(dataset)
+    training, arrays = NetworkTraining(dataset), arrays_of(dataset)
     found: dict[str, dict[str, list[float]]] = {f"784-{width}-10": {} for width in sizes.widths}
 
     def add(width: int, called: str, measure: Callable[[], list[float]]) -> None:
@@ -139,7 +140,7 @@ def sweeps(record: Record, small: bool, folder: Path | None) -> None:
                 for count in sizes.trials:
                     epochs = 4 if count < 4096 and precision == "float32" else 3
                     called = f"{count} trials, {precision}"
-                    add(width, called, partial(per_trial, width, data, count, epochs))
+                    add(width, called, partial(per_trial, width, training, count, epochs))
         if precision != "float32":
             continue
         for width in sizes.widths:
@@ -149,7 +150,7 @@ def sweeps(record: Record, small: bool, folder: Path | None) -> None:
             eager = partial(pytorch, (784, width, 10), BATCH, arrays, compiled=False)
             add(width, "PyTorch in a loop", lambda e=eager: repeat(partial(timed, e()), 5))
             with record.attempt(f"memory of a trial of 784-{width}-10"):
-                record.add(f"memory, 784-{width}-10", memory(width, data))
+                record.add(f"memory, 784-{width}-10", memory(width, training))
 
 
 def repeat(measure: Measure, times: int) -> list[float]:
@@ -157,13 +158,13 @@ def repeat(measure: Measure, times: int) -> list[float]:
     return [measure() for _ in range(1 + times)][1:]
 
 
-def per_trial(width: int, data: Data, count: int, epochs: int) -> list[float]:
+def per_trial(width: int, training: NetworkTraining, count: int, epochs: int) -> list[float]:
     """Seconds of each epoch of a sweep but the first, which compiles, for one of its trials."""
     config = config_of(width, epochs)
     trials = trials_of(width, count, epochs)
     ends: list[float] = []
     train_together(
-        trials, config, data, len(trials), shared=True,
+        trials, config, training, len(trials), shared=True,
         on_epoch=lambda *_: ends.append(time.perf_counter()),
     )  # fmt: skip
     return [(after - before) / len(trials) for before, after in pairwise(ends)]

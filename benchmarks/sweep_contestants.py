@@ -19,9 +19,9 @@ from measuring import Measure, timed
 
 import jaxmlp
 from jaxmlp import Config, Hyperparams
-from jaxmlp.columns import transpose_weights
+from jaxmlp.sweeps.networks import Data, NetworkTraining, sharded_epoch
 from jaxmlp.sweeps.plan import make_plan
-from jaxmlp.sweeps.run import SPREAD, Data, mesh, sharded_epoch, state_like, train_together
+from jaxmlp.sweeps.run import SPREAD, mesh, train_together
 from jaxmlp.sweeps.space import Space, make_space
 from jaxmlp.training import initial_state, run_epoch
 
@@ -48,10 +48,10 @@ def space_of(width: int, count: int, epochs: int) -> Space:
     return make_space(space, config_of(width, epochs), Hyperparams(label_smoothing=0.0))
 
 
-def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -> Measure:
+def ours(width: int, training: NetworkTraining, count: int = TRIALS) -> Measure:
     """Our sweep, in its chunks: the second of two epochs each, in which nothing is compiled."""
     trials, config = trials_of(width, count, 2), config_of(width, 2)
-    plan = make_plan(space_of(width, count, 2), dataset)
+    plan = make_plan(space_of(width, count, 2), training)
     size = min(count, plan.buckets[0].at_once)
 
     def measure() -> float:
@@ -59,7 +59,7 @@ def ours(width: int, dataset: jaxmlp.Dataset, data: Data, count: int = TRIALS) -
         for first in range(0, count, size):
             ends: list[float] = []
             train_together(
-                trials[first : first + size], config, data, size, shared=True,
+                trials[first : first + size], config, training, size, shared=True,
                 on_epoch=lambda *_, ends=ends: ends.append(time.perf_counter()),
             )  # fmt: skip
             total += ends[1] - ends[0]
@@ -189,26 +189,24 @@ def sklearn(width: int, x: np.ndarray, y: np.ndarray) -> Measure:
     return measure
 
 
-def memory(width: int, data: Data) -> dict[str, float]:
+def memory(width: int, training: NetworkTraining) -> dict[str, float]:
     """Bytes of one of the trials beside parameters, optimizer state and its share of the batch."""
     config = config_of(width)
-    sizes = data.sizes(config)
-    state = sum(
-        leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_like(config, data))
-    )
+    sizes, like = training.data.sizes(config), training.like(config)
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(like))
     used = []
     for count in (16, 32):
-        stats = lower(width, data, count).compile().memory_analysis()
+        stats = lower(width, training, count).compile().memory_analysis()
         used.append(stats.temp_size_in_bytes + stats.argument_size_in_bytes)
     batch = 4 * config.batch_size * sum(sizes[1:])  # its activations; the inputs are shared
     each = (used[1] - used[0]) / 16 * mesh().size  # what is counted is one device's
     return {"bytes": each, "state": state, "batch": batch}
 
 
-def lower(width: int, data: Data, count: int) -> Any:
+def lower(width: int, training: NetworkTraining, count: int) -> Any:
     """The program of an epoch of some trials, before it is compiled."""
-    config = config_of(width)
-    one = jax.eval_shape(transpose_weights, state_like(config, data))
+    config, data = config_of(width), training.data
+    one = jax.eval_shape(training.turned, training.like(config))
     sharding = jax.sharding.NamedSharding(mesh(), SPREAD)
 
     def many(leaf: Any) -> Any:

@@ -412,6 +412,7 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
     from jaxmlp.files import keep_record
     from jaxmlp.settings import Config
     from jaxmlp.sweeps.chunks import FLIGHT, Chunks, record_of
+    from jaxmlp.sweeps.networks import NetworkTraining
     from jaxmlp.sweeps.plan import make_plan
     from jaxmlp.sweeps.reading import space_of
     from jaxmlp.sweeps.space import describe, make_space
@@ -430,8 +431,9 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
     with suppress(KeyboardInterrupt):  # one chunk is finished by then, and one in flight
         sweep(swept, dataset, config=config, keep="all", out=folder / "sweep", at_once=2,
               on_progress=stop)  # fmt: skip
-    chunks = Chunks(folder / "sweep", record)
-    run = _Run(make_plan(space, dataset, 2), dataset, "all", lambda _: None, chunks)
+    chunks = Chunks(folder / "sweep", record, space.objective.saved)
+    training = NetworkTraining(dataset)
+    run = _Run(make_plan(space, training, 2), training, "all", lambda _: None, chunks)
     (path,) = (folder / "sweep").glob("chunk-*")
     own = signed(record)
     attributes = {name: json.dumps(value) for name, value in describe(space).items()}
@@ -441,9 +443,9 @@ def _of_sweeps(folder: Path, stored: Callable[..., Callable[[bytes], Any]]) -> l
         with warnings.catch_warnings(action="error"):
             try:
                 if read.name == FLIGHT:
-                    found = chunks.load_flight(run.plan, run.data)
+                    found = chunks.load_flight(run.plan, training)
                 else:
-                    (found,) = chunks.load(run.plan.rungs[0], run.plan, run.data)
+                    (found,) = chunks.load(run.plan.rungs[0], run.plan, training)
                 run._hold(found)
                 assert columns_of(space, [found]).ends.any()
             except UserWarning as warning:  # that it is damaged, and not used

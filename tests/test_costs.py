@@ -12,7 +12,7 @@ from jaxmlp import Batch, Config, Hyperparams
 from jaxmlp.activations import ACTIVATIONS
 from jaxmlp.losses import loss
 from jaxmlp.shuffling import SORTED, permutation
-from jaxmlp.sweeps.plan import ORDER
+from jaxmlp.sweeps.costs import ORDER
 from jaxmlp.training import first_batch, initial_state, run_epoch, run_keys
 
 SMALL = 1.03  # of operations: counts of a few hundred include what nobody wrote

@@ -370,7 +370,7 @@ def test_scores_go_on_with_a_warm_start():
 
 def test_programs_are_few():
     """All candidates and folds that differ in numbers share a program; the best one has its own."""
-    from jaxmlp.sweeps.run import epochs_of_all
+    from jaxmlp.sweeps.networks import epochs_of_all
 
     x, y = wine()
     compiled: Any = epochs_of_all

@@ -29,11 +29,13 @@ from jaxmlp.sweeps import (
     uniform,
 )
 from jaxmlp.sweeps.chunks import Chunks, record_of
+from jaxmlp.sweeps.costs import PADDABLE
 from jaxmlp.sweeps.halving import best_first, make_rungs, ranks_of, survivors, worth_keeping
-from jaxmlp.sweeps.plan import CACHED, PADDABLE, make_plan
+from jaxmlp.sweeps.networks import NetworkTraining, sharded_epoch
+from jaxmlp.sweeps.plan import CACHED, make_plan
 from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.reading import space_of, view
-from jaxmlp.sweeps.run import mesh, sharded_epoch
+from jaxmlp.sweeps.run import mesh
 from jaxmlp.sweeps.space import describe, make_space
 from jaxmlp.sweeps.table import Chunk, make_table
 from tests.strategies import LONG, tiny_dataset
@@ -101,7 +103,7 @@ def test_what_is_traced_and_padded_keeps_the_contract(dataset):
         {"name": "c", "hidden": (3, 3), "data_seed": 4},
     ]
     table = sweep(settings, dataset, config=config, at_once=2)
-    plan = make_plan(make_space(settings, config), dataset, 2)
+    plan = make_plan(make_space(settings, config), NetworkTraining(dataset), 2)
     assert [bucket.config.hidden for bucket in plan.buckets] == [(4, 5)]
     for setting in settings[1:]:
         assert_contract(table, make_space([setting], config), dataset, setting=setting["name"])
@@ -119,7 +121,7 @@ def test_static_fields_make_buckets(dataset):
     space = make_space(
         {"batch_size": [5, 8], "epochs": [1, 3], "activation": ["relu", "sigmoid"]}, CONFIG
     )
-    plan = make_plan(space, dataset)
+    plan = make_plan(space, NetworkTraining(dataset))
     assert len(plan.buckets) == 8
     assert set(plan.split_by) == {"batch_size", "epochs", "activation"}
     table = sweep({"epochs": [1, 3], "hidden": [(2,), (4,)]}, dataset, config=Config(batch_size=8))
@@ -131,24 +133,26 @@ def test_static_fields_make_buckets(dataset):
 def test_widths_share_a_program_where_padding_is_exact(dataset):
     space = {"hidden": [(2,), (5,), (3, 2), ()]}
     for activation in ACTIVATIONS:
-        plan = make_plan(make_space(space, Config(activation=activation, batch_size=8)), dataset)
+        plan = make_plan(
+            make_space(space, Config(activation=activation, batch_size=8)), NetworkTraining(dataset)
+        )
         found = {bucket.config.hidden for bucket in plan.buckets}
         shared = {(5,), (3, 2), ()}
         assert found == (shared if activation in PADDABLE else shared | {(2,)})
-    assert 0 < make_plan(make_space(space, CONFIG), dataset).padding < 1
+    assert 0 < make_plan(make_space(space, CONFIG), NetworkTraining(dataset)).padding < 1
 
 
 def test_what_is_trained_at_once_fits_in_the_cache(dataset):
     """On a CPU, unless more is asked for; always at least one trial on each device."""
     space = make_space({"seed": range(1000)}, Config(hidden=(2000,), batch_size=8))
-    (bucket,) = make_plan(space, dataset).buckets
+    (bucket,) = make_plan(space, NetworkTraining(dataset)).buckets
     state = 4 * 3 * (5 * 2000 + 2000 + 2000 * 2 + 2)  # of adam
     assert bucket.at_once == jax.device_count() * (CACHED // state)
-    (bucket,) = make_plan(space, dataset, 900).buckets
+    (bucket,) = make_plan(space, NetworkTraining(dataset), 900).buckets
     assert bucket.at_once == 900
     wide = make_space({"seed": range(9)}, Config(hidden=(10**6,), batch_size=8))
-    assert make_plan(wide, dataset).buckets[0].at_once == jax.device_count()
-    (bucket,) = make_plan(space, dataset, 900, memory=10 * 2**20).buckets
+    assert make_plan(wide, NetworkTraining(dataset)).buckets[0].at_once == jax.device_count()
+    (bucket,) = make_plan(space, NetworkTraining(dataset), 900, memory=10 * 2**20).buckets
     assert bucket.at_once == 5 * 2**20 // bucket.bytes_each
 
 
@@ -629,7 +633,7 @@ def test_another_setting_is_the_best_after_a_restart(dataset, tmp_path, halving)
 def test_two_sweeps_on_one_folder(dataset, tmp_path):
     space = make_space({"seed": [0, 1]}, CONFIG)
     with (
-        Chunks(tmp_path, record_of(space, fingerprint(dataset), "best", None)),
+        Chunks(tmp_path, record_of(space, fingerprint(dataset), "best", None), Metrics._fields),
         pytest.raises(ValueError, match="is in use by another sweep: wait for it, or give"),
     ):
         sweep({"seed": [0, 1]}, dataset, config=CONFIG, out=tmp_path)

@@ -29,6 +29,7 @@ from jaxmlp.files import write_bytes, write_text
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown
+from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
 from jaxmlp.sweeps.ranking import Row, figure, rows_of, varied
 from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, make_space
@@ -163,7 +164,7 @@ class Sweep:
         dataset = load_data(self.data, self.config.data_seed, self.options, loss=self.config.loss)
         drawn = {"seed": self.seed, "trials": self.trials, "draw_seed": self.draw_seed}
         plan = make_plan(
-            make_space(space, self.config, hyper, **drawn), dataset, self.at_once,
+            make_space(space, self.config, hyper, **drawn), NetworkTraining(dataset), self.at_once,
             halving=self.halving, memory=processes.smallest(free_memory()),
         )  # fmt: skip
         if first:

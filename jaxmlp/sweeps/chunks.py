@@ -25,11 +25,10 @@ from jaxmlp.files import (
     restore_record,
     write_tensors,
 )
-from jaxmlp.results import Metrics
 from jaxmlp.sweeps.halving import Rung
 from jaxmlp.sweeps.plan import Plan
 from jaxmlp.sweeps.processes import is_first, on_first
-from jaxmlp.sweeps.run import Data, state_like
+from jaxmlp.sweeps.run import Training
 from jaxmlp.sweeps.space import Space, describe
 from jaxmlp.sweeps.table import Chunk
 from jaxmlp.version import __version__
@@ -46,9 +45,15 @@ class Chunks:
     first one writes.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
-        """Get ready for the folder of the sweep that `record` describes."""
-        self.folder, self.record = folder, record
+    def __init__(self, folder: Path, record: dict[str, Any], names: tuple[str, ...]) -> None:
+        """Get ready for the folder of the sweep that `record` describes.
+
+        Args:
+            folder: its path.
+            record: of `record_of`.
+            names: of the metrics, in files.
+        """
+        self.folder, self.record, self.names = folder, record, names
         self.held = ExitStack()
         self.due = 0.0  # when the chunk in flight may be written again
 
@@ -102,17 +107,18 @@ class Chunks:
         self.due = now + SELDOM * (now - start)
 
     def _write(self, name: str, chunk: Chunk) -> None:
-        arrays = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
+        metrics = zip(self.names, chunk.metrics, strict=True)
+        arrays = {name: np.asarray(values) for name, values in metrics}
         arrays |= numbered("leaf", chunk.leaves)
         arrays["trials"] = np.asarray(chunk.trials, np.int32)
         arrays["kept"] = np.asarray(chunk.kept, np.int32)
         arrays["first"] = np.asarray([chunk.first], np.int32)
         write_tensors(self.folder / name, self.record, arrays)
 
-    def load(self, rung: Rung, plan: Plan, data: Data) -> Iterator[Chunk]:
+    def load(self, rung: Rung, plan: Plan, training: Training) -> Iterator[Chunk]:
         """Every finished chunk of a rung; a file that is none is skipped, with a warning."""
         for path in sorted(self.folder.glob(f"chunk-{rung.first:05d}-*.safetensors")):
-            if chunk := self._read(path, plan, data):
+            if chunk := self._read(path, plan, training):
                 yield chunk
 
     def drop(self, chunk: Chunk) -> None:
@@ -120,16 +126,16 @@ class Chunks:
         if is_first():
             (self.folder / _name(chunk)).unlink(missing_ok=True)
 
-    def load_flight(self, plan: Plan, data: Data) -> Chunk | None:
+    def load_flight(self, plan: Plan, training: Training) -> Chunk | None:
         """The chunk in flight; none if there are several processes, which might not all see it."""
         path = self.folder / FLIGHT
         alone = jax.process_count() == 1
-        return self._read(path, plan, data) if alone and path.exists() else None
+        return self._read(path, plan, training) if alone and path.exists() else None
 
-    def _read(self, path: Path, plan: Plan, data: Data) -> Chunk | None:
+    def _read(self, path: Path, plan: Plan, training: Training) -> Chunk | None:
         try:
             chunk = self._parse(path)
-            _check(chunk, plan, data, flying=path.name == FLIGHT)
+            _check(chunk, plan, training, flying=path.name == FLIGHT)
             if path.name not in (FLIGHT, _name(chunk)):
                 raise ValueError(f"it should be called {_name(chunk)}")
         except (KeyError, TypeError, ValueError) as error:
@@ -147,7 +153,7 @@ class Chunks:
             if arrays[name].dtype != np.int32:
                 raise ValueError(f"its {name} are no integers")
         trials, kept = (tuple(arrays[name].tolist()) for name in ("trials", "kept"))
-        metrics = Metrics(*(arrays[name] for name in Metrics._fields))
+        metrics = tuple(arrays[name] for name in self.names)
         first = int(arrays["first"].item())
         return Chunk(trials, first, metrics, kept, in_order("leaf", arrays))
 
@@ -157,7 +163,7 @@ def _name(chunk: Chunk) -> str:
     return f"chunk-{chunk.first:05d}-{chunk.trials[0]:06d}-{len(chunk.trials)}.safetensors"
 
 
-def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
+def _check(chunk: Chunk, plan: Plan, training: Training, flying: bool) -> None:
     """Raise ValueError unless the trials, epochs and shapes of a chunk are those of a plan."""
     trials = {*chunk.trials}
     buckets = [bucket for bucket in plan.buckets if trials.issubset(bucket.trials)]
@@ -167,16 +173,16 @@ def _check(chunk: Chunk, plan: Plan, data: Data, flying: bool) -> None:
     config, rung = buckets[0].config, rungs[0]
     epochs = min(rung.last, config.epochs) - rung.first
     found = {(values.shape, values.dtype) for values in chunk.metrics}
-    length = chunk.metrics.train_loss.size // len(trials)
+    length = chunk.metrics[0].size // len(trials)
     possible = 0 < length < epochs if flying else length == epochs
     if found != {((len(trials), length), np.dtype(np.float32))} or not possible:
         raise ValueError(f"it holds metrics of shapes {found}")
     ends = rung == plan.rungs[-1] and not flying
     if not (trials.issuperset(chunk.kept) if ends else chunk.kept == chunk.trials):
         raise ValueError(f"it holds the parameters of {chunk.kept}")
-    like = state_like(config, data)
+    like = training.like(config)
     wanted = [((len(chunk.kept), *leaf.shape), leaf.dtype)
-              for leaf in jax.tree.leaves(like.params if ends else like)]  # fmt: skip
+              for leaf in jax.tree.leaves(training.chosen(like) if ends else like)]  # fmt: skip
     if [(leaf.shape, leaf.dtype) for leaf in chunk.leaves] != (wanted if chunk.kept else []):
         raise ValueError("it holds parameters of other shapes")
 

@@ -16,17 +16,18 @@ import numpy as np
 from jaxmlp.data import Dataset
 from jaxmlp.params import Layer, Params
 from jaxmlp.settings import Config
+from jaxmlp.sweeps.schema import Trial
 from jaxmlp.sweeps.space import Space
 
 
 def as_attributes(
-    space: Space, held: Mapping[int, Sequence[np.ndarray]], dataset: Dataset
+    trials: Sequence[Trial], held: Mapping[int, Sequence[np.ndarray]], dataset: Dataset
 ) -> dict[str, Any]:
     """The leaves of some trials' parameters, which may be padded, as attributes of a table."""
     parts = [np.zeros(0, np.float32)]
     ends = [dataset.n_in, dataset.n_out]
     for trial, leaves in sorted(held.items()):
-        shapes = _shapes(space.trials[trial].config, *ends)
+        shapes = _shapes(trials[trial].config, *ends)
         for leaf, shape in zip(leaves, shapes, strict=True):
             parts.append(leaf[tuple(map(slice, shape))].ravel())
     return {

@@ -32,7 +32,8 @@ def pictures(table: Any) -> Iterator[tuple[str, Figure]]:
     if numbers and any(row.diverged == 0 for row in rows):
         first = "learning_rate" if "learning_rate" in numbers else numbers[0]
         others = [name for name in names if name != first and len(names[name]) <= len(COLOURS)]
-        yield f"{rows[0].objective.metric}_{first}", score_against(rows, first, others[0] if others else None)
+        picture = score_against(rows, first, others[0] if others else None)
+        yield f"{rows[0].objective.metric}_{first}", picture
 
 
 def heat_map(rows: list[Row], across: str, down: str) -> Figure:

@@ -57,14 +57,12 @@ class Objective(NamedTuple):
 
 
 class Schema(Protocol):
-    """Which fields there are, and what their values make.
-
-    Attributes:
-        names: of the fields that can be swept.
-    """
+    """Which fields there are, and what their values make."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """Of the fields that can be swept."""
+        ...
 
     def is_traced(self, name: str) -> bool:
         """Whether a field takes real numbers, which float32 has to tell apart."""

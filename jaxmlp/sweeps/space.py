@@ -196,9 +196,7 @@ def _grid(name: str, values: Any, schema: Schema) -> Axis:
     check_name(name, schema)
     found = tuple(_plain(name, value, schema) for value in _listed(name, values))
     _check_distinct(name, found, schema.is_traced(name))
-    return Axis(
-        name, tuple(map(label, found)), tuple({name: each} for each in found)
-    )
+    return Axis(name, tuple(map(label, found)), tuple({name: each} for each in found))
 
 
 def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schema) -> Axis:

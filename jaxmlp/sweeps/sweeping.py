@@ -10,24 +10,16 @@ import jax
 import numpy as np
 
 from jaxmlp.bounds import check_integer
-from jaxmlp.data import Dataset, fingerprint
-from jaxmlp.results import Metrics
+from jaxmlp.data import Dataset
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
-from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan, multiplications
+from jaxmlp.sweeps.networks import NetworkTraining
+from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan
 from jaxmlp.sweeps.processes import check_same, smallest, together
-from jaxmlp.sweeps.run import (
-    Curves,
-    curves_of,
-    fetch,
-    fetch_states,
-    place,
-    state_like,
-    train_together,
-)
-from jaxmlp.sweeps.space import describe, make_space
-from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, decisive_after, make_table
-from jaxmlp.training import TrainState, check_loss, out_of_memory
+from jaxmlp.sweeps.run import Curves, Training, curves_of, fetch, train_together
+from jaxmlp.sweeps.space import Space, describe, make_space
+from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, decisive_after, table_of
+from jaxmlp.training import check_loss, out_of_memory
 
 KEEP = ("best", "all")
 
@@ -117,30 +109,44 @@ def sweep(
     kinds = {(trial.config, float(trial.hyper.label_smoothing)): trial for trial in found.trials}
     for trial in kinds.values():
         check_loss(trial.hyper, dataset, trial.config)
+    return _train(found, NetworkTraining(dataset), out, at_once, keep, halving, on_progress)
+
+
+def _train(
+    space: Space,
+    training: Training,
+    out: str | Path | None,
+    at_once: int | None,
+    keep: str,
+    halving: int | None,
+    on_progress: Callable[[Progress], None],
+) -> Any:
+    """Train the trials of a space: the table."""
     with together(), contextlib.ExitStack() as stack:
-        data = fingerprint(dataset)
-        check_same("space", (describe(found), keep, halving, at_once))
+        data = training.fingerprint()
+        check_same("space", (describe(space), keep, halving, at_once))
         check_same("data", data)
         memory = smallest(free_memory())
-        plan = make_plan(found, dataset, at_once, halving=halving, memory=memory)
+        plan = make_plan(space, training, at_once, halving=halving, memory=memory)
         folder = None
         if out is not None:
-            folder = stack.enter_context(_folder(Path(out), (found, data, keep, halving)))
-        run = _Run(plan, dataset, keep, on_progress, folder)
+            folder = stack.enter_context(_folder(Path(out), space, data, keep, halving))
+        run = _Run(plan, training, keep, on_progress, folder)
         run.train()
         while folder and (useless := run.without_parameters()):
             for chunk in useless:
                 folder.drop(chunk)
-            run = _Run(plan, dataset, keep, on_progress, folder)
+            run = _Run(plan, training, keep, on_progress, folder)
             run.train()
-    return make_table(found, run.chunks, dataset, run.held, data)
+    found = training.attributes(space.trials, run.held)
+    return table_of(space, run.chunks, {"data": data, **found})
 
 
-def _folder(path: Path, record: tuple[Any, ...]) -> Any:
+def _folder(path: Path, space: Space, data: str, keep: str, halving: int | None) -> Any:
     """The folder for finished chunks; its format needs packages that are imported only here."""
     from jaxmlp.sweeps.chunks import Chunks, record_of
 
-    return Chunks(path, record_of(*record))
+    return Chunks(path, record_of(space, data, keep, halving), space.objective.saved)
 
 
 class _Run:
@@ -149,15 +155,14 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        dataset: Dataset,
+        training: Training,
         keep: str,
         on_progress: Callable[[Progress], None],
         folder: Any,
     ) -> None:
-        self.plan, self.space, self.dataset, self.keep = plan, plan.space, dataset, keep
+        self.plan, self.space, self.training, self.keep = plan, plan.space, training, keep
         self.on_progress, self.folder = on_progress, folder
         self.flight: Chunk | None = None  # the chunk that an earlier process was training
-        self.data = place(dataset)
         self.chunks: list[Chunk] = []
         self.held: dict[int, list[np.ndarray]] = {}  # of a trial: its state, or its last parameters
         self.alive = set(range(len(self.space.trials)))
@@ -168,7 +173,7 @@ class _Run:
     def train(self) -> None:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
         if self.folder:
-            self.flight = self.folder.load_flight(self.plan, self.data)
+            self.flight = self.folder.load_flight(self.plan, self.training)
         for rung in self.plan.rungs:
             if rung.first:
                 columns = columns_of(self.space, self.chunks)
@@ -198,7 +203,7 @@ class _Run:
 
     def _load(self, rung: Rung) -> None:
         """Take what the folder has of a rung; the rest goes on from what the one before it left."""
-        for chunk in self.folder.load(rung, self.plan, self.data) if self.folder else ():
+        for chunk in self.folder.load(rung, self.plan, self.training) if self.folder else ():
             if self.alive.issuperset(chunk.trials):  # else one was lost, and others survive now
                 self.chunks.append(chunk._replace(leaves=()))
                 self._hold(chunk)
@@ -210,7 +215,7 @@ class _Run:
             trial for chunk in self.chunks if chunk.first == rung.first for trial in chunk.trials
         }
         last = min(rung.last, bucket.config.epochs)
-        each = multiplications(bucket.config, self.dataset) / bucket.config.epochs
+        each = self.training.work(bucket.config) / bucket.config.epochs
         every = [trial for trial in bucket.trials if trial in self.alive]
         self.work += each * (last - rung.first) * len(done.intersection(every))
         todo = [trial for trial in every if trial not in done]
@@ -245,24 +250,25 @@ class _Run:
         flight = self.flight
         if flight and some[0] in self._flying(first):
             rows = [flight.trials.index(trial) for trial in some]
-            before: Metrics = jax.tree.map(lambda values: values[rows], flight.metrics)
-            begin = first + before.train_loss.shape[1]
+            before = tuple(values[rows] for values in flight.metrics)
+            begin = first + before[0].shape[1]
             states = self._unflatten([leaf[rows] for leaf in flight.leaves], bucket.config)
         else:
-            nothing: Any = np.empty((len(some), 0), np.float32)
-            begin, before = first, Metrics(nothing, nothing, nothing)
+            nothing = np.empty((len(some), 0), np.float32)
+            begin, before = first, (nothing,) * len(self.space.objective.names)
             states = self._states(some, bucket.config) if first else None
 
-        def joined(metrics: Metrics) -> Metrics:
-            return jax.tree.map(lambda *both: np.hstack(both), before, metrics)
+        def joined(metrics: Any) -> tuple[np.ndarray, ...]:
+            return tuple(np.hstack(both) for both in zip(before, metrics, strict=True))
 
-        def on_epoch(done: int, states: TrainState, history: list[Metrics]) -> None:
+        def on_epoch(done: int, states: Any, history: list[Any]) -> None:
             if begin + done == last:  # the whole chunk is kept soon
                 return
 
             def now() -> Chunk:
-                metrics = joined(curves_of(history, len(some)))
-                return Chunk(some, first, metrics, some, fetch_states(states, len(some)))
+                held = self.training.turned(jax.device_get(states))
+                leaves = [leaf[: len(some)] for leaf in jax.tree.leaves(held)]
+                return Chunk(some, first, joined(curves_of(history, len(some))), some, leaves)
 
             if self.folder:
                 self.folder.keep(now)
@@ -276,7 +282,7 @@ class _Run:
         curves = train_together(
             [self.space.trials[trial] for trial in some],
             bucket.config,
-            self.data,
+            self.training,
             size,
             shared=bucket.shared,
             states=states,
@@ -285,10 +291,9 @@ class _Run:
             on_epoch=on_epoch,
         )
         metrics = joined(curves.metrics)
-        left = last - first - metrics.train_loss.shape[1]  # not trained, as all have stopped before
-        padded = jax.tree.map(
-            lambda values: np.pad(values, ((0, 0), (0, left)), constant_values=np.nan), metrics
-        )
+        left = last - first - metrics[0].shape[1]  # not trained, as all have stopped before
+        more = (0, 0), (0, left)
+        padded = tuple(np.pad(values, more, constant_values=np.nan) for values in metrics)
         return curves._replace(metrics=padded)
 
     def _flying(self, first: int) -> set[int]:
@@ -303,23 +308,24 @@ class _Run:
         share = min(1.0, (self.work + work) / self.plan.work)
         self.on_progress(Progress(share, trials - len(self.alive) + ended, trials))
 
-    def _states(self, some: Sequence[int], config: Config) -> Any:
+    def _states(self, some: Sequence[int], config: Any) -> Any:
         """What some trials go on from, with a first axis of trials."""
         leaves = [np.stack(each) for each in zip(*(self.held[i] for i in some), strict=True)]
         return self._unflatten(leaves, config)
 
-    def _unflatten(self, leaves: Sequence[np.ndarray], config: Config) -> Any:
-        return jax.tree.unflatten(jax.tree.structure(state_like(config, self.data)), leaves)
+    def _unflatten(self, leaves: Sequence[np.ndarray], config: Any) -> Any:
+        return jax.tree.unflatten(jax.tree.structure(self.training.like(config)), leaves)
 
-    def _finish(self, chunk: Chunk, states: TrainState) -> Chunk:
+    def _finish(self, chunk: Chunk, states: Any) -> Chunk:
         """Hold of a chunk what may be wanted later; the chunk with just that."""
         self.chunks.append(chunk)
         ends = chunk.first == self.plan.rungs[-1].first
         wanted = self._wanted() if ends and self.keep == "best" else self.alive
         rows = [row for row, trial in enumerate(chunk.trials) if trial in wanted]
+        kept = self.training.chosen(states) if ends else states
         chunk = chunk._replace(
             kept=tuple(chunk.trials[row] for row in rows),
-            leaves=fetch(states.chosen if ends else states, rows) if rows else [],
+            leaves=jax.tree.leaves(self.training.turned(fetch(kept, rows))) if rows else [],
         )
         self._hold(chunk)
         self._hold_only(wanted)

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.data import Dataset, described_inputs
-from jaxmlp.sweeps.parameters import as_attributes
-from jaxmlp.sweeps.schema import Trial
+from jaxmlp.data import Dataset
+from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.space import Axis, Space, describe, label
 from jaxmlp.version import __version__
 
@@ -126,14 +125,25 @@ def make_table(
     held: Mapping[int, Sequence[np.ndarray]],
     data: str,
 ) -> Any:
+    """The table of a sweep of our networks.
+
+    Args:
+        space, chunks: as `table_of` takes them.
+        dataset: whose sizes the networks have.
+        held: the leaves of the parameters of some trials; layers may be padded.
+        data: the fingerprint of the data set.
+    """
+    found = NetworkTraining(dataset).attributes(space.trials, held)
+    return table_of(space, chunks, {"data": data, **found})
+
+
+def table_of(space: Space, chunks: Sequence[Chunk], attributes: Mapping[str, Any]) -> Any:
     """The curves of all trials as an `xarray.Dataset`.
 
     Args:
         space: the trials.
         chunks: the curves of some trials each.
-        dataset: whose sizes the networks have.
-        held: the leaves of the parameters of some trials; layers may be padded.
-        data: the fingerprint of the data set.
+        attributes: what else the table says of them.
 
     Returns:
         One dimension for each axis of the space, then `epoch`, from 1. What is measured is NaN
@@ -168,10 +178,8 @@ def make_table(
         },
         attrs={
             "version": __version__,
-            "data": data,
             **{name: json.dumps(value) for name, value in describe(space).items()},
-            "inputs": json.dumps(described_inputs(dataset)),
-            **as_attributes(space, held, dataset),
+            **attributes,
         },
     )
 

@@ -18,8 +18,9 @@ from jaxmlp.data import Batch
 from jaxmlp.params import Layer, Params
 from jaxmlp.results import Metrics, last_epoch
 from jaxmlp.settings import Config, Hyperparams
-from jaxmlp.sweeps.plan import CACHED, MOMENTS
-from jaxmlp.sweeps.run import epochs_of_all
+from jaxmlp.sweeps.costs import MOMENTS
+from jaxmlp.sweeps.networks import epochs_of_all
+from jaxmlp.sweeps.plan import CACHED
 from jaxmlp.training import TrainState, fresh_state
 
 # of JAX, that may be those of a context, of which other threads know nothing
