@@ -14,8 +14,8 @@ from jaxmlp.settings import Config, spoken
 from jaxmlp.sweeps.halving import best_first, means_of, ranks_of
 from jaxmlp.sweeps.parameters import params_of
 from jaxmlp.sweeps.reading import check_data, names_at, setting_axes, trials_at, view
-from jaxmlp.sweeps.schema import Objective, Trial, limits_of
-from jaxmlp.sweeps.space import REPEATS
+from jaxmlp.sweeps.schema import NetworkSchema, Objective, Trial, limits_of
+from jaxmlp.sweeps.space import REPEATS, Space
 
 NO_BEST = "no setting was trained to its end without diverging for some seed: none is the best"
 CONFIDENCE = 0.95
@@ -183,6 +183,7 @@ def ensemble(table: Any, point: Mapping[str, Any], dataset: Dataset) -> Ensemble
         ValueError: if the point is none of the table's, or it does not hold the parameters.
     """
     space, whole, places, table = view(table)
+    _check_networks(whole)
     check_data(table, dataset)
     trials = trials_at(space, point, [axis.name for axis in setting_axes(space)])
     networks = [params_of(table, whole, int(places[trial])) for trial in trials]
@@ -237,8 +238,15 @@ def params_at(table: Any, point: Mapping[str, Any]) -> Params:
         ValueError: if the point is none of the table's, or it does not hold the parameters.
     """
     space, whole, places, table = view(table)
+    _check_networks(whole)
     (trial,) = trials_at(space, point, [axis.name for axis in space.axes])
     return params_of(table, whole, int(places[trial]))
+
+
+def _check_networks(space: Space) -> None:
+    """Raise ValueError if a table is of a task."""
+    if not isinstance(space.schema, NetworkSchema):
+        raise ValueError("the table is of a task, of which there are states alone: use state_at")
 
 
 def _interval(values: np.ndarray, limits: tuple[float, float]) -> tuple[float, float]:

@@ -31,6 +31,7 @@ from jaxmlp.training import (
     measure,
     over_batches,
     run_keys,
+    train,
     update,
 )
 
@@ -155,6 +156,28 @@ class NetworkTraining:
     def chosen(self, states: TrainState) -> Any:
         """The parameters that a run ends with."""
         return states.chosen
+
+    def alone(self, trial: Trial) -> np.ndarray:
+        """The curves of `train`."""
+        key = jax.random.key(trial.seed)
+        result = train(key, trial.hyper, self.dataset, config=trial.config)
+        return np.stack(jax.device_get(result.metrics))
+
+    def named(self, curves: np.ndarray) -> Metrics:
+        """What a result of `train` has."""
+        return Metrics(*curves)
+
+    def nudged(self, trial: Trial, ulps: tuple[int, int]) -> Trial:
+        """The learning rate and the scale of the initial weights."""
+        hyper = trial.hyper
+        numbers = np.asarray([hyper.learning_rate, hyper.init_scale], np.float32)
+        towards = np.where(np.asarray(ulps) > 0, np.inf, -np.inf).astype(np.float32)
+        rate, scale = np.where(ulps, np.nextafter(numbers, towards), numbers).tolist()
+        changed = hyper._replace(learning_rate=max(rate, 0.0), init_scale=max(scale, 0.0))
+        return trial._replace(hyper=changed)
+
+    def compare(self, trial: Trial, curves: Sequence[np.ndarray]) -> None:
+        """Nothing: the tests do it for all networks."""
 
     def attributes(self, trials: Sequence[Trial], held: Mapping[int, Any]) -> dict[str, Any]:
         """The parameters, and how inputs became numbers."""

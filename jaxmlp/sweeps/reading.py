@@ -10,6 +10,7 @@ from jaxmlp.data import Dataset, fingerprint
 from jaxmlp.sweeps.schema import NETWORKS
 from jaxmlp.sweeps.space import REPEATS, SETTING, Axis, Space, described, from_axes
 from jaxmlp.sweeps.table import decisive_after, set_by, stop
+from jaxmlp.sweeps.tasks import TaskSchema
 from jaxmlp.version import __version__
 
 
@@ -95,7 +96,8 @@ def space_of(table: Any) -> Space:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no table of `sweep`: {error!r}") from error
     try:
-        schema = NETWORKS
+        task = table.attrs.get("task")
+        schema = TaskSchema(**_with_tuples(json.loads(task))) if task else NETWORKS
         base = schema.read(_with_tuples(rest))
         found = [
             Axis(name, tuple(labels), tuple(map(_with_tuples, settings)))

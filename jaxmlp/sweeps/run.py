@@ -79,6 +79,22 @@ class Training(Protocol):
         """What is kept of trials that are finished."""
         ...
 
+    def alone(self, trial: Trial) -> np.ndarray:
+        """The curves of a trial without any other, shape (metrics, epochs)."""
+        ...
+
+    def named(self, curves: np.ndarray) -> Any:
+        """Curves as users know them."""
+        ...
+
+    def nudged(self, trial: Trial, ulps: tuple[int, int]) -> Trial:
+        """A trial with two numbers, or all, changed by so many of their last digits."""
+        ...
+
+    def compare(self, trial: Trial, curves: Sequence[np.ndarray]) -> None:
+        """Warn if a trial has other curves than alone."""
+        ...
+
     def attributes(self, trials: Sequence[Trial], held: Mapping[int, Any]) -> dict[str, Any]:
         """What a table keeps of some trials' leaves, and what else it says of the training."""
         ...

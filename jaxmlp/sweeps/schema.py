@@ -92,6 +92,10 @@ class Schema(Protocol):
         """What is not swept, as JSON takes it."""
         ...
 
+    def about(self) -> dict[str, Any]:
+        """What a table needs to be read with the same schema, as JSON takes it."""
+        ...
+
     def objective(self, base: Trial) -> Objective:
         """By what trials are chosen."""
         ...
@@ -156,6 +160,10 @@ class NetworkSchema:
         """All fields."""
         hyper = {name: float(value) for name, value in base.hyper._asdict().items()}
         return {**asdict(base.config), **hyper, SEED: base.seed}
+
+    def about(self) -> dict[str, Any]:
+        """Nothing: it is the schema of a table that says nothing of its own."""
+        return {}
 
     def read(self, settings: Mapping[str, Any]) -> Trial:
         """What is not swept, from what `settings` gave; fields that are new have their defaults."""

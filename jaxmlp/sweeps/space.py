@@ -182,6 +182,7 @@ def describe(space: Space) -> dict[str, Any]:
     return {
         "space": [(axis.name, axis.labels, [*map(dict, axis.settings)]) for axis in space.axes],
         "settings": space.schema.settings(space.base),
+        **space.schema.about(),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmlp.bounds import check_integer
 from jaxmlp.data import Dataset
-from jaxmlp.settings import Config, Hyperparams
+from jaxmlp.settings import Config
 from jaxmlp.sweeps.halving import Rung, survivors, worth_keeping
 from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.plan import Bucket, Plan, free_memory, make_plan
@@ -19,6 +19,8 @@ from jaxmlp.sweeps.processes import check_same, smallest, together
 from jaxmlp.sweeps.run import Curves, Training, curves_of, fetch, train_together
 from jaxmlp.sweeps.space import Space, describe, make_space
 from jaxmlp.sweeps.table import Chunk, check_installed, columns_of, decisive_after, table_of
+from jaxmlp.sweeps.task_training import task_space
+from jaxmlp.sweeps.tasks import Task
 from jaxmlp.training import check_loss, out_of_memory
 
 KEEP = ("best", "all")
@@ -40,11 +42,14 @@ class Progress(NamedTuple):
 
 def sweep(
     space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-    dataset: Dataset,
+    dataset: Dataset | Task | Callable[..., Any],
     *,
     config: Config | None = None,
-    hyper: Hyperparams | None = None,
+    hyper: Any = None,
     seed: int = 0,
+    epochs: int | None = None,
+    objective: str | None = None,
+    mode: str | None = None,
     trials: int | None = None,
     draw_seed: int = 0,
     out: str | Path | None = None,
@@ -67,9 +72,13 @@ def sweep(
             {"learning_rate": [0.001, 0.01], "hidden": [(32,), (64,)], "seed": range(8)}; or
             with `uniform`, `loguniform` or `choice`, which are drawn `trials` times; or
             `setting` with a list of dicts, which set several fields together.
-        dataset: the training and validation parts are used, the test part is not.
+        dataset: the training and validation parts are used, the test part is not. Or a training of
+            your own: a `Task`, or a function (key, hyper) -> metrics, a dict of arrays over the
+            epochs. Its fields are what `space` and `hyper` name.
         config, hyper, seed: what is not swept. Sweeping `data_seed` gives each trial an order of
             its own; the validation part is the data set's, whatever the seed.
+        epochs, objective, mode: of a task: for how long it trains, the metric by which a setting is
+            the best, and whether `min` or `max` of it is. Of one function, the epochs are known.
         trials, draw_seed: of the fields that are drawn at random.
         out: a folder for what is done; a sweep that was stopped goes on from there.
         at_once: how many trials to train at once at the most; by default, what fits in memory,
@@ -98,18 +107,34 @@ def sweep(
     check_installed()
     if keep not in KEEP:
         raise ValueError(f"keep is {keep!r}: give one of {', '.join(KEEP)}")
-    if not isinstance(dataset, Dataset):
-        raise ValueError(f"dataset is a {type(dataset).__name__}: give a jaxmlp.Dataset")
     if not isinstance(out, (str, Path, NoneType)):
         raise ValueError(f"out is {out!r}: give a folder's path")
     if at_once is not None:
         check_integer("at_once", at_once, least=1)
-    config = Config() if config is None else config
-    found = make_space(space, config, hyper, seed=seed, trials=trials, draw_seed=draw_seed)
-    kinds = {(trial.config, float(trial.hyper.label_smoothing)): trial for trial in found.trials}
-    for trial in kinds.values():
-        check_loss(trial.hyper, dataset, trial.config)
-    return _train(found, NetworkTraining(dataset), out, at_once, keep, halving, on_progress)
+    drawn = {"trials": trials, "draw_seed": draw_seed}
+    training: Training
+    if isinstance(dataset, Dataset):
+        for name, value in (("epochs", epochs), ("objective", objective), ("mode", mode)):
+            if value is not None:
+                says = "Config(epochs=…)" if name == "epochs" else "Config(metric=…)"
+                raise ValueError(f"{name} is {value!r}, which is for tasks: give {says}")
+        config = Config() if config is None else config
+        found = make_space(space, config, hyper, seed=seed, **drawn)
+        kinds = {(each.config, float(each.hyper.label_smoothing)): each for each in found.trials}
+        for trial in kinds.values():
+            check_loss(trial.hyper, dataset, trial.config)
+        training = NetworkTraining(dataset)
+    elif isinstance(dataset, Task) or callable(dataset):
+        if config is not None:
+            raise ValueError("config is for networks: a task gets its fields by hyper=")
+        by = epochs, objective, mode or "min"
+        found, training = task_space(space, dataset, hyper, seed, *by, **drawn)
+    else:
+        raise ValueError(
+            f"dataset is a {type(dataset).__name__}: give a jaxmlp.Dataset, a Task, or a function "
+            "of (key, hyper)"
+        )
+    return _train(found, training, out, at_once, keep, halving, on_progress)
 
 
 def _train(
@@ -169,6 +194,7 @@ class _Run:
         self.lengths = np.asarray([trial.config.epochs for trial in self.space.trials])
         self.at_once = {bucket: bucket.at_once for bucket in plan.buckets}
         self.work = 0.0
+        self.compared = False
 
     def train(self) -> None:
         """Train all that is not in the folder: rung by rung, bucket by bucket, chunk by chunk."""
@@ -237,6 +263,11 @@ class _Run:
                 self.at_once[bucket] = -(-len(some) // 2)
                 continue
             self.work += each * (last - rung.first) * len(some)
+            if not (self.compared or rung.first or stopped):
+                self.training.compare(
+                    self.space.trials[some[0]], [metric[0] for metric in curves.metrics]
+                )
+                self.compared = True
             trained = {*some}
             todo = [trial for trial in todo if trial not in trained]
             if stopped and flying.isdisjoint(todo):

@@ -192,7 +192,7 @@ def set_by(axis: Axis, space: Space) -> list[tuple[str, list[Any]]]:
     names = dict.fromkeys(name for setting in axis.settings for name in setting)
     given = space.schema.settings(space.base)
     return [
-        (name, [label(setting.get(name, given[name])) for setting in axis.settings])
+        (name, [label({**given, **setting}[name]) for setting in axis.settings])
         for name in names
         if name != axis.name
     ]
