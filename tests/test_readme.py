@@ -29,6 +29,11 @@ def test_examples(capsys):
     for code in PYTHON:
         exec(code, names)
     *printed, accuracies, search, table = capsys.readouterr().out.split("\n", 4)
+    table, task = table.strip().rsplit("\n", 1)
+    (shown,) = (line for line in README.splitlines() if line.startswith(task.split(":")[0]))
+    assert re.sub(NUMBER, "", task) == re.sub(NUMBER, "", shown)
+    figures = (np.array(re.findall(NUMBER, line), float) for line in (task, shown))
+    np.testing.assert_allclose(*figures, rtol=0.01)
     best = re.findall(r"^(\{'mlpclassifier.*) (.*)$", README, re.MULTILINE)[0]
     assert search.rsplit(" ", 1)[0] == best[0]
     assert float(search.split()[-1]) == pytest.approx(float(best[1]), abs=0.005)

@@ -425,6 +425,42 @@ def test_a_subclass_whose_fit_sets_parameters():
     assert MLPClassifier._get_param_names() == sorted(MLPClassifier._get_param_names())
 
 
+class _WithDeclaredResults(MLPClassifier):
+    """Names what `fit` will set, as some people do."""
+
+    def __init__(self, alpha: float = 1e-4) -> None:
+        super().__init__((8,), max_iter=5, random_state=0, alpha=alpha)
+        self.classes_ = None
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return ["alpha"]
+
+
+@pytest.mark.parametrize(
+    ("network", "grid"),
+    [
+        (_WithDeclaredResults(), {"alpha": [1e-4, 1.0]}),
+        (MLPClassifier(max_iter=5, random_state=0), {"learning_rate_init": [0.01, 10**400]}),
+    ],
+)
+def test_a_search_is_that_of_gridsearchcv(network, grid):
+    x, y = wine()
+    told: Any = {"cv": 3, "scoring": "neg_log_loss"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitFailedWarning)
+        warnings.filterwarnings("ignore", "One or more of the test scores")
+        found, expected = (
+            search(network, grid, refit=False, **told).fit(x, y)
+            for search in (SweepSearchCV, GridSearchCV)
+        )
+    for each in (found, expected):
+        assert np.isfinite(each.cv_results_["mean_test_score"][0])
+    np.testing.assert_allclose(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"], rtol=1e-5
+    )
+
+
 @pytest.mark.parametrize("kinds", [(MLPRegressor, MLPClassifier), (MLPClassifier, MLPRegressor)])
 def test_a_search_over_classifiers_and_regressors(kinds):
     x, y = wine()

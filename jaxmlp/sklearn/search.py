@@ -208,9 +208,9 @@ class SweepSearchCV(BaseSearchCV):
         seed = int(check_random_state(None).randint(2**31 - 1))  # so that all share an order
         made: dict[Any, tuple[Examples, dict[str, Any]]] = {}
         digests: dict[Any, Any] = {}
-        found: dict[bytes, tuple[Perceptron, Job, set[str]]] = {}
+        found: dict[bytes, tuple[Perceptron, Job, dict[str, Any]]] = {}
         for network, x, y, weight in self._fits(candidates):
-            own = {*vars(network)}
+            own = dict(vars(network))
             given = (id(x), id(weight))
             same = (*given, type(network), network.data_parameters)
             examples, learnt = made.get(same, (None, {}))
@@ -220,7 +220,7 @@ class SweepSearchCV(BaseSearchCV):
                 key = network.digest(digests[given])  # as `fit` will, before a generator draws
                 vars(network).update(learnt)
                 job = network.prepare(x, y, weight, seed, examples)
-            except (ValueError, TypeError):  # which `fit` raises again, where it is scored
+            except Exception:  # of any kind, which `fit` raises again, where it is scored
                 continue
             if network.solver == "lbfgs":  # its line search differs from network to network
                 continue
@@ -325,6 +325,11 @@ def _transformed(front: Any, x: Any, y: Any, params: Mapping[str, Any]) -> Any:
         return None
 
 
-def _learnt(network: Perceptron, own: set[str]) -> dict[str, Any]:
-    """What a fit has added to a network's own attributes."""
-    return {name: value for name, value in vars(network).items() if name not in own}
+def _learnt(network: Perceptron, own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fit has added to a network's own attributes, or put in their place."""
+    kept = {*network.get_params(deep=False)}
+    return {
+        name: value
+        for name, value in vars(network).items()
+        if name not in kept and (name not in own or value is not own[name])
+    }

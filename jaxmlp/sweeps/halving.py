@@ -8,7 +8,7 @@ import numpy as np
 from jaxmlp.bounds import check_integer
 from jaxmlp.sweeps.space import REPEATS, Space
 
-ROUNDING = 2 * float(np.finfo(np.float32).eps)  # of means over seeds, relative
+ROUNDING = 8 * float(np.finfo(np.float32).eps)  # of means over classes and seeds, relative
 
 
 class Rung(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmlp.sweeps.halving import best_first, means_of, settings_of
+from jaxmlp.sweeps.halving import best_first, means_of, ranks_of, settings_of
 from jaxmlp.sweeps.reading import names_at, view
 from jaxmlp.sweeps.schema import Objective
 from jaxmlp.sweeps.space import is_number
@@ -83,7 +83,8 @@ def rows_of(table: Any) -> list[Row]:
             )
         )
     places = np.argsort(best_first(means))
-    return sorted(rows, key=lambda row: _rank(row, int(places[row.place])))
+    lasts = ranks_of(np.asarray([row.scores[-1] for row in rows]))
+    return sorted(rows, key=lambda row: _rank(row, int(places[row.place]), int(lasts[row.place])))
 
 
 def figure(row: Row, score: Any) -> Any:
@@ -91,12 +92,12 @@ def figure(row: Row, score: Any) -> Any:
     return score if row.objective.higher else -score
 
 
-def _rank(row: Row, place: int) -> tuple[int, bool, int, float]:
+def _rank(row: Row, place: int, last: int) -> tuple[int, bool, int, int, float]:
     """What a row is sorted by; those with a score are in the order of `best_first`."""
     if np.isfinite(row.score):
-        return 0, False, 0, place
-    last = np.where(np.isnan(row.scores[-1]), -np.inf, row.scores[-1])
-    return 1, row.diverged > 0, -row.trained, -float(last)
+        return 0, False, 0, place, 0.0
+    tie = float(row.ties[-1])
+    return 1, row.diverged > 0, -row.trained, last, tie if np.isfinite(tie) else np.inf
 
 
 def varied(rows: list[Row]) -> dict[str, list[Any]]:

@@ -210,7 +210,8 @@ class TaskTraining:
             curves: of it, shape (epochs,) each.
         """
         together = np.stack(curves)[:, :ALONE].astype(float)
-        moves, metrics, _ = zip(*islice(self._each_epoch_alone(trial), len(together[0])), strict=True)
+        first = islice(self._each_epoch_alone(trial), len(together[0]))
+        moves, metrics, _ = zip(*first, strict=True)
         alone = np.asarray(metrics, np.float32).T
         values = ", ".join(f"{name}={value}" for name, value in trial.hyper.values.items())
         if not any(moves):
