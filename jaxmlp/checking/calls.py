@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmlp.importing import first_line
+
 STALE = "RuntimeProgramInputMismatch"  # XLA's name for arguments of other sizes
 RANDOM = "not deterministic"
 NOT_COMPARED = {"undefined", "ill-conditioned"}  # of findings about entries
@@ -177,14 +179,6 @@ def as_array(leaf: Any) -> Any:
 def is_floating(leaf: Any) -> bool:
     """Whether a leaf is an array of floating numbers of any precision."""
     return isinstance(leaf, (np.ndarray, jax.Array)) and jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    try:
-        return (str(error).strip() or "no message").splitlines()[0]
-    except Exception as another:
-        return f"a message that itself raises {type(another).__name__}"
 
 
 def where(error: BaseException, function: Callable[..., Any]) -> str:

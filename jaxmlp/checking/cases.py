@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.activations import get_activation
-from jaxmlp.checking.calls import as_array, first_line, is_floating
+from jaxmlp.checking.calls import as_array, is_floating
 from jaxmlp.checking.network.numbers import RANGES, alive, foreseen, make_labels, numbers
 from jaxmlp.checking.network.shapes import FORMS, Shape
 from jaxmlp.data import Batch
+from jaxmlp.importing import first_line
 
 # What the numbers are like, with labels to go with them. Classes are tried with the dense numbers
 # only, and on some of the shapes: each form of labels is another program to compile.

@@ -1,8 +1,6 @@
 """Checking a function in someone's file: in a process of its own, under a time limit."""
 
 import ast
-import functools
-import importlib.util
 import inspect
 import json
 import os
@@ -14,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxmlp.importing import import_file
 
 if TYPE_CHECKING:
     from jaxmlp.checking.report import Report
@@ -123,9 +123,10 @@ def work(target: str, time_limit: float, settings: dict[str, Any] | None) -> dic
         The fields of an Outcome, or the template, or the error that stopped it.
     """
     # here, since who starts this process needs none of it
-    from jaxmlp.checking.calls import first_line, where_in
+    from jaxmlp.checking.calls import where_in
     from jaxmlp.checking.report import table
     from jaxmlp.checking.writing import markdown
+    from jaxmlp.importing import first_line
 
     path = split(target)[0]
     unfit: list[str] = []
@@ -244,7 +245,7 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
     path, wanted = split(target)
     if not path.is_file():
         raise ValueError(f"{path}: no such file: give FILE.py or FILE.py:function")
-    module = _import(path)
+    module = import_file(path)
     functions = {
         name: value
         for name, value in vars(module).items()
@@ -273,46 +274,6 @@ def load(target: str) -> tuple[Callable[..., Any], Any]:
     except ValueError:  # builtins have no signature
         pass
     return function, module
-
-
-@functools.cache  # before the first file is one of them
-def _needed() -> frozenset[str]:
-    """The modules that a checked file must not replace."""
-    return sys.stdlib_module_names | {*sys.modules}
-
-
-def _import(path: Path) -> Any:
-    """Run a file as a module, found beside what it imports."""
-    from jaxmlp.checking.calls import first_line
-
-    if path.stem in _needed():
-        raise ValueError(
-            f"{path}: a module of this name is needed itself: call the file by another name"
-        )
-    sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        line = _line(error, path)
-        raise ValueError(f"{path}{line}: {type(error).__name__}: {first_line(error)}") from None
-    return module
-
-
-def _line(error: BaseException, path: Path) -> str:
-    """Where in the file an error arose while it was imported, as ` line 3`."""
-    if isinstance(error, SyntaxError):
-        return f" line {error.lineno}" if error.lineno else ""
-    trace, line = error.__traceback__, ""
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).name == path.name:
-            line = f" line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return line
 
 
 if __name__ == "__main__":

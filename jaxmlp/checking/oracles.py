@@ -7,13 +7,14 @@ import jax
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import first_line, where
+from jaxmlp.checking.calls import where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.trials import Trial, nonzero
 from jaxmlp.checking.truth.derivative import Derivative
 from jaxmlp.checking.truth.differences import slope_along, taylor_order
 from jaxmlp.checking.truth.trees import Loss, ravel
 from jaxmlp.checking.truth.witnesses import BESIDE
+from jaxmlp.importing import first_line
 
 
 def complex_step(loss: Loss, params: Any, batch: Any) -> list[Array] | None:

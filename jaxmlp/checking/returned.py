@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import Finding, first_line
+from jaxmlp.checking.calls import Finding
+from jaxmlp.importing import first_line
 
 
 def read_leaves(

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
+from jaxmlp.importing import first_line
 from jaxmlp.sweeps.run import EVERYWHERE, SPREAD, Epoch, mesh, put
 from jaxmlp.sweeps.schema import Trial
 from jaxmlp.sweeps.space import Space, is_number, space_on
@@ -272,7 +273,7 @@ class TaskTraining:
             try:
                 self._traced()
             except Exception as error:
-                last, untraced[name] = error, f"{type(error).__name__}: {_first_line(error)}"
+                last, untraced[name] = error, f"{type(error).__name__}: {first_line(error)}"
         left = {name: dtype for name, dtype in numbers.items() if name not in untraced}
         self.reading = Reading(left, untraced, ())
         try:
@@ -280,7 +281,7 @@ class TaskTraining:
         except Exception:
             if not left:
                 raise
-        why = f"{type(last).__name__}: {_first_line(last)}"
+        why = f"{type(last).__name__}: {first_line(last)}"
         self.reading = Reading({}, dict.fromkeys(numbers, why), ())
         return self.reading._replace(metrics=self._traced())
 
@@ -424,7 +425,7 @@ def _explained(what: str) -> Iterator[None]:
     except Exception as error:
         place = _place(error)
         raise ValueError(
-            f"{what} raised {type(error).__name__}{place}: {_first_line(error)}"
+            f"{what} raised {type(error).__name__}{place}: {first_line(error)}"
         ) from error
 
 
@@ -438,10 +439,6 @@ def _place(error: BaseException) -> str:
             place = f" at {Path(name).name}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return place
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 def task_space(

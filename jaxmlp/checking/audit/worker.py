@@ -10,8 +10,8 @@ from typing import Any
 from jaxmlp.checking.audit.discovery import Target
 from jaxmlp.checking.audit.samplers import Sample, sample
 from jaxmlp.checking.audit.settings import Says, read
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules.check import examine_rule
+from jaxmlp.importing import first_line
 
 
 def audited(target: Target, says: Says) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.grading.autodiff import autodiff_in
 from jaxmlp.checking.grading.containment import Limits
 from jaxmlp.checking.grading.grades import EARNING, STATUSES, Ended, Grade, plain
@@ -25,6 +24,7 @@ from jaxmlp.checking.grading.verdict import feedback, judged, meaning_of, unlike
 from jaxmlp.checking.grading.worker import work
 from jaxmlp.checking.homework.problems import drawn
 from jaxmlp.checking.homework.source import read
+from jaxmlp.importing import first_line
 
 ASKED = 3  # problems for a verdict
 LARGEST = 2**24  # bytes of a file, and of an answer

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.grading.containment import Limits, contain
 from jaxmlp.checking.homework.check import Understood, examined
 from jaxmlp.checking.homework.problems import drawn
+from jaxmlp.importing import first_line
 
 Answer = dict[str, Any]
 

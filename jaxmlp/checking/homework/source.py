@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
-from jaxmlp.checking.calls import first_line
+from jaxmlp.importing import first_line
 
 TRAINS = re.compile(r"^(fit|learn|run|main)|train(?!.*split)|gradient_?descent", re.I)
 TIMES = re.compile(r"%%(time|timeit|capture|prun)\b")  # whose cells are Python

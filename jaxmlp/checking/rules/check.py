@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.domains import Domain, domains_of
 from jaxmlp.checking.rules.findings import Found, told
@@ -27,6 +26,7 @@ from jaxmlp.checking.rules.switches import switch_points
 from jaxmlp.checking.rules.torch_function import TorchFunction, is_of_torch, signature_of
 from jaxmlp.checking.rules.transforms import Difference, differences
 from jaxmlp.checking.truth.programs import rule_names
+from jaxmlp.importing import first_line
 
 INFINITE = 16  # points at which a value is infinite that are looked at
 FEW = 4  # points at which values are taken in a batch and singly

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules import findings as kinds
 from jaxmlp.checking.rules.differences import Slopes, known, slopes
 from jaxmlp.checking.rules.findings import Found
@@ -16,6 +15,7 @@ from jaxmlp.checking.rules.jacobians import MODES, Jacobian
 from jaxmlp.checking.rules.judging import Verdict, confirmed, verdicts
 from jaxmlp.checking.rules.parts import written
 from jaxmlp.checking.rules.points import Point
+from jaxmlp.importing import first_line
 
 CHANGED = 1e-9  # relative difference of a value, from which it is another one
 NOISE = 1e-12  # relative moves of the arguments, with which rounding errors change

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import first_line
 from jaxmlp.checking.rules.function import Function
+from jaxmlp.importing import first_line
 
 CLOSE = 1e-9  # of the largest entry: the same numbers, summed in another order
 Call = Callable[..., Any]

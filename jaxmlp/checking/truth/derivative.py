@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmlp.checking.arrays import Array
-from jaxmlp.checking.calls import ALONG, Finding, first_line, where
+from jaxmlp.checking.calls import ALONG, Finding, where
 from jaxmlp.checking.cases import moved
 from jaxmlp.checking.programs.execution import Machine
 from jaxmlp.checking.programs.interpreter import is_random
@@ -23,6 +23,7 @@ from jaxmlp.checking.programs.rules import has_rules, rules_in
 from jaxmlp.checking.truth.differences import Estimate, Slope, slope_along
 from jaxmlp.checking.truth.trees import as_row, no_number, ravel
 from jaxmlp.checking.truth.witnesses import PATIENCE, SAME, Witnesses
+from jaxmlp.importing import first_line
 
 EVALUATIONS = 17  # of a loss for a slope, as a rule
 DIRECTIONS = 8  # for each leaf, where its entries are too many, and fewer if these take long, too
