@@ -89,6 +89,8 @@ FLAGS = {
         "--trials": ["3", *POSITIVE],  # as nothing is drawn
         "--draw-seed": ["3", *INTEGERS[:-1]],
         "--halving": ["1", *POSITIVE],
+        "--objective": ["loss", "x"],  # which are for tasks
+        "--mode": ["max", *NAMES],
         "--keep": NAMES,
         "--at-once": POSITIVE,
         "--dry-run": NOTHING,

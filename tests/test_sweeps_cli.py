@@ -39,6 +39,79 @@ def test_a_sweep(tmp_path, capsys):
     assert "holds another sweep: its momentum is 0.9, not 0.5" in capsys.readouterr().err
 
 
+TASK = """
+import jax.numpy as jnp
+from jaxmlp.sweeps import Task
+
+hyper = {"rate": 0.1, "width": 2, "name": "a"}
+
+
+def init(key, hyper, static):
+    return jnp.zeros(hyper["width"])
+
+
+def epoch(state, hyper, key, epoch, static):
+    return state + hyper["rate"], {"loss": state.sum(), "other": 1.0}
+
+
+def wrong(state, hyper, key, epoch, static):
+    return state + missing, {}
+
+
+task, broken = Task(init, epoch), Task(init, wrong)
+number = 3
+
+
+def whole(key, hyper):
+    return {"loss": hyper["rate"] * jnp.arange(4.0)}
+"""
+
+
+def test_a_sweep_of_a_task(tmp_path, capsys, monkeypatch):
+    import xarray as xr
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some_task.py").write_text(TASK)
+    swept = ["sweep", "some_task.py:task", "--set", "rate=0.1:0.3:3", "width=2,4", "name=a,b"]
+    assert main([*swept, "--epochs", "3", "--objective", "loss", "--mode", "max"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("not traced  width: ValueError: init raised TypeError at some_task.p")
+    assert "programs    4, inside: rate; split by: width, name\n" in printed
+    assert "best: rate=0.3, width=4, name=a: loss 2.4000, best of 12" in printed
+    with xr.open_dataset("runs/sweep/table.nc") as table:
+        assert dict(table.sizes) == {"rate": 3, "width": 2, "name": 2, "epoch": 3}
+        assert table.loss.sel(rate=0.2, width=4, name="b").values.tolist() == pytest.approx(
+            [0, 0.8, 1.6]
+        )
+    assert main(["sweep", "some_task.py:whole", "--set", "rate=1,2", "--out", "new"]) == 0
+    assert "best: rate=1: loss 3.0000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.py:task", "--set", "rate=1"], "nothing.py:task: give FILE.py:NAME of a Task"),
+        (["some_task.py", "--set", "rate=1"], "some_task.py: give FILE.py:NAME of a Task"),
+        (["some_task.py:number", "--set", "rate=1"], "is a int: give a jaxmlp.sweeps.Task"),
+        (["some_task.py:nothing", "--set", "rate=1"], "is a NoneType: give a jaxmlp.sweeps.Task"),
+        (["some_task.py:task", "--set", "rate=1"], "objective is not given: give one of loss, o"),
+        (["some_task.py:task", "--set", "rat=1"], "unknown field 'rat': did you mean rate?"),
+        (["some_task.py:task", "--set", "rate=1", "--hidden", "3"], "hidden is (3,), which is fo"),
+        (["some_task.py:task", "--set", "rate=1", "--data", "mnist"], "data is 'mnist', which is"),
+        (["some_task.py:broken", "--set", "rate=1"], "epoch raised NameError at some_task.py, li"),
+        (["--set", "seed=0:2", "--objective", "loss"], "objective and mode are for tasks: for ne"),
+    ],
+)
+def test_refuses_tasks(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some_task.py").write_text(TASK)
+    assert main(["sweep", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["some_task.py"]
+
+
 def test_a_random_search_that_is_halved(tmp_path, capsys):
     drawn = ["--set", "learning_rate=loguniform:0.0001:0.1", "--set", "momentum=uniform:0:0.9"]
     command = ["sweep", *drawn, "--trials", "4", "--halving", "2", *QUICK, "--out", str(tmp_path)]

@@ -5,11 +5,11 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import tyro
@@ -24,16 +24,18 @@ from jaxmlp.cli import fail, interrupted, printable, say
 from jaxmlp.cli.common import DataOptions, default_config, load_data, stoppable
 from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
-from jaxmlp.data import Dataset
 from jaxmlp.files import write_bytes, write_text
+from jaxmlp.importing import import_file
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, shown
 from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
 from jaxmlp.sweeps.ranking import Row, figure, rows_of, varied
-from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, make_space
+from jaxmlp.sweeps.run import Training
+from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, Space, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
+from jaxmlp.sweeps.task_training import task_space
 
 SANE = 10_000  # trials, beyond which --yes is wanted
 SHOWN = 10  # settings of the ranked table
@@ -50,7 +52,12 @@ class Sweep:
 
     Fields in step: --setting optimizer=sgd learning_rate=0.1 --setting optimizer=adam
 
+    A training of your own: jaxmlp sweep mine.py:task --set rate=0.01,0.1 --objective held_out
+
     Attributes:
+        training: FILE.py:NAME of a jaxmlp.sweeps.Task, or of a function (key, hyper) -> metrics, to
+            sweep instead of our networks. `hyper` in the file gives the fields that are not swept;
+            of all other flags for networks only --epochs counts.
         set: fields with their values: `a,b,c`; `first:last:number` or `first:last:number:log`
             for evenly spaced numbers; `first:end` for integers, the end left out;
             `uniform:low:high`, `loguniform:low:high` or `choice:a,b,c` to draw --trials times.
@@ -65,6 +72,8 @@ class Sweep:
         seed: of the initial weights and the augmentation, if it is not swept.
         trials: how many random draws.
         draw_seed: of the random draws.
+        objective: of a task, the metric by which a setting is the best.
+        mode: whether the least or the most of it is.
         halving: η of successive halving: after every rung only the best 1/η of the settings go on.
         keep: whose parameters the table holds.
         at_once: how many trials to train at once at the most, if not as many as fit in memory,
@@ -79,6 +88,9 @@ class Sweep:
         distributed: the same, but all of it as SLURM or a cloud's machines tell JAX.
     """
 
+    training: Annotated[
+        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE.py:TASK]")
+    ] = None
     set: Annotated[
         tuple[tuple[str, ...], ...],
         tyro.conf.arg(metavar="FIELD=VALUES"),
@@ -94,6 +106,8 @@ class Sweep:
     seed: int = 0
     trials: int | None = None
     draw_seed: int = 0
+    objective: str | None = None
+    mode: Literal["min", "max"] = "min"
     halving: int | None = None
     keep: Literal["best", "all"] = "best"
     at_once: int | None = None
@@ -128,8 +142,14 @@ class Sweep:
         for name in ("trials", "at_once", "devices", "processes"):
             if (value := getattr(self, name)) is not None:
                 check_integer(name, value, least=1)
-        space = parse_space([text for some in self.set for text in some], self.setting)
+        task = self.training is not None
+        texts = [text for some in self.set for text in some]
+        space = parse_space(texts, self.setting, task=task)
         self._check_flags(space)
+        if task:
+            self._check_for_task()
+        elif self.objective or self.mode != "min":
+            raise ValueError("objective and mode are for tasks: for networks, give --metric")
         lists = [values for values in space.values() if not isinstance(values, Draw)]
         count = math.prod(map(len, lists)) * (self.trials or 1)
         if count > SANE and not self.yes:
@@ -149,6 +169,23 @@ class Sweep:
         if self.draw_seed and not drawn:
             raise ValueError(f"draw_seed is {self.draw_seed}, but nothing is drawn: leave it out")
 
+    def _check_for_task(self) -> None:
+        """Raise ValueError if a flag for networks is given."""
+        config = replace(self.config, epochs=default_config(self.data).epochs)
+        pairs = (
+            (vars(self.options), vars(DataOptions())),
+            (vars(config), vars(default_config(self.data))),
+            (vars(self.numbers), vars(Numbers())),
+            ({"data": self.data}, {"data": "digits"}),
+        )
+        for given, default in pairs:
+            for name, value in given.items():
+                if value != default[name]:
+                    raise ValueError(
+                        f"{name} is {value!r}, which is for networks: {self.training} has fields "
+                        "of its own, which --set gives"
+                    )
+
     def _divide_cpu(self) -> None:
         """One device a core: that is faster than one that spreads every product over all cores."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -159,16 +196,42 @@ class Sweep:
                 reason = f"JAX runs on {jax.local_device_count()} already"
                 raise ValueError(f"devices is {self.devices}: {reason}") from error
 
-    def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
-        hyper, first = Hyperparams(**vars(self.numbers)), processes.is_first()
-        dataset = load_data(self.data, self.config.data_seed, self.options, loss=self.config.loss)
+    def _of_networks(self, space: dict[str, list[Any] | Draw]) -> "_Swept":
+        """Networks on a data set."""
+        hyper, config = Hyperparams(**vars(self.numbers)), self.config
+        dataset = load_data(self.data, config.data_seed, self.options, loss=config.loss)
         drawn = {"seed": self.seed, "trials": self.trials, "draw_seed": self.draw_seed}
+        found = make_space(space, config, hyper, **drawn)
+        told = {"config": config, "hyper": hyper, **drawn}
+        return _Swept(dataset, told, found, NetworkTraining(dataset), lines_about(dataset))
+
+    def _of_task(self, space: dict[str, list[Any] | Draw], target: str) -> "_Swept":
+        """Somebody's own training."""
+        path, _, name = target.partition(".py:")
+        if not name or not Path(f"{path}.py").is_file():
+            raise ValueError(f"{target}: give FILE.py:NAME of a Task, or of a function")
+        module = import_file(Path(f"{path}.py"))
+        task, hyper = getattr(module, name, None), getattr(module, "hyper", None)
+        if not (isinstance(task, sweeps.Task) or callable(task)):
+            raise ValueError(f"{target} is a {type(task).__name__}: give a jaxmlp.sweeps.Task")
+        epochs = self.config.epochs if isinstance(task, sweeps.Task) else None
+        told = {"hyper": hyper, "seed": self.seed, "epochs": epochs, "mode": self.mode}
+        told |= {"objective": self.objective}
+        drawn = {"trials": self.trials, "draw_seed": self.draw_seed}
+        found, training = task_space(space, task, **told, **drawn)
+        why = training.reading.untraced.items()
+        lines = [f"not traced  {field}: {reason}" for field, reason in why]
+        return _Swept(task, told | drawn, found, training, lines)
+
+    def _sweep(self, space: dict[str, list[Any] | Draw]) -> None:
+        first = processes.is_first()
+        swept = self._of_task(space, self.training) if self.training else self._of_networks(space)
         plan = make_plan(
-            make_space(space, self.config, hyper, **drawn), NetworkTraining(dataset), self.at_once,
+            swept.space, swept.training, self.at_once,
             halving=self.halving, memory=processes.smallest(free_memory()),
         )  # fmt: skip
         if first:
-            print("\n".join([*lines_about(dataset), *_plan_lines(plan)]), flush=True)
+            print("\n".join([*swept.lines, *_plan_lines(plan, swept.training)]), flush=True)
         if self.dry_run:
             return
         # several processes would wait for the one that stops: Ctrl-C ends them at once
@@ -183,10 +246,8 @@ class Sweep:
 
                 table = sweeps.sweep(
                     space,
-                    dataset,
-                    config=self.config,
-                    hyper=hyper,
-                    **drawn,
+                    swept.trained,
+                    **swept.told,
                     out=self.out,
                     at_once=self.at_once,
                     keep=self.keep,
@@ -194,12 +255,12 @@ class Sweep:
                     on_progress=on_progress,
                 )
             if first:
-                self._write(table, dataset)
+                self._write(table, swept.trained)
         except KeyboardInterrupt:
             kept = f"what is done is in {self.out}: the same command goes on from there"
             raise KeyboardInterrupt(kept) from None
 
-    def _write(self, table: Any, dataset: Dataset) -> None:
+    def _write(self, table: Any, trained: Any) -> None:
         """Rank, and write everything."""
         from jaxmlp.plots import png  # Matplotlib and Plotly take a while
         from jaxmlp.sweeps.pictures import pictures
@@ -214,9 +275,10 @@ class Sweep:
             print(f"{wild} of {table.diverged.size} trials diverged: see `diverged` in the table")
         found = None
         if math.isfinite(rows[0].score):
-            found = sweeps.best(table, dataset)
+            found = sweeps.best(table, None if self.training else trained)
         names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
-        title = f"{names} on {printable(Path(self.data).name)}"
+        title = f"{names} of {self.training}" if self.training else f"{names} on {self.data}"
+        title = printable(title)
         write_text(self.out / "report.html", report(table, title, found))
         drawn = {f"{name}.png": picture for name, picture in pictures(table)}
         for name, picture in drawn.items():
@@ -224,8 +286,26 @@ class Sweep:
         names = ", ".join(["report.html", *drawn, "table.nc, table.csv"])
         print(f"written to {printable(str(self.out))}: {names}")
         print(f"best: {found}" if found else NO_BEST)
-        if found:
+        if found and found.tested:
             print(found.tested)
+
+
+class _Swept(NamedTuple):
+    """What is swept.
+
+    Attributes:
+        trained: the data set or the task.
+        told: what `sweep` is told of it.
+        space: the trials.
+        training: how they are trained.
+        lines: what the plan begins with.
+    """
+
+    trained: Any
+    told: dict[str, Any]
+    space: Space
+    training: Training
+    lines: Sequence[str]
 
 
 @contextmanager
@@ -274,7 +354,7 @@ def _progress(console: Console, quiet: bool) -> Iterator[Callable[[sweeps.Progre
         yield on_progress
 
 
-def _plan_lines(plan: Plan) -> list[str]:
+def _plan_lines(plan: Plan, training: Training) -> list[str]:
     buckets, trials = plan.buckets, len(plan.space.trials)
     swept: dict[str, set[str]] = {}
     for setting in (each for axis in plan.space.axes for each in axis.settings):
@@ -290,8 +370,9 @@ def _plan_lines(plan: Plan) -> list[str]:
         f"inside: {', '.join(inside) or 'nothing'}"
         + f"; split by: {', '.join(plan.split_by)}"
         * bool(plan.split_by),
-        f"work        {plan.work:.1e} multiplications{padding}",
     ]
+    if isinstance(training, NetworkTraining):
+        lines.append(f"work        {plan.work:.1e} multiplications{padding}")
     if len(plan.rungs) > 1:
         stages = (f"{rung.settings} to epoch {rung.last}" for rung in plan.rungs)
         lines.append(
@@ -300,12 +381,16 @@ def _plan_lines(plan: Plan) -> list[str]:
     elif plan.halving:
         lines.append("halving     none: there are too few settings or epochs to stop any")
     for bucket in buckets:
-        own = {plan.space.trials[trial].config.hidden for trial in bucket.trials}
-        widths = "-".join(map(str, bucket.config.hidden)) or "no hidden layer"
-        others = [name for name in plan.split_by if name != "hidden"]
-        named = "".join(f", {name} {getattr(bucket.config, name)}" for name in others)
+        fields, names = training.fields_of(bucket.config), list(plan.split_by)
+        what = []
+        if isinstance(training, NetworkTraining):
+            own = {plan.space.trials[trial].config.hidden for trial in bucket.trials}
+            widths = "-".join(map(str, bucket.config.hidden)) or "no hidden layer"
+            what = [f"{'up to ' * (len(own) > 1)}{widths}"]
+            names = [name for name in names if name != "hidden"]
+        what += [f"{name} {fields[name]}" for name in names]
         lines.append(
-            f"  {len(bucket.trials):,} × {'up to ' * (len(own) > 1)}{widths}{named}, "
+            f"  {len(bucket.trials):,} × {', '.join(what) or 'one program'}, "
             f"{bucket.bytes_each / 2**20:.2g} MiB each, "
             f"{bucket.at_once:,} at once on {jax.device_count()} "
             f"device{'s' * (jax.device_count() > 1)}"

@@ -1,6 +1,7 @@
 """Spaces as they are typed: learning_rate=1e-3:1:16:log, hidden=32,64,128-64, seed=0:8."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ DRAWS = {"uniform": uniform, "loguniform": loguniform}
 MOST = 100_000  # values of an axis, beyond which it is a mistake
 
 
+Kind = Callable[[str], type | None]  # of a field's values; None if the values themselves say it
+
+
 def parse_space(
-    grid: Sequence[str], settings: Sequence[Sequence[str]] = ()
+    grid: Sequence[str], settings: Sequence[Sequence[str]] = (), *, task: bool = False
 ) -> dict[str, list[Any] | Draw]:
     """A space from texts such as `seed=0:8`.
 
@@ -34,65 +38,75 @@ def parse_space(
     Args:
         grid: the fields, each once.
         settings: fields that belong together, each with one value, and maybe a `name`.
+        task: whether the fields are those of a task, of which the values say what they are.
 
     Raises:
         ValueError: if a text cannot be read, with what would be right.
     """
     space: dict[str, list[Any] | Draw] = {}
+    kind = _kind_by_value if task else _kind
     for text in grid:
-        name, values = _split("--set", text, EXAMPLES)
+        name, values = _split("--set", text, EXAMPLES, task)
         check_once(name, space)
-        space[name] = _read("--set", text, EXAMPLES, name, values, _values)
+        space[name] = _read("--set", text, EXAMPLES, values, kind(name), _values)
     if settings:
-        space[SETTING] = [_setting(each) for each in settings]
+        space[SETTING] = [_setting(each, kind, task) for each in settings]
     return space
 
 
-def _setting(texts: Sequence[str]) -> dict[str, Any]:
+def _setting(texts: Sequence[str], kind: Kind, task: bool) -> dict[str, Any]:
     example, found = "optimizer=sgd momentum=0.9 name=slow", dict[str, Any]()
     for text in texts:
         if text.startswith("name="):
             found["name"] = text.removeprefix("name=")
             continue
-        name, value = _split("--setting", text, example)
+        name, value = _split("--setting", text, example, task)
         check_once(name, found)
-        found[name] = _read("--setting", text, example, name, value, _value)
+        found[name] = _read("--setting", text, example, value, kind(name), _value)
     return found
 
 
-def _split(flag: str, text: str, example: str) -> tuple[str, str]:
+def _split(flag: str, text: str, example: str, task: bool) -> tuple[str, str]:
     """A field's name, with hyphens or underscores, and what is after the equals sign."""
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise ValueError(f"{flag} {text!r} gives no values: write such as {example}")
     name = name.strip().replace("-", "_")
-    check_name(name)
+    if not task:  # whose names are checked when it is known
+        check_name(name)
     return name, values
 
 
-def _read(flag: str, text: str, example: str, name: str, values: str, parse: Any) -> Any:
+def _read(flag: str, text: str, example: str, values: str, kind: Any, parse: Any) -> Any:
     try:
-        return parse(name, values.strip())
+        return parse(values.strip(), kind)
     except ValueError as error:
         raise ValueError(f"{flag} {text}: {error}: write such as {example}") from None
 
 
-def _values(name: str, text: str) -> list[Any] | Draw:
+def _values(text: str, kind: Any) -> list[Any] | Draw:
     draw, _, rest = text.partition(":")
     if draw == "choice":
-        return choice(_list(name, rest))
+        return choice(_list(rest, kind))
     if draw in DRAWS:
         ends = rest.split(":")
-        if _kind(name) in (str, bool) or len(ends) != 2:
+        if kind in (str, bool) or len(ends) != 2:
             raise ValueError(f"give {draw}:low:high for numbers, or choice:a,b,c")
         return DRAWS[draw](*(_number(float, end) for end in ends))
-    if _kind(name) in (int, float) and ":" in text:
-        return _spaced(text.split(":"), _kind(name))
-    return _list(name, text)
+    if kind in (int, float) and ":" in text:
+        return _spaced(text.split(":"), kind)
+    if kind is None and re.fullmatch(r"[-+.:e\d]+(:log)?", text) and ":" in text:
+        return _spaced(text.split(":"), int if text.count(":") == 1 else float)
+    return _list(text, kind)
 
 
-def _list(name: str, text: str) -> list[Any]:
-    return [_value(name, each.strip()) for each in text.split(",")]
+def _list(text: str, kind: Any) -> list[Any]:
+    return [_value(each.strip(), kind) for each in text.split(",")]
+
+
+def _kind_by_value(name: str) -> type | None:
+    """Integers for seeds and epochs; of a task's own fields, the values say what they are."""
+    return int if name in ("seed", "epochs") else None
 
 
 def _kind(name: str) -> type:
@@ -128,15 +142,28 @@ def _spaced(parts: Sequence[str], kind: Any) -> list[Any]:
     return list(found)
 
 
-def _value(name: str, text: str) -> Any:
-    kind = _kind(name)
-    if name == "hidden":
+def _value(text: str, kind: Any) -> Any:
+    if kind is None:
+        return _by_itself(text)
+    if kind is tuple:
         return () if text == "none" else tuple(_number(int, width) for width in text.split("-"))
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"{text!r} is neither true nor false")
         return text.lower() == "true"
     return _number(kind, text) if kind in (int, float) else text
+
+
+def _by_itself(text: str) -> Any:
+    """A number, true or false, widths such as 128-64, or text."""
+    if re.fullmatch(r"\d+(-\d+)+", text):
+        return tuple(map(int, text.split("-")))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _number(kind: Any, text: str) -> Any:

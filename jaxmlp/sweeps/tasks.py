@@ -195,10 +195,8 @@ class TaskSchema:
             raise ValueError(f"{both[0]} is a metric and a field: rename one of them")
         chosen = objective or (metrics[0] if len(metrics) == 1 else None)
         if chosen not in metrics:
-            says = "one of the metrics" if chosen is None else f"{chosen!r}"
-            raise ValueError(
-                f"the objective is {says}: give objective= one of {', '.join(metrics)}"
-            )
+            says = "not given" if chosen is None else f"{chosen!r}"
+            raise ValueError(f"objective is {says}: give one of {', '.join(metrics)}")
         return dataclasses.replace(self, metrics=tuple(metrics), chosen=chosen, mode=mode)
 
     def about(self) -> dict[str, Any]:
