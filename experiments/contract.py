@@ -18,9 +18,9 @@ import numpy as np
 import jaxmlp
 from jaxmlp.plots import GREY, new_figure, open_axes, save
 from jaxmlp.sweeps import loguniform, replay, sweep
+from jaxmlp.sweeps.contract import BOUND
 from jaxmlp.sweeps.pictures import COLOURS
 from jaxmlp.sweeps.reading import names_at, view
-from jaxmlp.sweeps.replaying import BOUND
 
 RATES = {"sgd": loguniform(0.01, 3), "adam": loguniform(0.001, 0.4)}
 ACTIVATIONS = ("relu", "tanh", "gelu")

@@ -133,7 +133,7 @@ def digest(record: Any, arrays: Mapping[str, Any]) -> str:
     for name, array in sorted(arrays.items()):
         array = np.asarray(array)
         found.update(f"{name}{array.dtype}{array.shape}".encode())
-        found.update(np.ascontiguousarray(array).data)
+        found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from jaxmlp import Config, sweep
 from jaxmlp.sweeps import Task, best, ensemble, params_at, replay, state_at
+from jaxmlp.sweeps.contract import BOUND
 from jaxmlp.sweeps.ranking import rows_of
-from jaxmlp.sweeps.replaying import BOUND
-from jaxmlp.sweeps.task_training import _hoisted, task_space
+from jaxmlp.sweeps.task_training import task_space
 from tests.strategies import tiny_dataset
 
 pytestmark = pytest.mark.usefixtures("as_users_see_it", "as_people_run_it")
@@ -80,6 +80,10 @@ NETWORK = Task(init_network, epoch_network)
 OF_NETWORK = {"rate": 0.01, "width": 4, "activation": "tanh", "drop": 0.1}
 
 
+def space_of(space, task, *, hyper=None, objective="validation_loss"):
+    return task_space(space, task, hyper, 0, 3, objective, "min", trials=None, draw_seed=0)
+
+
 def by_hand(task, hyper, seed, epochs):
     """A trial as its own loop."""
     root = jax.random.key(seed, impl="threefry2x32")
@@ -105,6 +109,7 @@ def test_every_trial_is_its_own_loop():
     again = replay(table, {"rate": 0.1, "seed": 1}, LINE)
     assert again.holds
     assert again.metrics.keys() == {"train_loss", "validation_loss"}
+    assert str(again).endswith("at the most")
 
 
 def test_a_network_with_keys_counters_functions_and_an_optimizer():
@@ -127,9 +132,7 @@ def test_a_network_with_keys_counters_functions_and_an_optimizer():
 
 def test_numbers_are_traced_unless_they_make_shapes():
     space = {"rate": [0.01, 0.1], "activation": ["tanh", "relu"], "width": [4, 6]}
-    found, training = task_space(
-        space, NETWORK, OF_NETWORK, 0, 3, "held", "min", trials=None, draw_seed=0
-    )
+    found, training = space_of(space, NETWORK, hyper=OF_NETWORK, objective="held")
     assert {*training.reading.traced} == {"rate", "drop"}
     assert {*training.reading.untraced} == {"width"}
     assert "Shapes" in training.reading.untraced["width"]
@@ -283,9 +286,14 @@ def test_a_folder_is_for_one_task(tmp_path):
 
 def test_arrays_outside_are_arguments():
     """And not constants, which every program would hold again."""
-    constants, run = _hoisted(lambda w: squared(w, TRAIN), jnp.zeros(3))
-    assert sorted(np.shape(each) for each in constants) == [(40,), (40, 3)]
-    assert run(constants, jnp.zeros(3)) == squared(jnp.zeros(3), TRAIN)
+    _, training = space_of(GRID, LINE)
+    (program,) = training.reading.programs.values()
+    assert sorted({np.shape(each) for each in program.constants[1]}) == [
+        (20,),
+        (20, 3),
+        (40,),
+        (40, 3),
+    ]
 
 
 def test_a_state_that_does_not_move_is_said():
@@ -347,7 +355,7 @@ REFUSED: list[tuple[Any, Any, dict[str, Any], str]] = [
         {},
         r"float32\[3\] after init, but ",
     ),
-    (GRID, with_epoch(lambda w, m: ([w, w], m)), {}, "a state of 2 arrays, but init one of 1"),
+    (GRID, with_epoch(lambda w, m: ([w, w], m)), {}, "another tree than init made"),
     (GRID, Task(lambda *_: {}["w"], epoch_line), {}, "init raised KeyError at test_tasks.py, line"),
     (GRID, Task(init_line, lambda *_: 1 / 0), {}, "epoch raised ZeroDivisionError at test_tasks"),
 ]
@@ -374,3 +382,202 @@ def test_tables_of_networks_and_of_tasks_are_told_apart():
     ):
         with pytest.raises(ValueError, match=message):
             use()
+
+
+def by_name(*, of_a, of_b):
+    """An epoch whose metrics depend on a field that is no number."""
+
+    def epoch(w, hyper, key, epoch, static):
+        w, metrics = epoch_line(w, {"rate": 0.1}, key, epoch, static)
+        return w, (of_a if hyper["kind"] == "a" else of_b)(metrics)
+
+    return Task(init_line, epoch)
+
+
+def test_metrics_go_by_name():
+    turned = by_name(of_a=dict, of_b=lambda m: dict([*m.items()][::-1]))
+    table = sweep({"kind": ["a", "b"]}, turned, **OF_LINE)
+    for name in ("train_loss", "validation_loss"):
+        np.testing.assert_array_equal(table[name].sel(kind="a"), table[name].sel(kind="b"))
+    assert replay(table, {"kind": "b"}, turned).difference < BOUND
+    fewer = by_name(of_a=dict, of_b=lambda m: {"validation_loss": m["validation_loss"]})
+    with pytest.raises(ValueError, match=r"the metrics .* with kind='.', but .* otherwise"):
+        sweep({"kind": ["a", "b"]}, fewer, **OF_LINE)
+
+
+def test_functions_have_as_many_epochs_in_all_trials():
+    def train(key, hyper):
+        return {"loss": jnp.arange(hyper["steps"]) * hyper["rate"]}
+
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(4,\): return as many epochs"):
+        sweep({"steps": [2, 4], "rate": [0.1]}, train)
+    with pytest.raises(ValueError, match="epochs is swept, but a function"):
+        sweep({"epochs": [2, 4]}, lambda key, hyper: {"loss": jnp.zeros(3)})
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_other_data_and_other_branches_are_other_tasks(tmp_path, wrap):
+    def task(factor, of_b=0.5):
+        @wrap
+        def total(w):
+            return jnp.sum((factor * X @ w) ** 2)
+
+        def epoch(w, hyper, key, epoch, static):
+            return w * (0.9 if hyper["kind"] == "a" else of_b), {"loss": total(w)}
+
+        return Task(init_line, epoch)
+
+    space = {"kind": ["a", "b"]}
+    table = sweep(space, task(1.0), epochs=2, out=tmp_path)
+    for other in (task(10.0), task(1.0, of_b=0.1)):
+        with pytest.raises(ValueError, match="another sweep"):
+            sweep(space, other, epochs=2, out=tmp_path)
+        with pytest.raises(ValueError, match="another task, or of other data"):
+            state_at(table, {"kind": "b"}, other)
+    assert replay(table, {"kind": "b"}, task(1.0)).holds
+
+
+def test_a_state_with_nan_is_never_the_best():
+    def epoch(w, hyper, key, epoch, static):
+        w = w * jnp.where(hyper["rate"] > 1, jnp.nan, 0.9)
+        return w, {"error": jnp.mean(jnp.argmax(jnp.stack([w, -w]), axis=0))}
+
+    task = Task(lambda *_: -jnp.ones(3), epoch)
+    table = sweep({"rate": [0.5, 2.0]}, task, epochs=2)
+    assert table.diverged.values.tolist() == [0, 1]
+    assert best(table).setting == {"rate": 0.5}
+
+
+def test_large_whole_numbers_are_kept():
+    def train(key, hyper):
+        return {"loss": jax.random.uniform(jax.random.fold_in(jax.random.key(0), hyper["salt"]))}
+
+    salts = [3735928559, 3735928560, 5]
+    table = sweep({"salt": salts}, train)
+    expected = [train(None, {"salt": jnp.uint32(salt)})["loss"] for salt in salts]
+    np.testing.assert_array_equal(table.loss.values[:, 0], expected)
+    assert sweep({"salt": [123456789, 123456790]}, train).sizes["salt"] == 2
+    huge = sweep({"n": [2**40 + 3]}, lambda key, hyper: {"loss": jnp.float32(hyper["n"] % 10)})
+    assert huge.loss.item() == (2**40 + 3) % 10
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "message"),
+    [
+        ({"w": 0.0}, {"v": 0.0}, r"another tree than init made, they differ in \['v'\], \['w'\]"),
+        ({"w": "warm"}, {"w": "hot"}, r"state\['w'\] is 'warm' after init, but 'hot' after epoch"),
+    ],
+)
+def test_a_state_of_another_tree(first, later, message):
+    task = Task(lambda *_: first, lambda *_: (later, {"loss": 1.0}))
+    with pytest.raises(ValueError, match=message):
+        sweep({"rate": [0.1]}, task, epochs=1)
+
+
+@pytest.mark.parametrize("like", [Numbers(), Settings()])
+def test_records_are_given_again(like):
+    task = Task(init_line, lambda w, h, *rest: epoch_line(w, {"rate": h.rate}, *rest))
+    task = task._replace(init=lambda key, hyper, static: jnp.full(3, hyper.rate))
+    table = sweep({"rate": [0.1, 0.2]}, task, hyper=like, **OF_LINE)
+    with pytest.raises(ValueError, match="as a record: give hyper="):
+        replay(table, {"rate": 0.1}, task)
+    assert replay(table, {"rate": 0.1}, task, hyper=like).holds
+    assert state_at(table, best(table).setting, task, hyper=like).shape == (3,)
+
+
+def test_values_of_several_kinds(tmp_path):
+    import xarray as xr
+
+    def train(key, hyper):
+        assert hyper["layers"] in (16, (32, 16), ((3, 4), (5, 6)), None)
+        return {"loss": jax.random.uniform(key)}
+
+    table = sweep({"layers": [16, (32, 16), ((3, 4), (5, 6)), None]}, train)
+    assert table.layers.values.tolist() == ["16", "32-16", "(3, 4)-(5, 6)", "None"]
+    table.to_netcdf(tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc") as read:
+        assert best(read).setting == best(table).setting
+        for name in table.layers.values:
+            assert replay(read, {"layers": name}, train).holds
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.int4, jnp.uint4])
+def test_states_of_dtypes_that_files_do_not_know(tmp_path, dtype):
+    def epoch(w, hyper, key, epoch, static):
+        return (w + 1).astype(dtype), {"loss": w.astype(jnp.float32).sum() * hyper["rate"]}
+
+    task = Task(lambda *_: jnp.zeros(2, dtype), epoch)
+    for _ in range(2):
+        table = sweep({"rate": [0.5, 1.0]}, task, epochs=2, out=tmp_path, keep="all")
+        found = state_at(table, {"rate": 1.0}, task)
+        assert (found.dtype, found.tolist()) == (dtype, [2, 2])
+
+
+def test_rates_are_as_weak_as_python_numbers():
+    """So that one program serves all, as the state keeps its dtype."""
+    task = Task(
+        lambda *_: jnp.ones(2, jnp.bfloat16),
+        lambda w, hyper, *_: (w - hyper["rate"] * w, {"loss": w.sum()}),
+    )
+    _, training = space_of({"rate": [0.1, 0.2]}, task, objective="loss")
+    assert not training.reading.untraced
+    assert len(training.reading.programs) == 1
+
+
+def test_what_cannot_be_traced_in_some_trials_alone():
+    def epoch(w, hyper, key, epoch, static):
+        if hyper["kind"] == "clip" and hyper["most"] > 0:
+            w = w.clip(-hyper["most"], hyper["most"])
+        return epoch_line(w, {"rate": 0.1}, key, epoch, static)
+
+    space = {"kind": ["plain", "clip"], "most": [0.1, 1.0]}
+    _, training = space_of(space, Task(init_line, epoch))
+    assert {*training.reading.untraced} == {"most"}
+    table = sweep(space, Task(init_line, epoch), **OF_LINE)
+    assert replay(table, {"kind": "clip", "most": 0.1}, Task(init_line, epoch)).holds
+
+
+def test_what_fails_for_some_trials_says_for_which():
+    def epoch(w, hyper, key, epoch, static):
+        if hyper["kind"] == "b":
+            raise RuntimeError("boom")
+        return epoch_line(w, {"rate": 0.1}, key, epoch, static)
+
+    with pytest.raises(ValueError, match=r"epoch raised RuntimeError .*: boom \(with kind='b'\)"):
+        sweep({"kind": ["a", "b"]}, Task(init_line, epoch), **OF_LINE)
+
+
+def test_an_optimizer_in_the_state_holds_its_rate():
+    """Which then makes a program of its own, as it cannot be traced there."""
+
+    def init(key, hyper, static):
+        w = jax.random.normal(key, (3,))
+        optimizer = optax.adam(hyper["rate"])
+        return {"w": w, "update": optimizer.update, "kept": optimizer.init(w)}
+
+    def epoch(state, hyper, key, epoch, static):
+        changes, kept = state["update"](jax.grad(squared)(state["w"], TRAIN), state["kept"])
+        w = state["w"] + changes
+        return {**state, "w": w, "kept": kept}, {"loss": squared(w, TRAIN)}
+
+    _, training = space_of({"rate": [0.1, 0.2]}, Task(init, epoch), objective="loss")
+    assert "make the optimizer again in epoch" in training.reading.untraced["rate"]
+    assert len(training.reading.programs) == 2
+
+
+def test_a_field_called_hidden_and_keys_outside():
+    key = jax.random.key(7)
+
+    def train(own, hyper):
+        return {"accuracy": 100 * jax.random.uniform(key, (2,)) + hyper["hidden"]}
+
+    from jaxmlp.sweeps.pictures import pictures
+    from jaxmlp.sweeps.report import report
+
+    table = sweep({"hidden": [8, 4], "scale_factor": [0.5, 2.0]}, train, mode="max")
+    assert "accuracy" in report(table, "a title", best(table))
+    for _, figure in pictures(table):
+        assert "error" not in figure.get_suptitle()
+    assert str(best(sweep({"a": [1e-6]}, lambda key, hyper: {"loss": hyper["a"]}))) == (
+        "a=1e-06: loss 1e-06"
+    )

@@ -28,7 +28,7 @@ from jaxmlp.files import write_bytes, write_text
 from jaxmlp.importing import import_file
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import processes
-from jaxmlp.sweeps.choosing import NO_BEST, shown
+from jaxmlp.sweeps.choosing import NO_BEST, figured, shown
 from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
 from jaxmlp.sweeps.ranking import Row, figure, rows_of, varied
@@ -403,8 +403,8 @@ def _ranked(rows: list[Row]) -> Table:
     names = [name for name in varied(rows) if name != TRIAL]
     grid = Table("", *names, rows[0].objective.spoken, box=None, header_style="dim")
     for rank, row in enumerate(rows[:SHOWN], start=1):
-        deviation = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
-        score = f"{figure(row, row.score):.4f}{deviation}"
+        deviation = "" if math.isnan(row.deviation) else f" ± {figured(row.deviation)}"
+        score = f"{figured(figure(row, row.score))}{deviation}"
         if row.diverged:
             of = f"{row.diverged} of {row.seeds} seeds " if row.seeds > 1 else ""
             score = f"{of}diverged, in epoch {row.wild}"

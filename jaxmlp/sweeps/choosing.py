@@ -19,7 +19,8 @@ from jaxmlp.sweeps.space import REPEATS, Space
 
 NO_BEST = "no setting was trained to its end without diverging for some seed: none is the best"
 CONFIDENCE = 0.95
-LEAST = 5e-5  # of accuracy: what is less is not worth saying
+LEAST = 5e-5  # of an accuracy: what is less is not worth saying
+SMALL = 1e-3  # a metric that is smaller is not said in decimals
 GROUPS = 15  # of predictions, by the probability of the predicted class
 
 
@@ -64,8 +65,8 @@ class Best(NamedTuple):
         names = ", ".join(f"{name}={shown(value)}" for name, value in self.fields.items())
         sign = 1 if self.objective.higher else -1
         low, high = sorted(sign * end for end in self.interval)
-        spread = f" (95 % interval {low:.4f} to {high:.4f})" if np.isfinite(low) else ""
-        figure = f"{self.objective.spoken} {sign * self.score:.4f}"
+        spread = f" (95 % interval {figured(low)} to {figured(high)})" if np.isfinite(low) else ""
+        figure = f"{self.objective.spoken} {figured(sign * self.score)}"
         text = f"{names or 'as given'}: {figure}{spread}"
         if self.settings == 1:
             return text
@@ -76,7 +77,12 @@ class Best(NamedTuple):
             return f"{text}which flatters it by an unknown amount"
         if self.optimism < LEAST:
             return f"{text}and just as good when other seeds choose it"
-        return f"{text}where {self.optimism:.4f} is the luck of its seeds"
+        return f"{text}where {figured(self.optimism)} is the luck of its seeds"
+
+
+def figured(value: float) -> str:
+    """A metric for people: four decimals, or four digits of what is smaller."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= SMALL else f"{value:.4g}"
 
 
 def shown(value: Any) -> str:

@@ -101,7 +101,8 @@ def curves(rows: list[Row]) -> Figure:
     """
     shown = rows[: len(COLOURS) - 1]
     of = f"the best {len(shown)} of {len(rows)} settings" if len(rows) > 1 else "the setting"
-    share = rows[0].objective.metric == "accuracy"
+    objective = rows[0].objective
+    share = objective.metric == "accuracy" and objective.limits == (0, 1)
     what = "validation error" if share else _measured(rows)
     figure = new_figure(11.0, 4.6, f"{what[0].upper()}{what[1:]}: {of}")
     axes = figure.subplots()

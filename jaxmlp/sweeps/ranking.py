@@ -105,12 +105,12 @@ def varied(rows: list[Row]) -> dict[str, list[Any]]:
     rows = sorted(rows, key=lambda row: row.place)
     values = {name: list(dict.fromkeys(row.names[name] for row in rows)) for name in rows[0].names}
     found = {name: each for name, each in values.items() if len(each) > 1}
-    return {name: _in_order(name, each) for name, each in found.items()}
+    return {name: _in_order(each) for name, each in found.items()}
 
 
-def _in_order(name: str, values: list[Any]) -> list[Any]:
+def _in_order(values: list[Any]) -> list[Any]:
     """Numbers by size, widths by the sizes of the layers, and names as they came."""
-    if name == "hidden":
+    if all(isinstance(each, str) and re.fullmatch(r"none|\d+(-\d+)*", each) for each in values):
         return sorted(values, key=lambda text: [*map(int, re.findall(r"\d+", text))])
     return sorted(values) if are_numbers(values) else values
 

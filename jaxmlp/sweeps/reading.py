@@ -163,4 +163,8 @@ def names_at(space: Space, trial: int) -> dict[str, Any]:
 
 def _with_tuples(setting: Mapping[str, Any]) -> dict[str, Any]:
     """Fields from JSON, which knows no tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+    return {name: _as_tuples(value) for name, value in setting.items()}
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

@@ -186,6 +186,13 @@ def describe(space: Space) -> dict[str, Any]:
     }
 
 
+def labels_of(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Values as coordinates: of one kind, so as text if they are numbers and something else."""
+    found = tuple(map(label, values))
+    alike = all(map(is_number, found)) or len({type(each) for each in found}) == 1
+    return found if alike and None not in found else tuple(map(str, found))
+
+
 def label(value: Any) -> Any:
     """A value as a coordinate: widths as text such as 128-64, numbers and names as they are."""
     if isinstance(value, tuple):
@@ -197,7 +204,7 @@ def _grid(name: str, values: Any, schema: Schema) -> Axis:
     check_name(name, schema)
     found = tuple(_plain(name, value, schema) for value in _listed(name, values))
     _check_distinct(name, found, schema.is_traced(name))
-    return Axis(name, tuple(map(label, found)), tuple({name: each} for each in found))
+    return Axis(name, labels_of(found), tuple({name: each} for each in found))
 
 
 def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schema) -> Axis:
@@ -263,7 +270,8 @@ def _check_distinct(name: str, values: Iterable[Any], real: bool = False) -> Non
     seen: dict[Any, Any] = {}
     for value in values:
         with np.errstate(over="ignore"):
-            key = repr(np.float32(value)) if real and is_number(value) else repr(value)
+            single = real and isinstance(value, (float, np.floating))
+            key = repr(np.float32(value)) if single else repr(value)
         if key in seen and seen[key] == value:
             raise ValueError(f"{name} holds {value!r} twice: give every value once")
         if key in seen:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-NUMBERS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+ARRAYS = (jax.Array, np.ndarray, np.generic)
+SCALARS = (bool, int, float, complex)
 
 
 class Skeleton(NamedTuple):
@@ -17,8 +18,9 @@ class Skeleton(NamedTuple):
 
     Attributes:
         structure: of all leaves.
-        names: of the arrays, as they are indexed.
-        leaves: for an array None; for a key the name of its kind; else (leaf,), as it is.
+        names: of all leaves, as they are indexed.
+        leaves: for an array None; for one of a dtype that NumPy and files do not know, such as
+            bfloat16, that dtype; for a key the name of its kind; else (leaf,), as it is.
     """
 
     structure: Any
@@ -33,25 +35,102 @@ class Skeleton(NamedTuple):
             if isinstance(part, tuple):
                 return part[0]
             array = next(left)
-            return array if part is None else jax.random.wrap_key_data(array, impl=part)
+            if part is None:
+                return array
+            if isinstance(part, str):
+                return jax.random.wrap_key_data(array, impl=part)
+            return array.astype(part)
 
         return jax.tree.unflatten(self.structure, [leaf(part) for part in self.leaves])
 
+    def counters(self, after: "Skeleton") -> frozenset[int]:
+        """The places of Python's own numbers that an epoch changes, such as a count of steps."""
+        if self.structure != after.structure:
+            return frozenset()
+        return frozenset(
+            place
+            for place, (one, other) in enumerate(zip(self.leaves, after.leaves, strict=True))
+            if isinstance(one, tuple) and isinstance(one[0], SCALARS) and one != other
+        )
 
-def apart(state: Any) -> tuple[list[Any], Skeleton]:
-    """The arrays in a tree, keys as numbers; and the rest, such as a module's functions."""
+
+def apart(state: Any, counters: frozenset[int] | None) -> tuple[list[Any], Skeleton]:
+    """The arrays in a tree, keys as numbers; and the rest, such as a module's functions.
+
+    Args:
+        state: the tree.
+        counters: the places of Python's own numbers that are taken for arrays; with None all of
+            them, but for True and False.
+    """
     found, structure = jax.tree_util.tree_flatten_with_path(state)
-    arrays, names, leaves = [], list[str](), list[Any]()
-    for path, leaf in found:
-        if not isinstance(leaf, NUMBERS):
+    arrays, leaves = [], list[Any]()
+    for place, (_, leaf) in enumerate(found):
+        counts = isinstance(leaf, SCALARS) and (
+            not isinstance(leaf, bool) if counters is None else place in counters
+        )
+        if not (isinstance(leaf, ARRAYS) or counts):
             leaves.append((leaf,))
             continue
-        array: Any = leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
-        is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-        arrays.append(jax.random.key_data(array) if is_key else array)
-        names.append(jax.tree_util.keystr(path))
-        leaves.append(str(jax.random.key_impl(array)) if is_key else None)
-    return arrays, Skeleton(structure, tuple(names), tuple(leaves))
+        array, kind = _plain(leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf))
+        arrays.append(array)
+        leaves.append(kind)
+    names = tuple(jax.tree_util.keystr(path) for path, _ in found)
+    return arrays, Skeleton(structure, names, tuple(leaves))
+
+
+def _plain(array: Any) -> tuple[Any, Any]:
+    """An array in a dtype that NumPy knows, which holds all its values; and what it was before."""
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(array), str(jax.random.key_impl(array))
+    if array.dtype.kind in "biufc":
+        return array, None
+    wide = jnp.float32 if jnp.issubdtype(array.dtype, jnp.floating) else jnp.int8
+    wide = jnp.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else wide
+    return array.astype(wide), array.dtype
+
+
+def differences(
+    before: tuple[Sequence[Any], Skeleton], after: tuple[Sequence[Any], Skeleton]
+) -> str:
+    """What is wrong with the state after an epoch, beside the one before; empty if it is alike."""
+    (arrays, skeleton), (others, other) = before, after
+    if skeleton.names != other.names or skeleton.structure != other.structure:
+        new = sorted({*other.names} ^ {*skeleton.names})
+        which = f", they differ in {', '.join(new[:3])}" if new else ""
+        return f"epoch returns another tree than init made{which}: return the same tree"
+    left = zip(arrays, others, strict=False)
+    for name, one, two in zip(skeleton.names, skeleton.leaves, other.leaves, strict=True):
+        if isinstance(one, tuple) and isinstance(two, tuple):
+            if one[0] is not two[0] and not _equal(one[0], two[0]):
+                was, now = one[0], two[0]
+                return (
+                    f"state{name} is {was!r} after init, but {now!r} after epoch: only arrays can "
+                    "change"
+                )
+            continue
+        if one != two:
+            was, now = (_kind(each) for each in (one, two))
+            return f"state{name} is {was} after init, but {now} after epoch: return the same kind"
+        was, now = next(left)
+        if (was.shape, was.dtype) != (now.shape, now.dtype):
+            return (
+                f"state{name} is {was.dtype}{list(was.shape)} after init, but "
+                f"{now.dtype}{list(now.shape)} after epoch: return it with the same shape and dtype"
+            )
+    return ""
+
+
+def _kind(leaf: Any) -> str:
+    if isinstance(leaf, tuple):
+        return f"{leaf[0]!r}"
+    return f"a key of {leaf}" if isinstance(leaf, str) else f"an array{f' of {leaf}' * bool(leaf)}"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # of any object of the user
+        return False
 
 
 def as_attributes(held: Mapping[int, Sequence[np.ndarray]]) -> dict[str, Any]:

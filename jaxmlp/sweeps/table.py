@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmlp.data import Dataset
 from jaxmlp.sweeps.networks import NetworkTraining
-from jaxmlp.sweeps.space import Axis, Space, describe, label
+from jaxmlp.sweeps.space import Axis, Space, describe, labels_of
 from jaxmlp.version import __version__
 
 
@@ -192,7 +192,7 @@ def set_by(axis: Axis, space: Space) -> list[tuple[str, list[Any]]]:
     names = dict.fromkeys(name for setting in axis.settings for name in setting)
     given = space.schema.settings(space.base)
     return [
-        (name, [label({**given, **setting}[name]) for setting in axis.settings])
+        (name, [*labels_of({**given, **setting}[name] for setting in axis.settings)])
         for name in names
         if name != axis.name
     ]

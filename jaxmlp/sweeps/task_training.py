@@ -1,64 +1,26 @@
-"""Anybody's training in a sweep: which fields can be traced, and the epochs of many trials at once.
+"""Anybody's training in a sweep: the epochs of many trials of a task at once."""
 
-What the task is made of is looked at by tracing it: nothing is computed, and nothing compiled.
-"""
-
-import hashlib
 import json
-import re
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxmlp.importing import first_line
+from jaxmlp.sweeps.contract import TINY, agreement
 from jaxmlp.sweeps.run import EVERYWHERE, SPREAD, Epoch, mesh, put
 from jaxmlp.sweeps.schema import Trial
-from jaxmlp.sweeps.space import Space, is_number, space_on
-from jaxmlp.sweeps.states import Skeleton, apart, as_attributes
-from jaxmlp.sweeps.tasks import (
-    MODES,
-    TAKEN,
-    Task,
-    TaskConfig,
-    hyper_of,
-    task_of,
-    task_schema,
-)
+from jaxmlp.sweeps.space import Space, space_on
+from jaxmlp.sweeps.states import as_attributes
+from jaxmlp.sweeps.tasks import EPOCHS, MODES, Task, TaskConfig, hyper_of, task_of, task_schema
+from jaxmlp.sweeps.tracing import Program, TaskError, config_of, fingerprint_of, read
 
-INIT, EPOCH = 1, 2  # what the two roots of a trial's keys are folded in with
 COPIES = 4  # of a state while it trains: itself, the next one, and what is in between
-BOUND = 1e-4  # of what metrics of a trial in a sweep and alone may differ by, relatively
-TINY = 1e-30  # a metric that is smaller counts as that
 ALONE = 2  # epochs that a trial is run alone for
-OURS = str(Path(__file__).parents[1])
-
-
-class TaskError(ValueError):
-    """What a task returns is not what it should."""
-
-
-class Reading(NamedTuple):
-    """What tracing a task found.
-
-    Attributes:
-        traced: the dtype of every field that is traced.
-        untraced: of the numbers that cannot be, why.
-        metrics: their names.
-    """
-
-    traced: dict[str, Any]
-    untraced: dict[str, str]
-    metrics: tuple[str, ...]
 
 
 class TaskTraining:
@@ -70,17 +32,16 @@ class TaskTraining:
         Raises:
             ValueError: if the task raises, changes its state's shapes, or has no scalar metrics.
         """
-        self.task, self.trials = task, trials
+        self.reading = read(task, trials)
+        self.metrics = next(iter(self.reading.programs.values())).metrics
         self.programs: dict[Any, Any] = {}
-        self.skeletons: dict[TaskConfig, Skeleton] = {}
-        self.reading = self._read()
+        self.shared: dict[int, tuple[Any, Any]] = {}
 
     # --- what the plan asks ---
 
     def config_of(self, trial: Trial) -> TaskConfig:
         """The fields that are not traced."""
-        static = {k: v for k, v in trial.hyper.values.items() if k not in self.reading.traced}
-        return TaskConfig(trial.config.epochs, tuple(static.items()))
+        return config_of(trial, self.reading.traced)
 
     def merged(self, groups: Mapping[TaskConfig, list[int]]) -> dict[TaskConfig, list[int]]:
         """Each has a program of its own."""
@@ -108,41 +69,41 @@ class TaskTraining:
 
     def like(self, config: TaskConfig) -> list[Any]:
         """The arrays in a state."""
-        with _explained("init"):
-            return jax.eval_shape(self._init(config), *self._example(config))
+        return self._program(config).like
 
     # --- how it is trained ---
 
     def start(self, trials: Sequence[Trial], config: TaskConfig) -> list[Any]:
         """The first states."""
-        roots, numbers = self._numbers(trials)
-        key = "start", config, len(trials)
-        if key not in self.programs:
-            with _explained("init"):
-                self.programs[key] = _hoisted(jax.vmap(self._init(config)), roots, numbers)
-        closed, run = self.programs[key]
-        return jax.jit(run)(closed, roots, numbers)
+        program = self._program(config)
+        mapped = self._jitted(("init", config), jax.vmap(program.init, (None, 0, 0)))
+        return mapped(list(program.constants[0]), *self._numbers(trials))
 
     def epochs(
         self, trials: Sequence[Trial], mine: slice, config: TaskConfig, shared: bool
     ) -> Epoch:
         """The epochs of all trials, mapped as one program."""
-        numbers = put(self._numbers(trials[mine]), SPREAD)
-        key = "epoch", config, len(trials)
+        numbers, program = put(self._numbers(trials[mine]), SPREAD), self._program(config)
+        constants = self._placed(program.constants[1])
+        mapped = self._jitted(
+            ("epoch", config),
+            jax.vmap(program.epoch, (None, 0, 0, 0, None)),
+            donate_argnums=1,
+            out_shardings=(NamedSharding(mesh(), SPREAD), NamedSharding(mesh(), EVERYWHERE)),
+        )
+        order = [program.metrics.index(name) for name in self.metrics]
 
         def run_epoch(states: list[Any], epoch: int) -> tuple[list[Any], tuple[Any, ...]]:
-            count = np.int32(epoch)
-            if key not in self.programs:
-                mapped = jax.vmap(self._epoch(config), in_axes=(0, 0, 0, None))
-                with _explained("epoch"):
-                    constants, run = _hoisted(mapped, states, *numbers, count)
-                out = NamedSharding(mesh(), SPREAD), NamedSharding(mesh(), EVERYWHERE)
-                run = jax.jit(run, donate_argnums=1, out_shardings=out)
-                self.programs[key] = put(constants, EVERYWHERE), run
-            constants, run = self.programs[key]
-            return run(constants, states, *numbers, count)
+            states, metrics = mapped(constants, states, *numbers, np.int32(epoch))
+            return states, tuple(metrics[place] for place in order)
 
         return run_epoch
+
+    def _jitted(self, key: Any, function: Any, **options: Any) -> Any:
+        """A function as one compiled program for each number of trials."""
+        if key not in self.programs:
+            self.programs[key] = jax.jit(function, **options)
+        return self.programs[key]
 
     def ended(self, states: list[Any], config: TaskConfig) -> bool:
         """A task does not stop by itself."""
@@ -158,9 +119,8 @@ class TaskTraining:
 
     def state(self, trial: Trial, leaves: Sequence[Any]) -> Any:
         """The state of a trial as the task made it, from its arrays."""
-        config = self.config_of(trial)
-        self.like(config)  # by which the skeleton is known
-        return self.skeletons[config].whole(list(map(jnp.asarray, leaves)))
+        skeleton = self._program(self.config_of(trial)).skeleton
+        return skeleton.whole(list(map(jnp.asarray, leaves)))
 
     def alone(self, trial: Trial) -> np.ndarray:
         """The curves of a trial without any other."""
@@ -169,7 +129,7 @@ class TaskTraining:
 
     def named(self, curves: np.ndarray) -> dict[str, np.ndarray]:
         """A dict by the names of the metrics."""
-        return dict(zip(self.reading.metrics, curves, strict=True))
+        return dict(zip(self.metrics, curves, strict=True))
 
     def nudged(self, trial: Trial, ulps: tuple[int, int]) -> Trial:
         """A change in the last digit of all real fields, the first number for every other one."""
@@ -184,24 +144,19 @@ class TaskTraining:
     def _each_epoch_alone(self, trial: Trial) -> Iterator[tuple[bool, list[float], list[Any]]]:
         """Of every epoch: whether it changes the state, the metrics, the next state."""
         config = self.config_of(trial)
+        program = self._program(config)
         root, numbers = jax.tree.map(lambda leaf: leaf[0], self._numbers([trial]))
-        key = "alone", config
-        if key not in self.programs:
-            init, epoch = self._init(config), self._epoch(config)
-            state = jax.eval_shape(init, root, numbers)
-            self.programs[key] = (
-                _hoisted(init, root, numbers),
-                _hoisted(epoch, state, root, numbers, np.int32(0)),
-            )
-        (constants, init), (shared, epoch) = self.programs[key]
-        run = jax.jit(epoch)
-        state = jax.jit(init)(constants, root, numbers)
+        run = self._jitted(("epoch alone", config), program.epoch)
+        start = self._jitted(("init alone", config), program.init)
+        state = start(list(program.constants[0]), root, numbers)
+        constants = self._placed(program.constants[1])
         for number in range(config.epochs):
             before = state
-            state, metrics = run(shared, state, root, numbers, np.int32(number))
+            state, metrics = run(constants, state, root, numbers, np.int32(number))
             pairs = zip(*jax.device_get((before, state)), strict=True)
             moves = not all(one.tobytes() == other.tobytes() for one, other in pairs)
-            yield moves or not state, [float(metric) for metric in metrics], state
+            by_name = dict(zip(program.metrics, map(float, metrics), strict=True))
+            yield moves or not state, [by_name[name] for name in self.metrics], state
 
     def compare(self, trial: Trial, curves: Sequence[np.ndarray]) -> None:
         """Warn if the first epochs of a trial in a sweep are not those that it has alone.
@@ -210,145 +165,43 @@ class TaskTraining:
             trial: the first of a chunk.
             curves: of it, shape (epochs,) each.
         """
-        together = np.stack(curves)[:, :ALONE].astype(float)
-        first = islice(self._each_epoch_alone(trial), len(together[0]))
-        moves, metrics, _ = zip(*first, strict=True)
-        alone = np.asarray(metrics, np.float32).T
-        values = ", ".join(f"{name}={value}" for name, value in trial.hyper.values.items())
+        together = np.stack(curves)[:, :ALONE]
+        count = together.shape[1]
+        moves, metrics, _ = zip(*islice(self._each_epoch_alone(trial), count), strict=True)
         if not any(moves):
             warnings.warn(
                 "epoch returns the state that it was given: return the new one (of Flax NNX, split "
                 "the module in init, merge it in epoch, and split it again)",
                 stacklevel=2,
             )
-        with np.errstate(invalid="ignore"):
-            off = np.abs(together - alone) / np.maximum(np.abs(alone), TINY)
-        off = np.where(np.isfinite(together) | np.isfinite(alone), off, 0.0)
-        if np.all(off <= BOUND):
+
+        def again(nudge: tuple[int, int]) -> np.ndarray:
+            every = self._each_epoch_alone(self.nudged(trial, nudge))
+            return np.asarray([each[1] for each in islice(every, count)], np.float32).T
+
+        alone = np.asarray(metrics, np.float32).T
+        if agreement(together, alone, again, range(len(alone))).holds:
             return
-        metric, epoch = np.unravel_index(np.argmax(np.nan_to_num(off, nan=np.inf)), off.shape)
+        off = np.nan_to_num(np.abs(together - alone) / np.maximum(np.abs(alone), TINY), nan=np.inf)
+        metric, epoch = np.unravel_index(np.argmax(off), off.shape)
+        values = [f"{name}={value}" for name, value in trial.hyper.values.items()]
         warnings.warn(
-            f"with {values or 'no fields'} and seed {trial.seed}, "
-            f"{self.reading.metrics[metric]} in epoch {epoch + 1} is {together[metric, epoch]:.6g} "
-            f"among other trials, but {alone[metric, epoch]:.6g} alone: something goes from trial "
-            "to trial, or rounding errors grow",
+            f"with {', '.join([*values, f'seed={trial.seed}'])}, {self.metrics[metric]} in epoch "
+            f"{epoch + 1} is {together[metric, epoch]:.6g} among other trials, but "
+            f"{alone[metric, epoch]:.6g} alone: something goes from trial to trial, or rounding "
+            "errors grow",
             stacklevel=2,
         )
 
     # --- what a table and a folder say ---
 
     def fingerprint(self) -> str:
-        """Of the task's program and of the arrays in it."""
-        config = self.config_of(self.trials[0])
-        example = self._example(config)
-        found = hashlib.sha256()
-        with _explained("init"):
-            programs = [jax.make_jaxpr(self._init(config))(*example)]
-        state = self.like(config)
-        with _explained("epoch"):
-            programs += [jax.make_jaxpr(self._epoch(config))(state, *example, np.int32(0))]
-        for closed in programs:
-            found.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
-            for constant in closed.consts:
-                found.update(np.asarray(constant).tobytes())
-        return found.hexdigest()
+        """Of the task's programs and of the arrays in them."""
+        return fingerprint_of(self.reading.programs)
 
     def attributes(self, trials: Sequence[Trial], held: Mapping[int, Any]) -> dict[str, Any]:
         """The states of some trials."""
         return {"untraced": json.dumps(self.reading.untraced), **as_attributes(held)}
-
-    # --- reading the task ---
-
-    def _read(self) -> Reading:
-        """Trace every number that can be traced."""
-        numbers = self._number_fields()
-        self.reading = Reading(numbers, {}, ())
-        try:
-            return Reading(numbers, {}, self._traced())
-        except Exception as all_traced:
-            last = all_traced
-        untraced: dict[str, str] = {}
-        for name, dtype in numbers.items():
-            self.reading = Reading({name: dtype}, {}, ())
-            try:
-                self._traced()
-            except Exception as error:
-                last, untraced[name] = error, f"{type(error).__name__}: {first_line(error)}"
-        left = {name: dtype for name, dtype in numbers.items() if name not in untraced}
-        self.reading = Reading(left, untraced, ())
-        try:
-            return self.reading._replace(metrics=self._traced())
-        except Exception:
-            if not left:
-                raise
-        why = f"{type(last).__name__}: {first_line(last)}"
-        self.reading = Reading({}, dict.fromkeys(numbers, why), ())
-        return self.reading._replace(metrics=self._traced())
-
-    def _number_fields(self) -> dict[str, Any]:
-        """The fields whose values are numbers in all trials."""
-        found = {}
-        for name in self.trials[0].hyper.values:
-            values = [trial.hyper.values[name] for trial in self.trials]
-            if all(map(is_number, values)):
-                whole = all(isinstance(each, int) and -(2**31) <= each < 2**31 for each in values)
-                found[name] = np.dtype(np.int32 if whole else np.float32)
-        return found
-
-    def _traced(self) -> tuple[str, ...]:
-        """The names of the metrics, after the first trial was traced; raises what the task does."""
-        config = self.config_of(self.trials[0])
-        example, names = self._example(config), list[str]()
-        with _explained("init"):
-            state = jax.eval_shape(self._init(config), *example)
-        with _explained("epoch"):
-            after, _ = jax.eval_shape(
-                self._epoch(config, names.extend), state, *example, np.int32(0)
-            )
-        _check_alike(state, after, self.skeletons[config])
-        return tuple(names)
-
-    def _init(self, config: TaskConfig) -> Callable[..., list[Any]]:
-        """The arrays in the first state, from a trial's root key and its traced fields."""
-
-        def init(root: Any, numbers: Mapping[str, Any]) -> list[Any]:
-            key = jax.random.fold_in(_key(root), INIT)
-            state = self.task.init(key, self._given(config, numbers), self._static(config))
-            arrays, self.skeletons[config] = apart(state)
-            return arrays
-
-        return init
-
-    def _epoch(
-        self, config: TaskConfig, name: Callable[[Iterable[str]], Any] = lambda _: None
-    ) -> Callable[..., Any]:
-        """The arrays in the next state and the metrics, from those before and an epoch's number."""
-
-        def epoch(arrays: list[Any], root: Any, numbers: Mapping[str, Any], count: Any) -> Any:
-            key = jax.random.fold_in(jax.random.fold_in(_key(root), EPOCH), count)
-            state = self.skeletons[config].whole(arrays)
-            given = self._given(config, numbers)
-            found: Any = self.task.epoch(state, given, key, count, self._static(config))
-            if not (isinstance(found, tuple) and len(found) == 2):
-                raise TaskError(
-                    f"epoch returns a {type(found).__name__}: return (state, metrics), metrics a "
-                    "dict of scalars"
-                )
-            state, metrics = found
-            _check_metrics(metrics)
-            name(metrics)
-            return apart(state)[0], tuple(
-                jnp.asarray(metric, jnp.float32) for metric in metrics.values()
-            )
-
-        return epoch
-
-    def _given(self, config: TaskConfig, numbers: Mapping[str, Any]) -> Any:
-        """The fields as the task takes them."""
-        return self.trials[0].hyper.given({**self._static(config), **numbers})
-
-    def _static(self, config: TaskConfig) -> dict[str, Any]:
-        return dict(config.static)
 
     def _numbers(self, trials: Sequence[Trial]) -> tuple[Any, dict[str, Any]]:
         """The root keys and the traced fields of trials, with a first axis of trials."""
@@ -359,86 +212,15 @@ class TaskTraining:
         }
         return np.stack(roots), fields
 
-    def _example(self, config: TaskConfig) -> tuple[Any, dict[str, Any]]:
-        """The same of one trial of a config."""
-        del config  # whose traced fields are those of any
-        return jax.tree.map(lambda leaf: leaf[0], self._numbers(self.trials[:1]))
+    def _program(self, config: TaskConfig) -> Program:
+        return self.reading.programs[config._replace(epochs=1)]
 
-
-def _key(root: Any) -> Any:
-    return jax.random.wrap_key_data(root, impl="threefry2x32")
-
-
-def _hoisted(function: Callable[..., Any], *arguments: Any) -> tuple[list[Any], Callable[..., Any]]:
-    """The arrays that a function finds outside, and the function with these as its first argument.
-
-    As constants of a program they would be compiled into it, once for every program.
-    """
-    closed, like = jax.make_jaxpr(function, return_shape=True)(*arguments)
-    structure = jax.tree.structure(like)
-
-    def run(constants: list[Any], *given: Any) -> Any:
-        found = jax.core.eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves(given))
-        return jax.tree.unflatten(structure, found)
-
-    return list(closed.consts), run
-
-
-def _check_metrics(metrics: Any) -> None:
-    if not isinstance(metrics, Mapping) or not metrics:
-        raise TaskError(f"the metrics are {metrics!r}: return a dict of scalars")
-    for name, metric in metrics.items():
-        if not isinstance(name, str) or not name.isidentifier():
-            raise TaskError(f"a metric is called {name!r}: give it a name that Python can take")
-        if name in TAKEN:
-            raise TaskError(f"a metric is called {name}, which means something else in a table")
-        if np.shape(metric):
-            raise TaskError(f"{name} has shape {np.shape(metric)}: return a scalar for each metric")
-        dtype = jnp.result_type(metric)
-        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
-            raise TaskError(f"{name} has dtype {dtype}: return a real number")
-
-
-def _check_alike(before: Sequence[Any], after: Sequence[Any], skeleton: Skeleton) -> None:
-    """Raise ValueError unless two states have the same shapes and dtypes."""
-    if len(before) != len(after):
-        raise TaskError(
-            f"epoch returns a state of {len(after)} arrays, but init one of {len(before)}: return "
-            "the same tree"
-        )
-    for name, one, other in zip(skeleton.names, before, after, strict=True):
-        if (one.shape, one.dtype) != (other.shape, other.dtype):
-            raise TaskError(
-                f"state{name} is {one.dtype}{list(one.shape)} after init, but "
-                f"{other.dtype}{list(other.shape)} after epoch: return it with the same shape and "
-                "dtype"
-            )
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """An error inside a function of the user becomes a ValueError with the place in their file."""
-    try:
-        yield
-    except TaskError:
-        raise
-    except Exception as error:
-        place = _place(error)
-        raise ValueError(
-            f"{what} raised {type(error).__name__}{place}: {first_line(error)}"
-        ) from error
-
-
-def _place(error: BaseException) -> str:
-    """The last line of the user's own code that an error went through."""
-    packages = {OURS, *(path for path in sys.path if "-packages" in path)}
-    place, trace = "", error.__traceback__
-    while trace:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith(("<frozen", *packages)) and "contextlib" not in name:
-            place = f" at {Path(name).name}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    def _placed(self, constants: Sequence[Any]) -> list[Any]:
+        """Arrays that are shared by all trials, on every device, once for all programs."""
+        for constant in constants:
+            if id(constant) not in self.shared:
+                self.shared[id(constant)] = constant, put(constant, EVERYWHERE)
+        return [self.shared[id(constant)][1] for constant in constants]
 
 
 def task_space(
@@ -463,16 +245,25 @@ def task_space(
         raise ValueError("epochs is None: say for how long the task trains")
     if epochs is not None and whole:
         raise ValueError(f"epochs is {epochs}, but a function of (key, hyper) has its own")
+    if whole and isinstance(space, Mapping) and EPOCHS in space:
+        raise ValueError("epochs is swept, but a function of (key, hyper) has its own")
     fields = hyper_of(hyper)
     schema = task_schema(space, fields)
     base = Trial(TaskConfig(epochs or 1), fields, seed)
     trials = space_on(base, schema, space, **drawn).trials
     training = TaskTraining(task_of(task) if whole else task, trials)
     if whole:
-        *curves, _ = training.like(training.config_of(trials[0]))
-        if len({curve.shape for curve in curves}) > 1 or curves[0].ndim > 1:
-            shapes = ", ".join(str(curve.shape) for curve in curves)
-            raise TaskError(f"the metrics have shapes {shapes}: return arrays over the epochs")
-        base = base._replace(config=TaskConfig(curves[0].shape[0]))
-    schema = schema.choosing(training.reading.metrics, objective, mode)
+        base = base._replace(config=TaskConfig(_length(training)))
+    schema = schema.choosing(training.metrics, objective, mode)
     return space_on(base, schema, space, **drawn), training
+
+
+def _length(training: TaskTraining) -> int:
+    """How many epochs the curves of a function have, in all of its trials."""
+    shapes = {
+        curve.shape for program in training.reading.programs.values() for curve in program.like[:-1]
+    }
+    if len(shapes) > 1 or len(next(iter(shapes))) > 1:
+        says = " and ".join(sorted(map(str, shapes)))
+        raise TaskError(f"the metrics have shapes {says}: return as many epochs for all trials")
+    return next(iter(shapes))[0]

@@ -138,12 +138,14 @@ class TaskSchema:
         metrics: names, once they are known.
         chosen: the metric by which trials are chosen.
         mode: `min` or `max` of it is the best.
+        record: whether the task takes its fields as a NamedTuple or a dataclass.
     """
 
     fields: tuple[str, ...]
     metrics: tuple[str, ...] = ()
     chosen: str = ""
     mode: str = "min"
+    record: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -235,7 +237,10 @@ def task_schema(space: Any, base: Hyper) -> TaskSchema:
     Raises:
         ValueError: if a name is none, or has a meaning of its own.
     """
-    parts = space if not isinstance(space, Mapping) else [space, *space.get("setting", ())]
+    settings = space.get("setting", ()) if isinstance(space, Mapping) else space
+    if not isinstance(settings, Iterable):
+        raise ValueError(f"the space is {space!r}: give a dict of fields, or a list of dicts")
+    parts = [space, *settings]
     swept = {name for part in parts if isinstance(part, Mapping) for name in part}
     swept -= {"name", "setting", EPOCHS, SEED}
     given = {*base.values} if base.like is not None else {*swept}
@@ -244,4 +249,5 @@ def task_schema(space: Any, base: Hyper) -> TaskSchema:
             raise ValueError(f"a field is called {name!r}: give it a name that Python can take")
         if name in (*TAKEN, EPOCHS):
             raise ValueError(f"hyper has a field {name}, which means something else in a sweep")
-    return TaskSchema(tuple(sorted(given)))
+    record = base.like is not None and not isinstance(base.like, Mapping)
+    return TaskSchema(tuple(sorted(given)), record=record)
