@@ -100,13 +100,15 @@ def test_what_is_traced_and_padded_keeps_the_contract(dataset):
     settings = [
         {"name": "a", "weight_decay": 0.1, "hidden": (4, 3), "label_smoothing": 0.0},
         {"name": "b", "momentum": 0.5, "hidden": (2, 5), "init_scale": 2.0},
-        {"name": "c", "hidden": (3, 3), "data_seed": 4},
+        {"name": "c", "hidden": (3, 3)},
     ]
-    table = sweep(settings, dataset, config=config, at_once=2)
-    plan = make_plan(make_space(settings, config), NetworkTraining(dataset), 2)
+    space = {"setting": settings, "data_seed": [0, 4]}
+    table = sweep(space, dataset, config=config, at_once=2)
+    plan = make_plan(make_space(space, config), NetworkTraining(dataset), 2)
     assert [bucket.config.hidden for bucket in plan.buckets] == [(4, 5)]
     for setting in settings[1:]:
-        assert_contract(table, make_space([setting], config), dataset, setting=setting["name"])
+        one = make_space({"setting": [setting], "data_seed": [4]}, config)
+        assert_contract(table, one, dataset, setting=setting["name"], data_seed=4)
 
 
 @pytest.mark.skipif(not LONG, reason="takes long: set HYPOTHESIS_PROFILE=long")
@@ -320,6 +322,37 @@ def test_the_best_of_many_is_not_so_good():
     assert np.isnan(best(table_of(tables[0][:, :1])).optimism)
     with pytest.raises(ValueError, match="this is no table of `sweep`"):
         best(3)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (10, 4), (3, 3)])
+@pytest.mark.parametrize("spread", [(1, 0, 0.1), (1, 1, 0.5), (0.3, 1, 0.1)])
+def test_repetitions_that_share_seeds_are_not_independent(shape, spread):
+    """A 95 % interval holds the true mean in at least 93 % of made-up tables (it is cautious)."""
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(2000 if LONG else 400):
+        rows, columns, rest = (
+            deviation * rng.normal(size=size)
+            for deviation, size in zip(spread, ((shape[0], 1), (1, shape[1]), shape), strict=True)
+        )
+        low, high = choosing._interval(rows + columns + rest, (-np.inf, np.inf))
+        hits.append(low <= 0 <= high)
+    assert np.mean(hits) > (0.93 if LONG else 0.91)
+    if LONG and spread[2] < 0.5:
+        assert np.mean(hits) < 0.98
+
+
+def test_the_luck_of_seeds_that_are_crossed():
+    """Settings alike, chosen by 4 seeds × 5 orders of which the seeds matter most."""
+    rng = np.random.default_rng(0)
+    said, true = [], []
+    for _ in range(60):
+        by_seed, rest = rng.normal(size=(20, 4, 1)), rng.normal(size=(20, 4, 5))
+        runs = 0.9 + 0.01 * by_seed + 0.001 * rest
+        chosen = runs.mean(axis=(1, 2)).max()
+        said.append(chosen - choosing._honest(np.stack([runs, runs])))
+        true.append(chosen - 0.9)
+    assert np.mean(said) == pytest.approx(np.mean(true), rel=0.15)
 
 
 def test_a_part_of_a_table(dataset):
@@ -701,8 +734,12 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         ({}, {}, "the space is empty"),
         ([{"setting": 1}], {}, "unknown field 'setting'"),
         ([3], {}, "setting 0 is a int: give a dict of fields"),
-        ([{"seed": 1, "name": "a"}, {"seed": 2, "name": "a"}], {}, "setting holds 'a' twice"),
-        ({"seed": [1], "setting": [{"seed": 2}]}, {}, "seed is set by seed and by setting"),
+        ([{"bias": True, "name": "a"}, {"name": "a"}], {}, "setting holds 'a' twice"),
+        ({"bias": [True], "setting": [{"bias": True}]}, {}, "bias is set by bias and by setting"),
+        ([{"seed": 1}, {"seed": 2}], {}, "seed is part of a setting: seeds are repetitions of a"),
+        ({"seed": choice(range(9))}, {"trials": 3}, "seed is drawn: seeds are repetitions of a"),
+        ({"data_seed": uniform(0, 9)}, {"trials": 3}, "data_seed is drawn: seeds are repetitions"),
+        ([{"momentum": uniform(0, 0.9)}], {}, "momentum of setting 0 is a draw: give a number"),
         ({"momentum": uniform(0, 0.9)}, {}, "momentum is drawn at random: say how often by trials"),
         ({"seed": [1]}, {"trials": 3}, "trials is 3, but nothing is drawn at random"),
         ({"momentum": uniform(0, 0.9)}, {"trials": 0}, "trials is 0: give an integer ≥ 1"),
@@ -733,10 +770,42 @@ def test_refuses(dataset, space, settings, message):
 
 
 def test_what_is_drawn_for_an_integer_is_rounded():
-    space = {"batch_size": loguniform(8, 32), "hidden": uniform(2, 9), "seed": uniform(0, 99)}
+    space = {"batch_size": loguniform(8, 32), "hidden": uniform(2, 9)}
     for trial in make_space(space, CONFIG, trials=5).trials:
         assert 8 <= trial.config.batch_size <= 32
         assert 2 <= trial.config.hidden[0] <= 9
+
+
+def test_integers_are_drawn_with_equal_probability():
+    rng = np.random.default_rng(0)
+    counts = np.bincount([uniform(1, 4).sample(rng, integer=True) for _ in range(4000)])
+    assert counts[0] == 0
+    assert (abs(counts[1:] - 1000) < 5 * (1000 * 0.75) ** 0.5).all()  # five deviations
+
+
+def test_every_setting_is_drawn_once():
+    space = {"activation": choice(["relu", "tanh"]), "optimizer": choice(["sgd", "adam"])}
+    with pytest.warns(UserWarning, match="only 4 settings can be drawn, so there are not 20 trial"):
+        found = make_space(space, CONFIG, trials=20)
+    kinds = {(trial.config.activation, trial.config.optimizer) for trial in found.trials}
+    assert (len(found.trials), len(kinds)) == (4, 4)
+    assert len({trial.config for trial in make_space(space, CONFIG, trials=3).trials}) == 3
+
+
+def test_draws_in_draws_and_those_of_scipy():
+    import scipy.stats
+
+    space = {
+        "weight_decay": choice([0, loguniform(1e-4, 1)]),
+        "learning_rate": scipy.stats.loguniform(1e-4, 1e-2),
+        "hidden": scipy.stats.randint(3, 9),
+    }
+    trials = make_space(space, CONFIG, trials=40).trials
+    decays = np.asarray([trial.hyper.weight_decay for trial in trials])
+    assert 5 < (decays == 0).sum() < 35
+    assert ((decays == 0) | ((decays >= 1e-4) & (decays <= 1))).all()
+    assert all(1e-4 <= trial.hyper.learning_rate <= 1e-2 for trial in trials)
+    assert {trial.config.hidden for trial in trials} == {(width,) for width in range(3, 9)}
 
 
 @pytest.mark.usefixtures("as_users_see_it")

@@ -75,7 +75,9 @@ def test_a_sweep_of_a_task(tmp_path, capsys, monkeypatch):
     swept = ["sweep", "some_task.py:task", "--set", "rate=0.1:0.3:3", "width=2,4", "name=a,b"]
     assert main([*swept, "--epochs", "3", "--objective", "loss", "--mode", "max"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("not traced  width: ValueError: init raised TypeError at some_task.p")
+    assert printed.startswith(
+        "not traced  width: init raised TypeError at some_task.py, line 9: Sh"
+    )
     assert "programs    4, inside: rate; split by: width, name\n" in printed
     assert "best: rate=0.3, width=4, name=a: loss 2.4000, best of 12" in printed
     with xr.open_dataset("runs/sweep/table.nc") as table:

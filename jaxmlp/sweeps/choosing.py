@@ -33,7 +33,8 @@ class Best(NamedTuple):
         trial: what `train` would be told; with the first of its seeds.
         objective: by what it was chosen.
         score: the mean of that over its seeds; less it, if less of it is better.
-        interval: a 95 % confidence interval of that mean (Student's t); NaN for one seed.
+        interval: a 95 % confidence interval of that mean: Student's t; where seeds of the weights
+            and orders of the data are crossed, by the variance of both. NaN for one seed.
         settings: among how many it is the best.
         equal: how many of them have its score, up to rounding error: it has the lowest loss of
             these on the validation part.
@@ -109,8 +110,9 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
     repeats = [number for number, axis in enumerate(space.axes) if axis.name in REPEATS]
     axes = setting_axes(space)
     shape = [len(axis.labels) for axis in axes]
-    repeats = [number + 1 for number in repeats]
-    runs = np.moveaxis(decisive, repeats, range(-len(repeats), 0)).reshape(2, math.prod(shape), -1)
+    crossed = [len(space.axes[number].labels) for number in repeats]
+    runs = np.moveaxis(decisive, [n + 1 for n in repeats], range(-len(repeats), 0))
+    runs = runs.reshape(2, math.prod(shape), *(crossed or [1]))
     means = means_of(space, decisive.reshape(2, -1))
     if not np.isfinite(means[0]).any():
         raise ValueError(NO_BEST)
@@ -118,7 +120,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
     place = np.unravel_index(chosen, shape)
     setting = {axis.name: axis.labels[i] for axis, i in zip(axes, place, strict=True)}
     first = trials_at(space, setting, [*setting])[0]
-    mean, few = float(means[0, chosen]), runs.shape[-1]
+    mean, several = float(means[0, chosen]), any(number > 1 for number in crossed)
     stopped = np.any(np.isnan(last) & (table.diverged.values == 0))
     return Best(
         setting=setting,
@@ -129,7 +131,7 @@ def best(table: Any, dataset: Dataset | None = None) -> Best:
         interval=_interval(runs[0, chosen], space.objective.limits),
         settings=means.shape[1],
         equal=int(np.sum(ranks_of(means[0]) == 0)),
-        optimism=mean - _honest(runs) if few > 1 and not stopped else np.nan,
+        optimism=mean - _honest(runs) if several and not stopped else np.nan,
         tested=None if dataset is None else ensemble(table, setting, dataset),
     )
 
@@ -256,27 +258,55 @@ def _check_networks(space: Space) -> None:
 
 
 def _interval(values: np.ndarray, limits: tuple[float, float]) -> tuple[float, float]:
-    """Of the mean of some scores, Student's t, cut where scores end."""
+    """Of the mean of some scores, cut where scores end.
+
+    Args:
+        values: of repetitions, shape (seeds,); or (seeds, orders), of which those that share a seed
+            or an order are not independent. Then the variance of the mean is
+            (MS_rows + MS_columns − MS_rest) / n, of a two-way table with random effects (Searle et
+            al. 1992, section 4.6), no less than that of rows or columns alone, with the degrees of
+            freedom of Satterthwaite (1946).
+        limits: where scores end.
+    """
     from scipy.stats import t
 
-    if len(values) < 2:
+    sizes = [size for size in values.shape if size > 1]
+    if not sizes:
         return np.nan, np.nan
-    half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    values = values.reshape(sizes)
+    mean, n = values.mean(), values.size
+    if len(sizes) == 1:
+        variance, freedom = values.var(ddof=1), n - 1.0
+    else:
+        effects = [values.mean(axis=axis) - mean for axis in (1, 0)]
+        rest = values - mean - effects[0][:, None] - effects[1]
+        free = np.asarray([sizes[0] - 1, sizes[1] - 1, (sizes[0] - 1) * (sizes[1] - 1)])
+        sums = [n * np.mean(effects[0] ** 2), n * np.mean(effects[1] ** 2), np.sum(rest**2)]
+        squares = np.asarray(sums) / free
+        variance = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+        below = np.sum(squares**2 / free)
+        freedom = np.clip(variance**2 / below, 1, n - 1) if below else n - 1.0
+    half = t.ppf((1 + CONFIDENCE) / 2, freedom) * (variance / n) ** 0.5
     lowest, highest = limits
-    return max(lowest, float(values.mean() - half)), min(highest, float(values.mean() + half))
+    return max(lowest, float(mean - half)), min(highest, float(mean + half))
 
 
 def _honest(runs: np.ndarray) -> float:
-    """The mean over the seeds of the score that the setting has that is best by the other seeds.
+    """The mean over the repetitions of the score that the setting has that is best by the others.
 
-    Settings that diverged for some seed are left out, as `best` does.
+    The others share neither a seed nor an order with it. Settings that diverged for some seed are
+    left out, as `best` does.
 
     Args:
-        runs: what is decisive, shape (2, settings, seeds).
+        runs: what is decisive, shape (2, settings, *repetitions), of one axis or two.
     """
-    runs = runs[:, np.isfinite(runs[0]).all(axis=1)]
-    found = []
-    for seed in range(runs.shape[2]):
-        others = np.delete(runs, seed, axis=2).mean(axis=2)
-        found.append(runs[0, best_first(others)[0], seed])
+    sizes = [size for size in runs.shape[2:] if size > 1]
+    runs = runs.reshape(2, -1, *sizes)
+    runs = runs[:, np.isfinite(runs[0]).reshape(runs.shape[1], -1).all(axis=1)]
+    axes, found = tuple(range(2, runs.ndim)), []
+    for place in np.ndindex(*sizes):
+        others = runs
+        for axis, number in zip(axes, place, strict=True):
+            others = np.delete(others, number, axis=axis)
+        found.append(runs[(0, best_first(others.mean(axis=axes))[0], *place)])
     return float(np.mean(found))

@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,38 +16,54 @@ from jaxmlp.sweeps.schema import NETWORKS, SEED, Objective, Schema, Trial
 REPEATS = (SEED, "data_seed")  # trials that differ in these alone are repetitions of one setting
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
+MANY = 10_000  # repeated draws in a row, after which there is no other setting to draw
 MOST = 1_000_000  # trials, beyond which a space is a mistake
 
 
 class Draw(NamedTuple):
-    """A distribution to draw a field from: `uniform`, `loguniform` or `choice`."""
+    """A distribution to draw a field from: `uniform`, `loguniform`, `choice`, or one of SciPy's."""
 
     kind: str
     values: tuple[Any, ...]
 
-    def sample(self, rng: np.random.Generator) -> Any:
-        """One value."""
+    def sample(self, rng: np.random.Generator, integer: bool = False) -> Any:
+        """One value; an integer, if it is for a field that takes integers and is a number."""
         if self.kind == "choice":
-            return self.values[int(rng.integers(len(self.values)))]
+            value = self.values[int(rng.integers(len(self.values)))]
+            return value.sample(rng, integer) if isinstance(value, Draw) else value
+        if self.kind == "SciPy":
+            value = self.values[0].rvs(random_state=rng)
+            return round(float(value)) if integer else np.asarray(value).item()
         low, high = self.values
         if self.kind == "loguniform":
-            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-        return float(rng.uniform(low, high))
+            value = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+            return round(value) if integer else value
+        if integer and math.ceil(low) <= math.floor(high):  # each as likely as the others
+            return int(rng.integers(math.ceil(low), math.floor(high) + 1))
+        value = float(rng.uniform(low, high))
+        return round(value) if integer else value
 
 
 def uniform(low: int | float, high: int | float) -> Draw:
-    """Draw uniformly between two numbers; rounded for a field that takes integers."""
+    """Draw uniformly between two numbers; of the integers there for a field that takes integers."""
     return Draw("uniform", _interval(low, high, -np.inf))
 
 
 def loguniform(low: int | float, high: int | float) -> Draw:
-    """Draw so that the logarithm is uniform between two positive numbers; rounded likewise."""
+    """Draw so that the logarithm is uniform between two positive numbers; rounded for integers."""
     return Draw("loguniform", _interval(low, high, 0.0))
 
 
 def choice(values: Iterable[Any]) -> Draw:
-    """Draw one of some values, each as likely as the others."""
+    """Draw one of some values, each as likely as the others; one may be a draw in its turn."""
     return Draw("choice", _listed("choice", values))
+
+
+def _as_draw(value: Any) -> Draw | None:
+    """A draw, or one of SciPy's distributions with its parameters; None for anything else."""
+    if isinstance(value, Draw):
+        return value
+    return Draw("SciPy", (value,)) if hasattr(value, "rvs") and hasattr(value, "dist") else None
 
 
 def _interval(low: Any, high: Any, above: float) -> tuple[float, float]:
@@ -144,7 +161,7 @@ def space_on(
         space = {SETTING: space}
     if not space:
         raise ValueError("the space is empty: give at least one field with its values")
-    drawn = {name: value for name, value in space.items() if isinstance(value, Draw)}
+    drawn = {name: draw for name, value in space.items() if (draw := _as_draw(value))}
     if drawn and trials is None:
         raise ValueError(f"{next(iter(drawn))} is drawn at random: say how often by trials=…")
     if trials is not None and not drawn:
@@ -211,17 +228,32 @@ def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schem
     check_integer("trials", trials, least=1)
     for name in drawn:
         check_name(name, schema)
+        _check_no_repeat(name, "drawn")
     rng = np.random.default_rng(draw_seed)
+    settings: list[dict[str, Any]] = []
+    repeated = 0
+    while len(settings) < trials and repeated < MANY:
+        setting = {
+            name: _plain(name, draw.sample(rng, schema.is_integer(name)), schema)
+            for name, draw in drawn.items()
+        }
+        repeated = repeated + 1 if setting in settings else 0
+        settings += [setting] * (repeated == 0)
+    if len(settings) < trials:
+        warnings.warn(
+            f"only {len(settings)} settings can be drawn, so there are not {trials} trials",
+            stacklevel=2,
+        )
+    return Axis(TRIAL, tuple(range(len(settings))), tuple(settings))
 
-    def drawn_for(name: str, draw: Draw) -> Any:
-        value = draw.sample(rng)
-        rounded = schema.is_integer(name) and isinstance(value, float)
-        return _plain(name, round(value) if rounded else value, schema)
 
-    settings = tuple(
-        {name: drawn_for(name, draw) for name, draw in drawn.items()} for _ in range(trials)
-    )
-    return Axis(TRIAL, tuple(range(trials)), settings)
+def _check_no_repeat(name: str, how: str) -> None:
+    """Raise ValueError for a seed that would be compared with others as a setting."""
+    if name in REPEATS:
+        raise ValueError(
+            f"{name} is {how}: seeds are repetitions of a setting, so give them as a list of their "
+            f"own, such as {name}=range(5)"
+        )
 
 
 def _settings(axis: str, values: Any, schema: Schema) -> Axis:
@@ -233,8 +265,14 @@ def _settings(axis: str, values: Any, schema: Schema) -> Axis:
                 "{'optimizer': 'sgd', 'momentum': 0.9}"
             )
         fields_ = {name: value for name, value in each.items() if name != "name"}
-        for name in fields_:
+        for name, value in fields_.items():
             check_name(name, schema)
+            _check_no_repeat(name, "part of a setting")
+            if _as_draw(value):
+                raise ValueError(
+                    f"{name} of setting {number} is a draw: give a number, or draw {name} as a "
+                    "field of its own"
+                )
         plain = {name: _plain(name, value, schema) for name, value in fields_.items()}
         if plain in settings:
             raise ValueError(f"setting holds {plain} twice: give every setting once")

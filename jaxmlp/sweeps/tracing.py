@@ -89,9 +89,9 @@ def read(task: Task, trials: Sequence[Trial]) -> Reading:
             try:
                 programs[config] = trace(task, trial.hyper, config, traced)
             except ValueError as error:
-                new = _untraceable(task, trial, traced) if traced else {}
-                if not new:
+                if not traced:
                     raise _of_trial(error, config) from error
+                new = _untraceable(task, trial, traced)
                 untraced |= new
                 traced = {name: dtype for name, dtype in traced.items() if name not in new}
                 break
@@ -250,21 +250,23 @@ def _numbers(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _untraceable(task: Task, trial: Trial, traced: Mapping[str, Any]) -> dict[str, str]:
-    """Of some traced fields, those with which a trial cannot be traced, and why."""
-    found = dict[str, str]()
+    """Of some traced fields, those with which a trial cannot be traced, and why.
+
+    Raises:
+        TaskError: if it cannot be traced without them either.
+    """
+    found, whole = dict[str, str](), config_of(trial, {})
+    try:
+        trace(task, trial.hyper, whole, {})
+    except ValueError as error:  # which comes from none of them
+        raise _of_trial(error, whole) from error
     for name, dtype in traced.items():
         alone = {name: dtype}
         try:
             trace(task, trial.hyper, config_of(trial, alone), alone)
         except ValueError as error:
             found[name] = first_line(error)
-    try:  # without any: an error that comes from none of them
-        trace(task, trial.hyper, config_of(trial, {}), {})
-    except ValueError:
-        return {}
-    if found:
-        return found
-    return dict.fromkeys(traced, "it cannot be traced together with the others")
+    return found or dict.fromkeys(traced, "it cannot be traced together with the others")
 
 
 def described(config: TaskConfig) -> str:
