@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmlp.checkpoints import (
-    Checkpoint,
     check_epoch,
     check_written,
     checkpoints_in,
@@ -43,11 +42,12 @@ from jaxmlp.files import (
 from jaxmlp.ink import Framing, framing
 from jaxmlp.network import check_network
 from jaxmlp.params import Params
-from jaxmlp.results import metric_names
+from jaxmlp.results import Metrics, metric_names
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 
 SETTINGS = "config.json"
 PARAMETERS = "params.safetensors"
+BEST = "best"  # in the folder of a sweep, the run of its best network
 LARGEST = 2**31  # of the numbers that say how images are framed
 LONGEST = 4096  # pixels in an image's height or width
 AS_WRITTEN = "as `jaxmlp train` writes it"
@@ -154,13 +154,15 @@ def describe(
     }
 
 
-def finish(folder: Path, record: dict[str, Any], last: Checkpoint, result: dict[str, Any]) -> None:
+def finish(
+    folder: Path, record: dict[str, Any], params: Params, metrics: Metrics, result: dict[str, Any]
+) -> None:
     """Write params.safetensors, metrics.csv and at last config.json, with the result in it."""
-    write_tensors(folder / PARAMETERS, decisive(record), tensors(last.state.chosen))
+    write_tensors(folder / PARAMETERS, decisive(record), tensors(params))
     table = io.StringIO(newline="")
     rows = csv.writer(table)
     rows.writerow(("epoch", *metric_names(Config(**_with_tuple(record["config"])))))
-    columns = (np.asarray(values).tolist() for values in last.metrics)
+    columns = (np.asarray(values).tolist() for values in metrics)
     rows.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), 1))
     write_text(folder / "metrics.csv", table.getvalue())
     write_json(folder / SETTINGS, record | {"result": result})
@@ -188,12 +190,16 @@ def score_of(folder: Path) -> float | None:
 
 
 def load_run(folder: Path) -> Run:
-    """Read a run folder; of a run that is not finished, the last sound checkpoint.
+    """Read a run folder, or of a sweep its best network's.
+
+    Of a run that is not finished, it is the last sound checkpoint.
 
     Raises:
         ValueError: if it is no run folder, or its files are damaged or do not fit each other.
     """
     path = folder / SETTINGS
+    if not path.exists() and (folder / BEST / SETTINGS).exists():
+        return load_run(folder / BEST)
     if not path.exists():
         raise ValueError(f"{folder} is no run folder: there is no {path}")
     record = read_json(path, AS_WRITTEN)

@@ -398,7 +398,8 @@ def make_runs(folder: Path) -> tuple[bytes, bytes, bytes]:
     record = describe(Config(**TINY), Hyperparams(), 0, "digits", dataset)
     for name in ("settings", "params", "unfinished"):
         (folder / name).mkdir()
-        finish(folder / name, record, last, {"test_accuracy": 0.9, "test_loss": 0.1})
+        result = {"test_accuracy": 0.9, "test_loss": 0.1}
+        finish(folder / name, record, last.state.chosen, last.metrics, result)
     (folder / "unfinished/config.json").write_text(json.dumps(record))
     save_checkpoint(folder / "unfinished", record, last)
     names = ("settings/config.json", "params/params.safetensors", f"unfinished/{CHECKPOINT}")

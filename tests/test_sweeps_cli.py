@@ -35,6 +35,10 @@ def test_a_sweep(tmp_path, capsys):
     assert (out / "table.csv").read_text().startswith("learning_rate,seed,epoch,train_loss")
     assert {path.name for path in out.glob("*.*")} >= {"report.html", "curves.png"}
     assert "test accuracy 0." in printed
+    assert main(["evaluate", str(out)]) == 0  # the network of the first seed
+    assert "test accuracy 0." in capsys.readouterr().out
+    assert main(["export", str(out), "--to", "torch", "--out", str(tmp_path / "net.pt")]) == 0
+    capsys.readouterr()
     assert main([*command, "--momentum", "0.5"]) == 2
     assert "holds another sweep: its momentum is 0.9, not 0.5" in capsys.readouterr().err
 

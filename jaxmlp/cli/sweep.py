@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,8 +24,12 @@ from jaxmlp.cli import fail, interrupted, printable, say
 from jaxmlp.cli.common import DataOptions, default_config, load_data, stoppable
 from jaxmlp.cli.describing import lines_about
 from jaxmlp.cli.train import Numbers
+from jaxmlp.data import Dataset
+from jaxmlp.evaluation import evaluate
 from jaxmlp.files import write_bytes, write_text
 from jaxmlp.importing import import_file
+from jaxmlp.results import Metrics, metric_names
+from jaxmlp.runs import BEST, describe, finish
 from jaxmlp.settings import Config, Hyperparams
 from jaxmlp.sweeps import processes
 from jaxmlp.sweeps.choosing import NO_BEST, figured, shown
@@ -33,7 +37,7 @@ from jaxmlp.sweeps.networks import NetworkTraining
 from jaxmlp.sweeps.plan import Plan, free_memory, make_plan
 from jaxmlp.sweeps.ranking import Row, figure, rows_of, varied
 from jaxmlp.sweeps.run import Training
-from jaxmlp.sweeps.space import SETTING, TRIAL, Draw, Space, make_space
+from jaxmlp.sweeps.space import REPEATS, SETTING, TRIAL, Draw, Space, make_space
 from jaxmlp.sweeps.syntax import EXAMPLES, parse_space
 from jaxmlp.sweeps.task_training import task_space
 
@@ -283,11 +287,31 @@ class Sweep:
         drawn = {f"{name}.png": picture for name, picture in pictures(table)}
         for name, picture in drawn.items():
             write_bytes(self.out / name, png(picture))
-        names = ", ".join(["report.html", *drawn, "table.nc, table.csv"])
+        if found and not self.training:
+            self._write_best(table, found, trained)
+        best = [f"{BEST}/"] * bool(found and not self.training)
+        names = ", ".join(["report.html", *drawn, "table.nc, table.csv", *best])
         print(f"written to {printable(str(self.out))}: {names}")
         print(f"best: {found}" if found else NO_BEST)
         if found and found.tested:
             print(found.tested)
+
+    def _write_best(self, table: Any, found: sweeps.Best, dataset: Dataset) -> None:
+        """The best setting's network of the first seed as a run, for evaluate, predict, export."""
+        point = found.setting | {
+            name: table[name].values[0].item() for name in REPEATS if name in table.dims
+        }
+        row, folder = table.sel(point), self.out / BEST
+        config = replace(found.trial.config, data_seed=self.config.data_seed)  # that of the parts
+        hyper, seed = found.trial.hyper, found.trial.seed
+        record = describe(config, hyper, seed, self.data, dataset, asdict(self.options))
+        params, epochs = sweeps.params_at(table, point), int(row.trained)
+        metrics = Metrics(*(row[name].values[:epochs] for name in metric_names(config)))
+        test = evaluate(params, dataset, dataset.test, config)
+        loss = test.loss if math.isfinite(test.loss) else None
+        folder.mkdir(exist_ok=True)
+        result = {f"test_{config.measured}": test.score, "test_loss": loss}
+        finish(folder, record, params, metrics, result)
 
 
 class _Swept(NamedTuple):

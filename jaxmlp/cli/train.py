@@ -116,7 +116,8 @@ class Train:
         _save_pictures(folder, title, softened, dataset, config, last.metrics, test)
         test_loss = test.loss if np.isfinite(test.loss) else None  # JSON has no other name
         result = {f"test_{config.measured}": test.score, "test_loss": test_loss}
-        finish(folder, record, last, result | ({"best_epoch": best} if best else {}))
+        result |= {"best_epoch": best} if best else {}
+        finish(folder, record, last.state.chosen, last.metrics, result)
         return test.score
 
     @contextmanager
