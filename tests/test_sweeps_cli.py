@@ -98,8 +98,9 @@ def test_a_sweep_of_a_task(tmp_path, capsys, monkeypatch):
     [
         (["nothing.py:task", "--set", "rate=1"], "nothing.py:task: give FILE.py:NAME of a Task"),
         (["some_task.py", "--set", "rate=1"], "some_task.py: give FILE.py:NAME of a Task"),
-        (["some_task.py:number", "--set", "rate=1"], "is a int: give a jaxmlp.sweeps.Task"),
-        (["some_task.py:nothing", "--set", "rate=1"], "is a NoneType: give a jaxmlp.sweeps.Task"),
+        (["some_task.py:number", "--set", "rate=1"], "is a int: give a jaxmlp.sweeps.Task, or"),
+        (["some_task.py:nothing", "--set", "rate=1"], "some_task.py has no nothing: give a jax"),
+        (["some_task.py:whole", "--set", "rate=1", "--epochs", "4"], "epochs is 4, but a functio"),
         (["some_task.py:task", "--set", "rate=1"], "objective is not given: give one of loss, o"),
         (["some_task.py:task", "--set", "rat=1"], "unknown field 'rat': did you mean rate?"),
         (["some_task.py:task", "--set", "rate=1", "--hidden", "3"], "hidden is (3,), which is fo"),

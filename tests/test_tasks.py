@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxmlp import Config, sweep
-from jaxmlp.sweeps import Task, best, ensemble, params_at, replay, state_at
+from jaxmlp.sweeps import Task, best, choice, ensemble, loguniform, params_at, replay, state_at
 from jaxmlp.sweeps.contract import BOUND
 from jaxmlp.sweeps.ranking import rows_of
 from jaxmlp.sweeps.task_training import task_space
@@ -210,8 +210,6 @@ def test_the_best_by_any_metric(mode, chosen):
 
 
 def test_draws_and_settings():
-    from jaxmlp.sweeps import choice, loguniform
-
     drawn = {"rate": loguniform(1e-3, 0.3), "scale": choice([0.5, 1.0])}
     table = sweep(drawn, LINE, trials=4, **OF_LINE)
     assert {"trial", "rate", "scale"} <= {*table.coords}
@@ -336,6 +334,9 @@ REFUSED: list[tuple[Any, Any, dict[str, Any], str]] = [
     (GRID, LINE, {"config": Config()}, "config is for networks"),
     (GRID, LINE, {"hyper": {"rat": 0.1}}, "unknown field 'rate': did you mean rat"),
     (GRID, LINE, {"hyper": 3}, "hyper is a int: give a dict"),
+    ({"rate": [float("nan"), 0.1]}, LINE, {}, "rate is nan: give a number"),
+    ({"rate": [0.1], "kind": [1, "1"]}, LINE, {}, "kind holds two values that are called '1'"),
+    ({"rate": [loguniform(1e-3, 1), 0.1]}, LINE, {}, "rate is a draw among other values"),
     ({"rate": [print]}, LINE, {}, "rate is <built-in function print>: give numbers, text"),
     ({"rate": [0.1], "epoch": [1]}, LINE, {}, "a field epoch, which means something else"),
     ({"a b": [0.1]}, LINE, {}, "a field is called 'a b'"),
@@ -415,7 +416,7 @@ def test_functions_have_as_many_epochs_in_all_trials():
         sweep({"epochs": [2, 4]}, lambda key, hyper: {"loss": jnp.zeros(3)})
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, lambda f: jax.checkpoint(jax.jit(f))])
 def test_other_data_and_other_branches_are_other_tasks(tmp_path, wrap):
     def task(factor, of_b=0.5):
         @wrap
@@ -435,6 +436,7 @@ def test_other_data_and_other_branches_are_other_tasks(tmp_path, wrap):
         with pytest.raises(ValueError, match="another task, or of other data"):
             state_at(table, {"kind": "b"}, other)
     assert replay(table, {"kind": "b"}, task(1.0)).holds
+    assert replay(table.sel(kind=["b"]), {"kind": "b"}, task(1.0)).holds
 
 
 def test_a_state_with_nan_is_never_the_best():
@@ -501,7 +503,7 @@ def test_values_of_several_kinds(tmp_path):
             assert replay(read, {"layers": name}, train).holds
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.int4, jnp.uint4])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.int4])
 def test_states_of_dtypes_that_files_do_not_know(tmp_path, dtype):
     def epoch(w, hyper, key, epoch, static):
         return (w + 1).astype(dtype), {"loss": w.astype(jnp.float32).sum() * hyper["rate"]}
@@ -581,3 +583,29 @@ def test_a_field_called_hidden_and_keys_outside():
     assert str(best(sweep({"a": [1e-6]}, lambda key, hyper: {"loss": hyper["a"]}))) == (
         "a=1e-06: loss 1e-06"
     )
+
+
+def test_counters_may_follow_each_other():
+    def epoch(state, hyper, key, epoch, static):
+        w, now, before = state
+        return (w * hyper["rate"], now + 1, now), {"loss": w, "steps": before}
+
+    table = sweep({"rate": [0.5, 1.0]}, Task(lambda *_: (1.0, 0, 0), epoch), epochs=4, mode="max",
+                  objective="steps")  # fmt: skip
+    assert table.steps.values[0].tolist() == [0, 0, 1, 2]
+    assert table.loss.values[0].tolist() == [1, 0.5, 0.25, 0.125]
+
+
+def test_a_rate_of_nothing_is_no_mistake():
+    """Warnings are errors here."""
+    assert sweep({"rate": [0.0, 0.1]}, LINE, **OF_LINE).sizes["rate"] == 2
+
+
+def test_in_double_precision():
+    def train(key, hyper):
+        return {"loss": jnp.asarray([hyper["rate"] - 0.1])}
+
+    with jax.enable_x64(True):
+        table = sweep({"rate": [0.1, 0.1 + 1e-10]}, train)
+        assert table.loss.values[1, 0] == pytest.approx(1e-10, rel=1e-3)
+        assert replay(table, {"rate": 0.1}, train).holds

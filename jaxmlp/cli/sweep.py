@@ -217,8 +217,14 @@ class Sweep:
         module = import_file(Path(f"{path}.py"))
         task, hyper = getattr(module, name, None), getattr(module, "hyper", None)
         if not (isinstance(task, sweeps.Task) or callable(task)):
-            raise ValueError(f"{target} is a {type(task).__name__}: give a jaxmlp.sweeps.Task")
-        epochs = self.config.epochs if isinstance(task, sweeps.Task) else None
+            what = (
+                f"{target} is a {type(task).__name__}"
+                if hasattr(module, name)
+                else (f"{path}.py has no {name}")
+            )
+            raise ValueError(f"{what}: give a jaxmlp.sweeps.Task, or a function")
+        given = isinstance(task, sweeps.Task) or self.config.epochs != Config().epochs
+        epochs = self.config.epochs if given else None
         told = {"hyper": hyper, "seed": self.seed, "epochs": epochs, "mode": self.mode}
         told |= {"objective": self.objective}
         drawn = {"trials": self.trials, "draw_seed": self.draw_seed}

@@ -67,8 +67,8 @@ def replay(table: Any, point: Mapping[str, Any], dataset: Any, *, hyper: Any = N
     Raises:
         ValueError: if the point is none of the table's, or the data set or task is another one.
     """
-    space, _, _, table = view(table)
-    training = training_of(table, space, dataset, hyper)
+    space, whole, _, table = view(table)
+    training = training_of(table, whole, dataset, hyper)
     (number,) = trials_at(space, point, [axis.name for axis in space.axes])
     trial, row = space.trials[number], table.sel(dict(point))
     objective = space.objective

@@ -30,7 +30,8 @@ class Draw(NamedTuple):
         """One value; an integer, if it is for a field that takes integers and is a number."""
         if self.kind == "choice":
             value = self.values[int(rng.integers(len(self.values)))]
-            return value.sample(rng, integer) if isinstance(value, Draw) else value
+            draw = _as_draw(value)
+            return draw.sample(rng, integer) if draw else value
         if self.kind == "SciPy":
             value = self.values[0].rvs(random_state=rng)
             return round(float(value)) if integer else np.asarray(value).item()
@@ -206,8 +207,14 @@ def describe(space: Space) -> dict[str, Any]:
 def labels_of(values: Iterable[Any]) -> tuple[Any, ...]:
     """Values as coordinates: of one kind, so as text if they are numbers and something else."""
     found = tuple(map(label, values))
-    alike = all(map(is_number, found)) or len({type(each) for each in found}) == 1
-    return found if alike and None not in found else tuple(map(str, found))
+    huge = any(isinstance(each, int) and abs(each) >= 2**63 for each in found)
+    numbers = all(map(is_number, found)) and not huge
+    alike = numbers or all(isinstance(each, (str, bool)) for each in found)
+    return found if alike and len({type(each) is bool for each in found}) == 1 else _as_text(found)
+
+
+def _as_text(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(map(str, values))
 
 
 def label(value: Any) -> Any:
@@ -221,7 +228,10 @@ def _grid(name: str, values: Any, schema: Schema) -> Axis:
     check_name(name, schema)
     found = tuple(_plain(name, value, schema) for value in _listed(name, values))
     _check_distinct(name, found, schema.is_traced(name))
-    return Axis(name, labels_of(found), tuple({name: each} for each in found))
+    labels = labels_of(found)
+    if twins := [each for place, each in enumerate(labels) if each in labels[:place]]:
+        raise ValueError(f"{name} holds two values that are called {twins[0]!r}: give one of them")
+    return Axis(name, labels, tuple({name: each} for each in found))
 
 
 def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schema) -> Axis:
@@ -231,14 +241,15 @@ def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schem
         _check_no_repeat(name, "drawn")
     rng = np.random.default_rng(draw_seed)
     settings: list[dict[str, Any]] = []
-    repeated = 0
+    repeated, seen = 0, set[str]()
     while len(settings) < trials and repeated < MANY:
         setting = {
             name: _plain(name, draw.sample(rng, schema.is_integer(name)), schema)
             for name, draw in drawn.items()
         }
-        repeated = repeated + 1 if setting in settings else 0
+        repeated = repeated + 1 if repr(setting) in seen else 0
         settings += [setting] * (repeated == 0)
+        seen.add(repr(setting))
     if len(settings) < trials:
         warnings.warn(
             f"only {len(settings)} settings can be drawn, so there are not {trials} trials",

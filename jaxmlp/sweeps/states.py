@@ -82,7 +82,7 @@ def _plain(array: Any) -> tuple[Any, Any]:
     """An array in a dtype that NumPy knows, which holds all its values; and what it was before."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.key_data(array), str(jax.random.key_impl(array))
-    if array.dtype.kind in "biufc":
+    if np.dtype(array.dtype).isbuiltin == 1:
         return array, None
     wide = jnp.float32 if jnp.issubdtype(array.dtype, jnp.floating) else jnp.int8
     wide = jnp.uint8 if jnp.issubdtype(array.dtype, jnp.unsignedinteger) else wide

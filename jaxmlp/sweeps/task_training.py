@@ -124,8 +124,7 @@ class TaskTraining:
 
     def alone(self, trial: Trial) -> np.ndarray:
         """The curves of a trial without any other."""
-        every = (metrics for _, metrics, _ in self._each_epoch_alone(trial))
-        return np.asarray([*every], np.float32).T
+        return np.asarray([*self._each_epoch_alone(trial)], np.float32).T
 
     def named(self, curves: np.ndarray) -> dict[str, np.ndarray]:
         """A dict by the names of the metrics."""
@@ -134,15 +133,15 @@ class TaskTraining:
     def nudged(self, trial: Trial, ulps: tuple[int, int]) -> Trial:
         """A change in the last digit of all real fields, the first number for every other one."""
         values = dict(trial.hyper.values)
-        real = [name for name, dtype in self.reading.traced.items() if dtype == np.float32]
+        real = [name for name, dtype in self.reading.traced.items() if dtype.kind == "f"]
         for place, name in enumerate(real):
             towards = np.float32(np.copysign(np.inf, ulps[place % 2]))
             if ulps[place % 2]:
                 values[name] = float(np.nextafter(np.float32(values[name]), towards))
         return trial._replace(hyper=trial.hyper._replace(values=values))
 
-    def _each_epoch_alone(self, trial: Trial) -> Iterator[tuple[bool, list[float], list[Any]]]:
-        """Of every epoch: whether it changes the state, the metrics, the next state."""
+    def _each_epoch_alone(self, trial: Trial) -> Iterator[list[float]]:
+        """The metrics of every epoch of a trial without any other."""
         config = self.config_of(trial)
         program = self._program(config)
         root, numbers = jax.tree.map(lambda leaf: leaf[0], self._numbers([trial]))
@@ -151,12 +150,9 @@ class TaskTraining:
         state = start(list(program.constants[0]), root, numbers)
         constants = self._placed(program.constants[1])
         for number in range(config.epochs):
-            before = state
             state, metrics = run(constants, state, root, numbers, np.int32(number))
-            pairs = zip(*jax.device_get((before, state)), strict=True)
-            moves = not all(one.tobytes() == other.tobytes() for one, other in pairs)
             by_name = dict(zip(program.metrics, map(float, metrics), strict=True))
-            yield moves or not state, [by_name[name] for name in self.metrics], state
+            yield [by_name[name] for name in self.metrics]
 
     def compare(self, trial: Trial, curves: Sequence[np.ndarray]) -> None:
         """Warn if the first epochs of a trial in a sweep are not those that it has alone.
@@ -167,8 +163,7 @@ class TaskTraining:
         """
         together = np.stack(curves)[:, :ALONE]
         count = together.shape[1]
-        moves, metrics, _ = zip(*islice(self._each_epoch_alone(trial), count), strict=True)
-        if not any(moves):
+        if not self._program(self.config_of(trial)).moves:
             warnings.warn(
                 "epoch returns the state that it was given: return the new one (of Flax NNX, split "
                 "the module in init, merge it in epoch, and split it again)",
@@ -177,9 +172,9 @@ class TaskTraining:
 
         def again(nudge: tuple[int, int]) -> np.ndarray:
             every = self._each_epoch_alone(self.nudged(trial, nudge))
-            return np.asarray([each[1] for each in islice(every, count)], np.float32).T
+            return np.asarray([*islice(every, count)], np.float32).T
 
-        alone = np.asarray(metrics, np.float32).T
+        alone = again((0, 0))
         if agreement(together, alone, again, range(len(alone))).holds:
             return
         off = np.nan_to_num(np.abs(together - alone) / np.maximum(np.abs(alone), TINY), nan=np.inf)
@@ -266,4 +261,7 @@ def _length(training: TaskTraining) -> int:
     if len(shapes) > 1 or len(next(iter(shapes))) > 1:
         says = " and ".join(sorted(map(str, shapes)))
         raise TaskError(f"the metrics have shapes {says}: return as many epochs for all trials")
-    return next(iter(shapes))[0]
+    (length,) = next(iter(shapes)) or (0,)
+    if not length:
+        raise TaskError("the metrics have no epochs: return arrays of at least one")
+    return length

@@ -1,9 +1,11 @@
 """Anybody's training in a sweep: what it consists of, and its fields."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxmlp.bounds import check_integer
@@ -119,6 +121,10 @@ def plain(name: str, value: Any) -> Any:
         ValueError: if it is none that a table can hold.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "sample") or hasattr(value, "rvs"):
+        raise ValueError(f"{name} is a draw among other values: draw it as a field of its own")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{name} is {value}: give a number")
     if isinstance(value, (list, tuple)):
         return tuple(plain(name, each) for each in value)
     if value is not None and not isinstance(value, (bool, int, float, str)):
@@ -154,7 +160,7 @@ class TaskSchema:
 
     def is_traced(self, name: str) -> bool:
         """Whether it is one of its own, which may be numbers."""
-        return name in self.fields
+        return name in self.fields and not jax.config.read("jax_enable_x64")
 
     def is_integer(self, name: str) -> bool:
         """Whether it is no field of its own."""

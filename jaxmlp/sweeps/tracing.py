@@ -25,6 +25,7 @@ from jaxmlp.sweeps.states import Skeleton, apart, differences
 from jaxmlp.sweeps.tasks import EPOCHS, TAKEN, Hyper, Task, TaskConfig
 
 INIT, EPOCH = 1, 2  # what the two roots of a trial's keys are folded in with
+_LARGEST = float(np.finfo(np.float32).max)
 OURS = str(Path(__file__).parents[1])
 
 
@@ -43,6 +44,7 @@ class Program(NamedTuple):
             traced fields, number of the epoch): the arrays in the next state, and the metrics.
         constants: the arrays that each of the two finds outside.
         jaxprs: both as JAX traced them.
+        moves: whether an epoch changes the state, as far as the program says.
     """
 
     skeleton: Skeleton
@@ -52,6 +54,7 @@ class Program(NamedTuple):
     epoch: Callable[..., Any]
     constants: tuple[list[Any], list[Any]]
     jaxprs: tuple[Any, Any]
+    moves: bool
 
 
 class Reading(NamedTuple):
@@ -106,15 +109,16 @@ def trace(task: Task, hyper: Hyper, config: TaskConfig, traced: Mapping[str, Any
     Raises:
         ValueError: if the task raises, or returns what it should not.
     """
-    once, counters = None, None
+    counters: frozenset[int] | None = frozenset()
+    once, new = None, counters
     try:
-        once = _trace(task, hyper, config, traced, frozenset())
-        counters = once[0].skeleton.counters(once[1][1])
-    except ValueError:
-        pass  # which another reading of Python's numbers in the state may mend
-    program, after = (
-        once if once and not counters else _trace(task, hyper, config, traced, counters)
-    )
+        while once is None or new:  # a number may follow another one
+            counters |= new
+            once = _trace(task, hyper, config, traced, counters)
+            new = once[0].skeleton.counters(once[1][1])
+    except ValueError:  # which another reading of Python's numbers in the state may mend
+        once, counters = None, None
+    program, after = once or _trace(task, hyper, config, traced, counters)
     if says := differences((program.like, program.skeleton), after):
         raise TaskError(says)
     return program
@@ -169,6 +173,7 @@ def _trace(
         epoch=_run(step, jax.tree.structure((after, values))),
         constants=(list(before.consts), list(step.consts)),
         jaxprs=(before, step),
+        moves=not like or step.jaxpr.outvars[: len(like)] != step.jaxpr.invars[: len(like)],
     )
     return program, (after, found["after"])
 
@@ -244,7 +249,9 @@ def _numbers(trials: Sequence[Trial]) -> dict[str, Any]:
         ]  # fmt: skip
         if fitting:
             found[name] = np.dtype(fitting[0])
-        elif not all(isinstance(value, int) for value in values):
+        elif all(abs(value) <= _LARGEST or abs(value) == np.inf for value in values) and not all(
+            isinstance(value, int) for value in values
+        ):
             found[name] = np.dtype(np.float64 if wide else np.float32)
     return found
 
@@ -307,7 +314,7 @@ def fingerprint_of(programs: Mapping[TaskConfig, Program]) -> str:
     """Of the programs of a task, and of the arrays in them."""
     found = hashlib.sha256()
     for config, program in programs.items():
-        found.update(repr(config.static).encode())
+        found.update(repr((config.static, program.metrics)).encode())
         for closed in program.jaxprs:
             found.update(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
             for constant in _constants(closed):
@@ -317,14 +324,15 @@ def fingerprint_of(programs: Mapping[TaskConfig, Program]) -> str:
 
 def _constants(closed: Any) -> Iterator[np.ndarray]:
     """The arrays in a traced function, and in those that it calls."""
-    for constant in closed.consts:
+    for constant in getattr(closed, "consts", ()):
         is_key = jnp.issubdtype(getattr(constant, "dtype", np.int32), jax.dtypes.prng_key)
         yield np.asarray(jax.random.key_data(constant) if is_key else constant)
-    for equation in closed.jaxpr.eqns:
-        for value in jax.tree.leaves([*equation.params.values()], is_leaf=_is_closed):
-            if _is_closed(value):
+    for equation in getattr(closed, "jaxpr", closed).eqns:
+        for value in jax.tree.leaves([*equation.params.values()], is_leaf=_is_program):
+            if _is_program(value):
                 yield from _constants(value)
 
 
-def _is_closed(value: Any) -> bool:
-    return hasattr(value, "jaxpr") and hasattr(value, "consts")
+def _is_program(value: Any) -> bool:
+    """Whether it is a traced function, with the arrays that it finds outside or without."""
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
