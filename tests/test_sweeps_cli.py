@@ -37,7 +37,7 @@ def test_a_sweep(tmp_path, capsys):
     assert "test accuracy 0." in printed
     assert main(["evaluate", str(out)]) == 0  # the network of the first seed
     assert "test accuracy 0." in capsys.readouterr().out
-    assert main(["export", str(out), "--to", "torch", "--out", str(tmp_path / "net.pt")]) == 0
+    assert main(["export", str(out), "--to", "stablehlo", "--out", str(tmp_path / "net")]) == 0
     capsys.readouterr()
     assert main([*command, "--momentum", "0.5"]) == 2
     assert "holds another sweep: its momentum is 0.9, not 0.5" in capsys.readouterr().err

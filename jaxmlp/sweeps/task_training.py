@@ -33,6 +33,11 @@ class TaskTraining:
             ValueError: if the task raises, changes its state's shapes, or has no scalar metrics.
         """
         self.reading = read(task, trials)
+        self.varied = {
+            name
+            for name in self.reading.traced
+            if len({trial.hyper.values[name] for trial in trials}) > 1
+        }
         self.metrics = next(iter(self.reading.programs.values())).metrics
         self.programs: dict[Any, Any] = {}
         self.shared: dict[int, tuple[Any, Any]] = {}
@@ -52,8 +57,8 @@ class TaskTraining:
         return {**dict(config.static), "epochs": config.epochs}
 
     def shares_order(self, trials: Iterable[Trial]) -> bool:
-        """No: a task has minibatches of its own, if any."""
-        return False
+        """Whether they have the same seed: what follows from keys is the same for all then."""
+        return len({trial.seed for trial in trials}) == 1
 
     def work(self, config: TaskConfig) -> float:
         """Epochs: nothing else is known."""
@@ -82,12 +87,22 @@ class TaskTraining:
     def epochs(
         self, trials: Sequence[Trial], mine: slice, config: TaskConfig, shared: bool
     ) -> Epoch:
-        """The epochs of all trials, mapped as one program."""
-        numbers, program = put(self._numbers(trials[mine]), SPREAD), self._program(config)
+        """The epochs of all trials, mapped as one program; what all share is computed once."""
+        roots, fields = self._numbers(trials[mine])
+        roots = put(roots[0], EVERYWHERE) if shared else put(roots, SPREAD)
+        axes = {name: 0 if name in self.varied else None for name in fields}
+        numbers = (
+            roots,
+            {
+                name: put(values, SPREAD) if name in self.varied else put(values[0], EVERYWHERE)
+                for name, values in fields.items()
+            },
+        )
+        program = self._program(config)
         constants = self._placed(program.constants[1])
         mapped = self._jitted(
-            ("epoch", config),
-            jax.vmap(program.epoch, (None, 0, 0, 0, None)),
+            ("epoch", config, shared),
+            jax.vmap(program.epoch, (None, 0, None if shared else 0, axes, None)),
             donate_argnums=1,
             out_shardings=(NamedSharding(mesh(), SPREAD), NamedSharding(mesh(), EVERYWHERE)),
         )
