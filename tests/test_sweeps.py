@@ -740,6 +740,8 @@ def test_a_chunk_for_which_memory_is_short_is_halved(dataset, monkeypatch):
         ({"seed": choice(range(9))}, {"trials": 3}, "seed is drawn: seeds are repetitions of a"),
         ({"data_seed": uniform(0, 9)}, {"trials": 3}, "data_seed is drawn: seeds are repetitions"),
         ([{"momentum": uniform(0, 0.9)}], {}, "momentum of setting 0 is a draw: give a number"),
+        ([{"momentum": uniform(0, 1)}], {"trials": 3}, "momentum of setting 0 is a draw: give a"),
+        ({"alpha": [1e-4]}, {}, "unknown field 'alpha': did you mean weight_decay?"),
         ({"momentum": uniform(0, 0.9)}, {}, "momentum is drawn at random: say how often by trials"),
         ({"seed": [1]}, {"trials": 3}, "trials is 3, but nothing is drawn at random"),
         ({"momentum": uniform(0, 0.9)}, {"trials": 0}, "trials is 0: give an integer ≥ 1"),

@@ -57,6 +57,11 @@ class Best(NamedTuple):
     optimism: float
     tested: "Ensemble | None" = None
 
+    @property
+    def accuracy(self) -> float:
+        """The score by its usual name."""
+        return self.score
+
     def __repr__(self) -> str:
         """Such as Best(hidden=32: validation accuracy 0.9720; test accuracy 0.9667)."""
         return f"Best({self}{f'; {self.tested}' if self.tested else ''})"

@@ -16,6 +16,7 @@ from jaxmlp.sweeps.schema import NETWORKS, SEED, Objective, Schema, Trial
 REPEATS = (SEED, "data_seed")  # trials that differ in these alone are repetitions of one setting
 SETTING = "setting"  # an axis whose values are dicts: several fields that change together
 TRIAL = "trial"  # the axis of random draws
+ALIASES = {"alpha": "weight_decay"}  # what scikit-learn calls them
 MANY = 10_000  # repeated draws in a row, after which there is no other setting to draw
 MOST = 1_000_000  # trials, beyond which a space is a mistake
 
@@ -165,11 +166,6 @@ def space_on(
     drawn = {name: draw for name, value in space.items() if (draw := _as_draw(value))}
     if drawn and trials is None:
         raise ValueError(f"{next(iter(drawn))} is drawn at random: say how often by trials=…")
-    if trials is not None and not drawn:
-        raise ValueError(
-            f"trials is {trials}, but nothing is drawn at random: a grid has as many trials as it "
-            "has points"
-        )
     axes: list[Axis] = []
     for name, values in space.items():
         if name not in drawn:
@@ -177,6 +173,11 @@ def space_on(
             axes.append(make(name, values, schema))
         elif all(axis.name != TRIAL for axis in axes):
             axes.append(_draws(drawn, trials, draw_seed, schema))
+    if trials is not None and not drawn:
+        raise ValueError(
+            f"trials is {trials}, but nothing is drawn at random: a grid has as many trials as it "
+            "has points"
+        )
     schema.check_swept(_check_once(axes))
     count = math.prod(len(axis.labels) for axis in axes)
     if count > MOST:
@@ -341,6 +342,7 @@ def check_name(name: Any, schema: Schema = NETWORKS) -> None:
     if name not in names:
         typed = str(name).replace("-", "_").lower()
         near = [each for each in names if typed == "".join(word[0] for word in each.split("_"))]
+        near = near or [each for each in names if each == ALIASES.get(typed)]
         near = near or difflib.get_close_matches(typed, names, n=1)
         hint = f": did you mean {near[0]}?" if near else f": give one of {', '.join(names)}"
         raise ValueError(f"unknown field {name!r}{hint}")
