@@ -1,5 +1,6 @@
 """Training: a run is a pure function, and an epoch of it one compiled program."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,6 +37,7 @@ from jaxmlp.results import (
 from jaxmlp.settings import Config, Hyperparams, check_hyperparams
 from jaxmlp.shuffling import permutation
 
+SOON = 0.25  # seconds that Ctrl-C can wait
 TINY = 1e-30  # a sum of weights that is smaller counts as that
 
 
@@ -403,12 +405,21 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
-def wait(arrays: Any) -> None:
+def wait(arrays: Any, expected: float = math.inf) -> float:
     """Wait for arrays, and listen to Ctrl-C meanwhile, as `jax.block_until_ready` does not.
 
-    It sleeps for a fiftieth of what it has waited, so that it adds no more than that.
+    It sleeps for a fiftieth of what it has waited, so that it adds no more than that. Looking takes
+    time from the computation, so it does not if it need not wait for long.
+
+    Args:
+        arrays: a tree.
+        expected: seconds that it may take, such as what the epoch before took.
+
+    Returns:
+        The seconds that it took.
     """
     start = time.perf_counter()
-    while not all(array.is_ready() for array in jax.tree.leaves(arrays)):
+    while expected > SOON and not all(array.is_ready() for array in jax.tree.leaves(arrays)):
         time.sleep(min(0.05, (time.perf_counter() - start) / 50))
     jax.block_until_ready(arrays)  # raises where there is not enough memory
+    return time.perf_counter() - start

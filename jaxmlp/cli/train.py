@@ -1,6 +1,7 @@
 """`jaxmlp train`: train a network, and leave a run folder."""
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,9 +145,10 @@ class Train:
         state, done = (last.state, last.epoch) if last else (None, 0)
         nothing: Any = np.empty(0, np.float32)
         with stoppable() as asked, show_progress(config) as show:
+            seconds = math.inf
             epochs = each_epoch(key, hyper, dataset, config=config, state=state, done=done)
             for epoch, (now, metrics) in enumerate(epochs, done + 1):
-                wait(metrics)
+                seconds = wait(metrics, seconds)
                 if not (self.keep_going or np.isfinite(metrics).all()):
                     raise ValueError(_diverged(folder, epoch, metrics))
                 before = last.metrics if last else Metrics(nothing, nothing, nothing)

@@ -1,5 +1,6 @@
 """Training the trials of a chunk together: one program, whatever their number."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol
@@ -155,10 +156,10 @@ def train_together(
         rows = np.minimum(np.arange(len(filled)), len(trials) - 1)[mine]
         states = training.turned(jax.tree.map(lambda leaf: leaf[rows], states))
     states, run_epoch = put(states, SPREAD), training.epochs(filled, mine, config, shared)
-    history = []
+    history, seconds = [], math.inf
     for epoch in range(first, config.epochs if last is None else last):
         states, metrics = run_epoch(states, epoch)
-        wait(metrics)
+        seconds = wait(metrics, seconds)
         history.append(jax.device_get(metrics))
         on_epoch(epoch + 1 - first, states, history)
         if training.ended(states, config):
