@@ -287,8 +287,8 @@ class Sweep:
         if math.isfinite(rows[0].score):
             found = sweeps.best(table, None if self.training else trained)
         names = " × ".join(str(name).replace("_", " ") for name in table.diverged.dims)
-        title = f"{names} of {self.training}" if self.training else f"{names} on {self.data}"
-        title = printable(title)
+        of = f"of {self.training}" if self.training else f"on {Path(self.data).name}"
+        title = f"{names} {printable(of)}"
         write_text(self.out / "report.html", report(table, title, found))
         drawn = {f"{name}.png": picture for name, picture in pictures(table)}
         for name, picture in drawn.items():

@@ -34,15 +34,15 @@ class Draw(NamedTuple):
             draw = _as_draw(value)
             return draw.sample(rng, integer) if draw else value
         if self.kind == "SciPy":
-            value = self.values[0].rvs(random_state=rng)
-            return round(float(value)) if integer else np.asarray(value).item()
-        low, high = self.values
-        if self.kind == "loguniform":
-            value = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-            return round(value) if integer else value
-        if integer and math.ceil(low) <= math.floor(high):  # each as likely as the others
-            return int(rng.integers(math.ceil(low), math.floor(high) + 1))
-        value = float(rng.uniform(low, high))
+            value = np.asarray(self.values[0].rvs(random_state=rng)).item()
+        else:
+            low, high = self.values
+            if self.kind == "loguniform":
+                value = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+            elif integer and math.ceil(low) <= math.floor(high):  # each as likely as the others
+                value = int(rng.integers(math.ceil(low), math.floor(high) + 1))
+            else:
+                value = float(rng.uniform(low, high))
         return round(value) if integer else value
 
 
@@ -211,11 +211,8 @@ def labels_of(values: Iterable[Any]) -> tuple[Any, ...]:
     huge = any(isinstance(each, int) and abs(each) >= 2**63 for each in found)
     numbers = all(map(is_number, found)) and not huge
     alike = numbers or all(isinstance(each, (str, bool)) for each in found)
-    return found if alike and len({type(each) is bool for each in found}) == 1 else _as_text(found)
-
-
-def _as_text(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(map(str, values))
+    alike = alike and len({type(each) is bool for each in found}) == 1
+    return found if alike else tuple(map(str, found))
 
 
 def label(value: Any) -> Any:
@@ -230,8 +227,9 @@ def _grid(name: str, values: Any, schema: Schema) -> Axis:
     found = tuple(_plain(name, value, schema) for value in _listed(name, values))
     _check_distinct(name, found, schema.is_traced(name))
     labels = labels_of(found)
-    if twins := [each for place, each in enumerate(labels) if each in labels[:place]]:
-        raise ValueError(f"{name} holds two values that are called {twins[0]!r}: give one of them")
+    if len({*labels}) < len(labels):
+        twin = next(each for each in labels if labels.count(each) > 1)
+        raise ValueError(f"{name} holds two values that are called {twin!r}: give one of them")
     return Axis(name, labels, tuple({name: each} for each in found))
 
 
@@ -248,9 +246,12 @@ def _draws(drawn: Mapping[str, Draw], trials: Any, draw_seed: int, schema: Schem
             name: _plain(name, draw.sample(rng, schema.is_integer(name)), schema)
             for name, draw in drawn.items()
         }
-        repeated = repeated + 1 if repr(setting) in seen else 0
-        settings += [setting] * (repeated == 0)
-        seen.add(repr(setting))
+        if (text := repr(setting)) in seen:
+            repeated += 1
+            continue
+        repeated = 0
+        settings.append(setting)
+        seen.add(text)
     if len(settings) < trials:
         warnings.warn(
             f"only {len(settings)} settings can be drawn, so there are not {trials} trials",
